@@ -1,0 +1,76 @@
+"""Messages a user can act on. Everything that a user can cause is one of these."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class ProcrayError(Exception):
+    """Bad input or a state that the user can mend. The command prints it without a traceback.
+
+    `exit_code` follows the command line: 2 bad input, 3 environment.
+    """
+
+    exit_code = 2
+
+
+class TaskError(ProcrayError):
+    """An unknown task or a parameter that it does not accept."""
+
+
+class CorpusError(ProcrayError):
+    """A corpus or tokenizer that cannot be found, read or prepared."""
+
+
+class TransferError(ProcrayError):
+    """Weights that cannot be carried from one model into another."""
+
+
+class StoreError(ProcrayError):
+    """A store whose content is damaged, mismatched or held by somebody else."""
+
+
+class EnvironmentProblem(ProcrayError):
+    """Something that this machine lacks: a GPU, a network, a free port, enough processors."""
+
+    exit_code = 3
+
+
+class PhaseFailed(ProcrayError):
+    """A phase that failed for a reason that trying again cannot cure (NaN, impossible data)."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in a sweep file. `line` and `column` count from 1; 0 where there is no place."""
+
+    line: int
+    column: int
+    message: str
+    source: str = ""  # the text of the line
+    file: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
+        text = place + self.message
+        if self.source:
+            text += f"\n    {self.source}\n    {' ' * (self.column - 1)}^"
+        return text
+
+
+class SpecError(ProcrayError):
+    """Every problem of a sweep file at once."""
+
+    def __init__(self, problems: Iterable[Problem]):
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest of `known`, or the empty string."""
+    near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""
