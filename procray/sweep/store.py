@@ -1,0 +1,367 @@
+"""Content-addressed checkpoints, journals and reports in one folder: what the store holds is the truth.
+
+    phases/<id>/phase.json            what the phase is, and what each attempt ran on
+               /status.json           running, paused, done, failed or skipped, with the reason
+               /progress.json         live numbers of the attempt that runs
+               /leases/<attempt>.json who writes
+               /journal/<attempt>.jsonl
+               /marks/<step>/         model.safetensors, config.json, manifest.json
+               /resume/<step>/        optimiser, counters, random states; resume.json names the usable ones
+    sweeps/<name>@<scale>/            plan.json, report, logs
+    corpora/<digest>/
+
+Every folder is filled under a temporary name and renamed, every file is replaced as a whole. What
+becomes visible is checked against the writer's lease right before the rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procray.errors import StoreError
+from procray.files import read_json, sha256_file, sync_folder, write_json
+from procray.sweep import journal, lease
+from procray.sweep.lease import Holder, Lease
+from procray.training.recipe import PhaseRecipe
+
+if TYPE_CHECKING:
+    from procray.sweep.plan import Plan
+
+MANIFEST = "manifest.json"
+_TEMPORARY = ".tmp-"
+_KEPT_RESUMES = 2
+
+
+class Store:
+    """A store in a folder, on a disk or on NFS. Opening it costs nothing and makes nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Raises StoreError for anything but a folder."""
+        text = os.fspath(path)
+        if "://" in text:
+            raise StoreError(f"a store must be a folder (also on NFS); '{text}' is not supported")
+        self.path = Path(text).expanduser().absolute()
+        if self.path.exists() and not self.path.is_dir():
+            raise StoreError(f"the store '{self.path}' is a file, not a folder")
+
+    @property
+    def corpora(self) -> Path:
+        return self.path / "corpora"
+
+    def phase(self, phase_id: str) -> PhaseFolder:
+        return PhaseFolder(self.path / "phases" / phase_id)
+
+    def phases(self) -> list[str]:
+        """The ids of all phases that have a folder."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(entry.name for entry in os.scandir(self.path / "phases") if entry.is_dir())
+        return []
+
+    def sweep_folder(self, name: str, scale: str | None) -> Path:
+        """Where the plan, the report and the logs of one sweep stand."""
+        return self.path / "sweeps" / f"{name}@{scale or 'default'}"
+
+    def write_plan(self, plan: Plan) -> Path:
+        """Writes plan.json, unless it says the same already; returns its path."""
+        path = self.sweep_folder(plan.name, plan.scale) / "plan.json"
+        value = plan.to_json()
+        if _read(path) != json.loads(json.dumps(value)):
+            write_json(path, value)
+        return path
+
+
+class PhaseFolder:
+    """What the store holds of one phase. Reading needs no lease; writing does, where it says so."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.id = path.name
+
+    # -- marks ---------------------------------------------------------------------------------------
+
+    def exists_mark(self, step: int) -> bool:
+        return (self._mark(step) / MANIFEST).is_file()
+
+    def marks(self) -> list[int]:
+        """The steps that have a mark, ascending."""
+        return [step for step in _steps(self.path / "marks") if self.exists_mark(step)]
+
+    def manifest(self, step: int) -> dict[str, Any]:
+        """The manifest of a mark: step, tokens, files with digests, and what the loop recorded.
+
+        Raises:
+            StoreError: there is no such mark.
+        """
+        value = _read(self._mark(step) / MANIFEST)
+        if value is None:
+            there = ", ".join(map(str, self.marks())) or "none"
+            raise StoreError(f"phase {self.id} has no mark at step {step}; its marks: {there}")
+        return value
+
+    def mark(self, step: int) -> Path:
+        """The folder of a mark whose files are what its manifest says.
+
+        Raises:
+            StoreError: there is no such mark, or a file of it is damaged.
+        """
+        folder = self._mark(step)
+        wrong = _damage(folder, self.manifest(step)["files"])
+        if wrong:
+            raise StoreError(
+                f"the mark of phase {self.id} at step {step} is damaged: {wrong}. "
+                f"Remove {folder} to have it trained again"
+            )
+        return folder
+
+    def write_mark(
+        self, held: Lease, step: int, write: Callable[[Path], dict[str, Any]], about: dict[str, Any]
+    ) -> None:
+        """Makes the mark at `step` exist, unless it does.
+
+        Args:
+            write: fills an empty folder and returns facts for the manifest.
+            about: further entries of the manifest.
+        """
+        if self.exists_mark(step):
+            return
+        with self._filling(held, self._mark(step)) as folder:
+            facts = write(folder) or {}
+            content = {
+                **about,
+                **facts,
+                "phase": self.id,
+                "step": step,
+                "attempt": held.attempt,
+                "created": time.time(),
+                "files": _describe(folder),
+            }
+            write_json(folder / MANIFEST, content)
+
+    # -- resume states -------------------------------------------------------------------------------
+
+    def resumes(self) -> list[int]:
+        """The steps with a usable resume state, ascending."""
+        return sorted(int(step) for step in self._resumes())
+
+    def resume(self, at_most: int | None = None) -> Path | None:
+        """The folder of the newest undamaged resume state, at step `at_most` or before; None without one."""
+        for step, entry in sorted(self._resumes().items(), key=lambda item: -int(item[0])):
+            folder = self.path / "resume" / step
+            if (at_most is None or int(step) <= at_most) and not _damage(folder, entry["files"]):
+                return folder
+        return None
+
+    def write_resume(self, held: Lease, step: int, write: Callable[[Path], None], keep: bool) -> None:
+        """Makes a resume state usable and drops those that are no longer of use.
+
+        The two newest stay, and those that were written with `keep`: a run that is later asked for a
+        mark in between replays from the nearest.
+        """
+        known = self._resumes()
+        if str(step) not in known:
+            with self._filling(held, self.path / "resume" / str(step)) as folder:
+                write(folder)
+                files = _describe(folder)
+            known[str(step)] = {"attempt": held.attempt, "files": files}
+        known[str(step)]["keep"] = keep or known[str(step)].get("keep", False)
+        newest = sorted(known, key=int)[-_KEPT_RESUMES:]
+        usable = {name: entry for name, entry in known.items() if entry["keep"] or name in newest or name == str(step)}
+        self._point(held, usable)
+
+    def drop_resumes(self, held: Lease) -> None:
+        """Removes every resume state: a decaying schedule that came to its end cannot be extended."""
+        if (self.path / "resume").exists():
+            self._point(held, {})
+            shutil.rmtree(self.path / "resume", ignore_errors=True)
+
+    def _resumes(self) -> dict[str, dict[str, Any]]:
+        value = _read(self.path / "resume.json") or {}
+        return dict(value.get("states", {}))
+
+    def _point(self, held: Lease, states: dict[str, dict[str, Any]]) -> None:
+        held.check()
+        write_json(self.path / "resume.json", {"attempt": held.attempt, "states": states})
+        for step in _steps(self.path / "resume"):
+            if str(step) not in states:
+                shutil.rmtree(self.path / "resume" / str(step), ignore_errors=True)
+
+    # -- evaluations and status ----------------------------------------------------------------------
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The evaluations of all attempts as one curve: ascending steps, one row for a step."""
+        return [row for _, row in journal.merged(self.path / "journal").values()]
+
+    def progress(self) -> dict[str, Any] | None:
+        """The last live numbers, or None; they may be those of an attempt that has ended."""
+        return _read(self.path / "progress.json")
+
+    def write_progress(self, row: dict[str, Any]) -> None:
+        """Replaces the live numbers. Not durable, and losing them is no loss."""
+        temporary = self.path / f".progress-{os.getpid()}"
+        temporary.write_text(json.dumps(row), encoding="utf-8")
+        os.replace(temporary, self.path / "progress.json")
+
+    def status(self) -> dict[str, Any]:
+        """`{"state": ..., "reason": ..., "step": ..., "attempt": ...}`.
+
+        States: `waiting`, `running`, `paused`, `done`, `failed`, `skipped`. A running phase whose
+        process is gone reads as paused.
+        """
+        value = _read(self.path / "status.json") or {"state": "waiting"}
+        if value["state"] == "running":
+            holder = self.holder()
+            if holder is None or not holder.alive():
+                value = {**value, "state": "paused", "reason": "its process ended"}
+        return value
+
+    def set_status(self, state: str, **facts: Any) -> None:
+        """Replaces the status. Runners check their lease first; others may only say `skipped` or `failed`."""
+        write_json(self.path / "status.json", {"state": state, "time": time.time(), **facts})
+
+    def description(self) -> dict[str, Any] | None:
+        """phase.json: `{"id", "recipe", "data_digest", "attempts": {attempt: provenance}}`, or None."""
+        return _read(self.path / "phase.json")
+
+    def write_description(
+        self, recipe: PhaseRecipe, provenance: dict[str, Any], attempt: int, data_digest: str | None = None
+    ) -> dict[int, dict[str, Any]]:
+        """Records what the phase is and what `attempt` runs on; returns the provenance of all attempts.
+
+        Raises:
+            StoreError: the phase was begun with other data than `data_digest`.
+        """
+        known = self.description() or {}
+        before = known.get("data_digest")
+        if before and data_digest and before != data_digest:
+            raise StoreError(
+                f"phase {self.id} was begun with data {before[:16]}, but its recipe now gives {data_digest[:16]}: "
+                "the source has changed. Restore the data, or remove the phase's folder to train it afresh"
+            )
+        attempts = {**known.get("attempts", {}), str(attempt): provenance}
+        content = {
+            "id": self.id,
+            "recipe": recipe.to_json(),
+            "data_digest": before or data_digest,
+            "attempts": attempts,
+        }
+        write_json(self.path / "phase.json", content)
+        return {int(number): value for number, value in attempts.items()}
+
+    # -- the writer ----------------------------------------------------------------------------------
+
+    def holder(self) -> Holder | None:
+        return lease.holder(self.path / "leases")
+
+    def acquire(self, about: dict[str, Any] | None = None) -> Lease | None:
+        """The right to write, or None while a living process has it. Sweeps up after dead attempts."""
+        held = lease.acquire(self.path / "leases", about)
+        if held is not None:
+            self._sweep_up(held)
+        return held
+
+    def _sweep_up(self, held: Lease) -> None:
+        for kind in ("marks", "resume"):
+            for entry in _entries(self.path / kind):
+                if entry.startswith(_TEMPORARY) and int(entry.split("-")[1]) < held.attempt:
+                    shutil.rmtree(self.path / kind / entry, ignore_errors=True)
+        listed = self._resumes()
+        for step in _steps(self.path / "resume"):  # renamed, but killed before resume.json named it
+            if str(step) not in listed:
+                shutil.rmtree(self.path / "resume" / str(step), ignore_errors=True)
+        for folder in (self.path, self.path / "leases"):
+            for entry in _entries(folder):
+                with contextlib.suppress(OSError):
+                    if entry.startswith(".") and time.time() - (folder / entry).stat().st_mtime > 600:
+                        (folder / entry).unlink()
+
+    def _mark(self, step: int) -> Path:
+        return self.path / "marks" / str(step)
+
+    @contextlib.contextmanager
+    def _filling(self, held: Lease, target: Path) -> Iterator[Path]:
+        """An empty folder that becomes `target` at the end, durable and at once, or never existed."""
+        temporary = target.parent / f"{_TEMPORARY}{held.attempt}-{target.name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.iterdir():
+                with open(file, "rb") as handle:
+                    os.fsync(handle.fileno())
+            sync_folder(temporary)
+            held.check()
+            if target.exists():  # left unfinished by a kill: what is finished is never written again
+                shutil.rmtree(target)
+            os.rename(temporary, target)
+            sync_folder(target.parent)
+        except BaseException as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(error, OSError):
+                held.check()  # a successor has swept the folder up: the lost lease is the reason
+            raise
+
+
+def _entries(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _steps(folder: Path) -> list[int]:
+    return sorted(int(entry) for entry in _entries(folder) if entry.isdigit())
+
+
+def _read(path: Path) -> Any:
+    """The JSON in a file, or None when there is no such file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}") from None
+
+
+def _describe(folder: Path) -> dict[str, dict[str, Any]]:
+    return {
+        file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+        for file in sorted(folder.iterdir())
+        if file.is_file()
+    }
+
+
+_sound: dict[str, tuple[int, int, int, str]] = {}
+
+
+def _damage(folder: Path, files: dict[str, dict[str, Any]]) -> str:
+    """What is wrong with the files of a folder, or the empty string.
+
+    A file found sound is not hashed again in this process while its inode, size and time stay.
+    """
+    for name, expected in files.items():
+        path = folder / name
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return f"{name} is missing"
+        if stat.st_size != expected["bytes"]:
+            return f"{name} has {stat.st_size} bytes instead of {expected['bytes']}"
+        seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns, expected["sha256"])
+        if _sound.get(str(path)) == seen:
+            continue
+        found = sha256_file(path)
+        if found != expected["sha256"]:
+            return f"{name} has digest {found[:16]} instead of {expected['sha256'][:16]}"
+        _sound[str(path)] = seen
+    return ""
