@@ -1,0 +1,162 @@
+"""What the store holds of each cell: one run is one seed of one variant at one length of schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from procray.sweep.plan import Cell, Plan, PlannedPhase
+    from procray.sweep.store import Store
+    from procray.training.recipe import Parent
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One phase's evaluations up to the cell's last step; all tuples have one entry an evaluation."""
+
+    steps: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    loss: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()  # nan where an evaluation has none
+    flops: tuple[float, ...] = ()
+    unique: tuple[float, ...] = ()  # tokens seen at least once; all of them where data are always fresh
+
+    def values(self, metric: str) -> tuple[float, ...]:
+        return self.accuracy if metric == "accuracy" else self.loss
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of one variant at one length of schedule."""
+
+    seed: int
+    phase: str
+    label: str
+    state: str  # done | running | paused | waiting | failed | skipped
+    reason: str
+    step: int  # of the last evaluation
+    last_step: int  # where the cell ends
+    budget: int  # nominal tokens at the cell's last step
+    curve: Curve
+    warmup_flops: float
+    loss: float | None = None  # at the cell's last step
+    accuracy: float | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.loss is not None
+
+    def final(self, metric: str) -> float:
+        value = self.accuracy if metric == "accuracy" else self.loss
+        assert value is not None, "only finished runs have a final value"
+        return value
+
+
+class Reader:
+    """The store through the plan's eyes; every journal and status is read once."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan, self.store = plan, store
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._status: dict[str, dict[str, Any]] = {}
+
+    def rows(self, phase: str) -> list[dict[str, Any]]:
+        if phase not in self._rows:
+            self._rows[phase] = self.store.phase(phase).curve()
+        return self._rows[phase]
+
+    def status(self, phase: str) -> dict[str, Any]:
+        if phase not in self._status:
+            self._status[phase] = self.store.phase(phase).status()
+        return self._status[phase]
+
+    def row(self, phase: str, step: int) -> dict[str, Any] | None:
+        return next((row for row in self.rows(phase) if row["step"] == step), None)
+
+    def state(self, phase: str, step: int) -> tuple[str, str, int | None]:
+        """State, reason and step of a phase as far as `step` of it is wanted.
+
+        A phase that failed after that step is done for us; one that waits for a failed parent is skipped, also when
+        nobody wrote that down.
+        """
+        row = self.row(phase, step)
+        status = self.status(phase)
+        state, reason = str(status.get("state", "waiting")), str(status.get("reason") or "")
+        if row is not None and finite(row.get("loss")) is not None:
+            return "done", "", step
+        rows = self.rows(phase)
+        reached = status.get("step")
+        last = int(reached) if isinstance(reached, int) else int(rows[-1]["step"]) if rows else None
+        if state in ("failed", "skipped"):
+            return state, reason, last
+        planned = self.plan.phases.get(phase)
+        for parent in planned.parents if planned else ():
+            above, _, _ = self.state(parent.phase, parent.step)
+            if above in ("failed", "skipped"):
+                label = self.plan.phases[parent.phase].label if parent.phase in self.plan.phases else parent.phase
+                return "skipped", f"its parent {label} {'failed' if above == 'failed' else 'was skipped'}", last
+        if state == "done":  # up to an earlier mark only
+            state = "waiting"
+        return state, reason, last
+
+    def flops_before(self, parents: Iterable[Parent]) -> float:
+        """FLOPs of all phases that the given marks descend from, each counted once."""
+        todo, furthest = list(parents), dict[str, int]()
+        while todo:
+            parent = todo.pop()
+            if furthest.get(parent.phase, -1) < parent.step:
+                furthest[parent.phase] = parent.step
+                planned = self.plan.phases.get(parent.phase)
+                todo.extend(planned.parents if planned else ())
+        total = 0.0
+        for phase, step in furthest.items():
+            row = self.row(phase, step)
+            total += float((row or {}).get("flops") or 0.0)
+        return total
+
+    def run(self, cell: Cell) -> Run:
+        phase = self.plan.phases[cell.compared]
+        state, reason, _ = self.state(phase.id, cell.step)
+        rows = [row for row in self.rows(phase.id) if row["step"] <= cell.step]
+        final = rows[-1] if rows and rows[-1]["step"] == cell.step else {}
+        return Run(
+            seed=cell.seed,
+            phase=phase.id,
+            label=phase.label,
+            state=state,
+            reason=reason,
+            step=int(rows[-1]["step"]) if rows else 0,
+            last_step=cell.step,
+            budget=budget_of(phase, cell.step),
+            curve=_curve(rows),
+            warmup_flops=self.flops_before(cell.warmups),
+            loss=finite(final.get("loss")),
+            accuracy=finite(final.get("accuracy")),
+        )
+
+
+def budget_of(phase: PlannedPhase, step: int) -> int:
+    """Nominal tokens of a phase at a step."""
+    return int(phase.nominal[step]) if step in phase.nominal else round(step * phase.tokens_per_step)
+
+
+def finite(value: Any) -> float | None:
+    """A finite number as a float, None for anything else."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _curve(rows: Sequence[dict[str, Any]]) -> Curve:
+    def column(key: str) -> tuple[float, ...]:
+        return tuple(math.nan if (value := finite(row.get(key))) is None else value for row in rows)
+
+    return Curve(
+        tuple(int(row["step"]) for row in rows),
+        tuple(int(row["tokens"]) for row in rows),
+        column("loss"),
+        column("accuracy"),
+        column("flops"),
+        tuple(float(row["tokens"] if row.get("unique_tokens") is None else row["unique_tokens"]) for row in rows),
+    )

@@ -1,0 +1,51 @@
+"""Numbers as a reader wants them: 2M tokens, 33 %, −0.031."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MINUS = "\N{MINUS SIGN}"
+_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def count(value: float) -> str:
+    """Three significant digits and a unit: `2M`, `0.82M`, `1.64B`, `12.5k`, `640`.
+
+    From 100,000 on thousands are written as fractions of a million, as papers on language models do.
+    """
+    if value < 0:
+        return MINUS + count(-value)
+    for size, unit in _UNITS:
+        if value >= size * (0.1 if unit == "M" else 0.9995):
+            return _digits(value / size) + unit
+    return f"{value:.0f}"
+
+
+def _digits(value: float) -> str:
+    decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def signed(value: float, decimals: int = 3) -> str:
+    """`+0.012`, `−0.031`; a value that rounds to nothing has no sign."""
+    text = f"{abs(value):.{decimals}f}"
+    if not text.strip("0."):
+        return text
+    return ("+" if value > 0 else MINUS) + text
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """`0.331` as `33 %`, with a narrow space that never breaks."""
+    return f"{100 * share:.{decimals}f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def plural(number: int, noun: str, many: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else many or noun + 's'}"
+
+
+def listing(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return ", ".join(words[:-1]) + " and " + words[-1]
