@@ -1,0 +1,198 @@
+"""GPT-2, with the parameter names and the (in, out) layout of transformers' GPT2LMHeadModel.
+
+Shape suffixes: B sequences, T positions, D width, H heads, E width of one head, V vocabulary,
+W cells of an automaton's row, N scored positions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from procray.errors import ProcrayError
+from procray.model.components import component_of
+from procray.model.shape import GPT2Config
+
+Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+
+
+def _sdpa(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> Tensor:
+    return F.scaled_dot_product_attention(q_BHTE, k_BHTE, v_BHTE, dropout_p=dropout, is_causal=True)
+
+
+@lru_cache(maxsize=256)  # a task may draw its length anew for every batch
+def _causal_mask(T: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # made during an evaluation, it must serve training too
+        return torch.full((T, T), -math.inf, device=device).triu(1)
+
+
+def _matmul(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> Tensor:
+    B, H, T, E = q_BHTE.shape
+    q_BTE, k_BTE, v_BTE = (x.reshape(B * H, T, E) for x in (q_BHTE, k_BHTE, v_BHTE))
+    mask_TT = _causal_mask(T, q_BHTE.device)
+    scores_BTT = torch.baddbmm(mask_TT, q_BTE, k_BTE.transpose(1, 2), alpha=1 / math.sqrt(E))
+    weights_BTT = F.dropout(scores_BTT.softmax(-1), dropout)
+    return torch.bmm(weights_BTT, v_BTE).view(B, H, T, E)
+
+
+# Fused attention is the fast one on CUDA; on a CPU plain products are, up to a few hundred positions.
+ATTENTION: dict[str, Kernel] = {"sdpa": _sdpa, "matmul": _matmul}
+
+
+class Projection(nn.Module):
+    """x W + b with W stored (in, out), as GPT-2's checkpoints store it."""
+
+    def __init__(self, width_in: int, width_out: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width_in, width_out))
+        self.bias = nn.Parameter(torch.empty(width_out))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        y_ND = torch.addmm(self.bias, x_BTD.reshape(-1, x_BTD.shape[-1]), self.weight)
+        return y_ND.view(*x_BTD.shape[:-1], -1)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: GPT2Config):
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.dropout
+        self.c_attn = Projection(config.width, 3 * config.width)
+        self.c_proj = Projection(config.width, config.width)
+
+    def forward(self, x_BTD: Tensor, kernel: Kernel) -> Tensor:
+        B, T, D = x_BTD.shape
+        q, k, v = (x.view(B, T, self.heads, -1).transpose(1, 2) for x in self.c_attn(x_BTD).split(D, dim=2))
+        y_BHTE = kernel(q, k, v, self.dropout if self.training else 0.0)
+        return F.dropout(self.c_proj(y_BHTE.transpose(1, 2).reshape(B, T, D)), self.dropout, self.training)
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPT2Config):
+        super().__init__()
+        self.dropout = config.dropout
+        self.c_fc = Projection(config.width, 4 * config.width)
+        self.c_proj = Projection(4 * config.width, config.width)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        return F.dropout(self.c_proj(F.gelu(self.c_fc(x_BTD), approximate="tanh")), self.dropout, self.training)
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPT2Config):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.width)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.width)
+        self.mlp = MLP(config)
+
+    def forward(self, x_BTD: Tensor, kernel: Kernel) -> Tensor:
+        x_BTD = x_BTD + self.attn(self.ln_1(x_BTD), kernel)
+        return x_BTD + self.mlp(self.ln_2(x_BTD))
+
+
+class Transformer(nn.Module):
+    """Embeddings, blocks and the last normalisation; the row form has no token embedding."""
+
+    def __init__(self, config: GPT2Config):
+        super().__init__()
+        self.dropout = config.dropout
+        if config.rows is None:
+            self.wte = nn.Embedding(config.vocab, config.width)
+        self.wpe = nn.Embedding(config.context, config.width)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_f = nn.LayerNorm(config.width)
+
+    def forward(self, x_BTD: Tensor, kernel: Kernel) -> Tensor:
+        x_BTD = F.dropout(x_BTD + self.wpe.weight[: x_BTD.shape[1]], self.dropout, self.training)
+        for block in self.h:
+            x_BTD = block(x_BTD, kernel)
+        return self.ln_f(x_BTD)
+
+
+class GPT2(nn.Module):
+    """A GPT-2 over tokens or, with `config.rows`, over rows of a cellular automaton.
+
+    `attention` names the implementation, "sdpa" or "matmul", and may be changed at any time.
+
+    Args:
+        config: the shape.
+        seed: the weights are those of `initialise(model, seed)`; None takes a seed from torch's
+            own generator, as other torch modules do.
+    """
+
+    def __init__(self, config: GPT2Config, seed: int | None = None):
+        super().__init__()
+        self.config = config
+        self.attention = "sdpa"
+        device = torch.get_default_device()
+        with torch.device("meta"):  # torch's modules would draw weights that `initialise` replaces
+            self.transformer = Transformer(config)
+            if config.rows is not None:
+                self.row_in = nn.Linear(config.rows, config.width)
+                self.row_out = nn.Linear(config.width, config.rows)
+            elif not config.tied:
+                self.lm_head = nn.Linear(config.width, config.vocab, bias=False)
+        self.to_empty(device=device)
+        initialise(self, int(torch.randint(2**31, (), device="cpu")) if seed is None else seed)
+
+    def hidden(self, tokens_BT: Tensor) -> Tensor:
+        """The last hidden states x_BTD, after `ln_f`. The row form takes rows_BTW of any type.
+
+        Raises:
+            ProcrayError: more positions than the model has.
+        """
+        if tokens_BT.shape[1] > self.config.context:
+            raise ProcrayError(f"{tokens_BT.shape[1]} positions given to a model that has {self.config.context}")
+        if self.config.rows is None:
+            x_BTD = self.transformer.wte(tokens_BT)
+        else:
+            x_BTD = self.row_in(tokens_BT.to(self.row_in.weight.dtype))
+        return self.transformer(x_BTD, ATTENTION[self.attention])
+
+    def unembed(self, x_ND: Tensor) -> Tensor:
+        """Logits of hidden states of any leading shape: (..., V), or (..., W) in the row form."""
+        if self.config.rows is not None:
+            return self.row_out(x_ND)
+        weight_VD = self.transformer.wte.weight if self.config.tied else self.lm_head.weight
+        missing = -self.config.vocab % self.config.pad_vocab
+        if missing == 0:
+            return F.linear(x_ND, weight_VD)
+        # Padding here, not in the parameter, costs one copy of the matrix (as mixed precision does anyway)
+        # and keeps the padding out of checkpoints, optimiser states and gradient norms.
+        return F.linear(x_ND, F.pad(weight_VD, (0, 0, 0, missing)))[..., : self.config.vocab]
+
+    def forward(self, tokens_BT: Tensor, scored_N: Tensor | None = None) -> Tensor:
+        """Logits of every position, (B, T, V); or (N, V) of the flat positions b * T + t in `scored_N`.
+
+        The row form takes rows_BTW and gives W in place of V. Computing only what is scored saves
+        most of the head's work where few positions carry a loss.
+        """
+        x_BTD = self.hidden(tokens_BT)
+        if scored_N is None:
+            return self.unembed(x_BTD)
+        return self.unembed(x_BTD.flatten(0, 1).index_select(0, scored_N))
+
+
+@torch.no_grad()
+def initialise(model: GPT2, seed: int) -> None:
+    """Draws GPT-2's initial weights in place: N(0, 0.02), residual projections divided by sqrt(2 L), normalisations 1.
+
+    Every parameter has a generator of its own, keyed by the seed and the parameter's name, on the CPU: another
+    vocabulary, context or head leaves the blocks as they were, and every device gets the same bits.
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif component_of(name) == "layernorm":
+            parameter.fill_(1.0)
+        else:
+            std = 0.02 / math.sqrt(2 * model.config.layers) if name.endswith("c_proj.weight") else 0.02
+            key = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8]) >> 1
+            generator = torch.Generator("cpu").manual_seed(key)
+            parameter.copy_(torch.empty(parameter.shape, device="cpu").normal_(0.0, std, generator=generator))

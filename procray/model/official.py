@@ -1,0 +1,78 @@
+"""The checkpoints of arXiv 2601.21725's released code, brought into our format by an explicit step."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from procray.errors import StoreError, TransferError
+from procray.model.checkpoint import tidy_weights, write_weights
+from procray.model.components import own_name
+from procray.model.shape import GPT2Config
+
+# The heads of the released sizes (2_4_16, 12_3_192, 4_4_256, 4_8_512, 12_12_768, 16_8_2048), by width: the number
+# of heads leaves no trace in the weights.
+_HEADS = {16: 4, 192: 3, 256: 4, 512: 8, 768: 12, 2048: 8}
+
+
+def import_official(path: Path, folder: Path, heads: int | None = None) -> dict[str, Any]:
+    """Converts an official `.pth` checkpoint into a folder that `load_weights` and transformers read.
+
+    The file is a pickle; it is read with `weights_only=True`, which refuses everything but tensors and
+    plain containers. Its optimiser, scheduler and causal masks are left out. The head is tied where the
+    file holds none or a duplicate of the token embedding.
+
+    Args:
+        path: a dict with the weights under "model", as the released code saves it.
+        folder: where to write.
+        heads: the number of attention heads; by default that of the released size of the same width.
+
+    Returns:
+        What `save_weights` returns.
+
+    Raises:
+        StoreError: a missing or damaged file.
+        TransferError: a file that holds anything but such a checkpoint, or an unknown number of heads.
+    """
+    weights = _read(Path(path))
+    table, positions = weights.get("transformer.wte.weight"), weights.get("transformer.wpe.weight")
+    if table is None or positions is None or table.dim() != 2 or positions.dim() != 2:
+        raise TransferError(f"{path}: no transformer.wte.weight and transformer.wpe.weight, so this is no GPT-2")
+    width = table.shape[1]
+    if heads is None and width not in _HEADS:
+        raise TransferError(f"{path}: width {width} is no released size, so the number of heads must be given")
+    layers = {name.split(".")[2] for name in weights if name.startswith("transformer.h.")}
+    if not layers:
+        raise TransferError(f"{path}: no transformer.h.0, so this is no GPT-2")
+    head = weights.get("lm_head.weight")
+    config = GPT2Config(
+        layers=len(layers),
+        heads=_HEADS[width] if heads is None else heads,
+        width=width,
+        vocab=table.shape[0],
+        context=positions.shape[0],
+        tied=head is None or torch.equal(head, table),
+    )
+    return write_weights(tidy_weights(weights, config, str(path)), config, Path(folder))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing") from None
+    except pickle.UnpicklingError as error:
+        raise TransferError(
+            f"{path} holds more than tensors and plain containers, which could run code when read; it was refused: "
+            + str(error).splitlines()[0]
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read, so it is damaged or cut short: {error}") from error
+    weights = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise TransferError(f"{path}: expected a dict with the weights under 'model', as the released code saves it")
+    return {own: tensor for name, tensor in weights.items() if (own := own_name(str(name))) is not None}
