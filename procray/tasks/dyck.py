@@ -1,0 +1,94 @@
+"""k-DYCK: balanced brackets of k types, properly nested (arXiv 2601.21725).
+
+Shape suffixes: B sequences, T positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from procray.batch import Batch
+from procray.tasks.lengths import Length
+from procray.tasks.parameters import fraction, length_of, whole
+from procray.tasks.sequences import shifted
+from procray.tasks.task import BaseTask
+
+
+def bracket(token: int, k: int) -> str:
+    """`(7` opens and `7)` closes a bracket of type 7."""
+    return f"({token}" if token < k else f"{token - k})"
+
+
+def all_but_last(tokens_BT: np.ndarray, pad: int, nominal: int) -> Batch:
+    """Plain language modelling: every position but the last is scored (openings cannot be predicted)."""
+    mask_BT = np.ones(tokens_BT.shape, bool)
+    mask_BT[:, -1] = False
+    return Batch(tokens_BT, shifted(tokens_BT, pad), mask_BT, len(tokens_BT) * nominal)
+
+
+@dataclass(frozen=True)
+class Dyck(BaseTask):
+    """A balanced word of exactly L tokens: ids 0..k-1 open, k..2k-1 close, 2k pads.
+
+    Token by token: with nothing open, open; when as many tokens remain as are open, close them
+    all; else open with probability `p_open`, and close otherwise. An opening's type is uniform.
+    Defaults are the released configuration's (k 64, 2,048 tokens, p_open 0.5); the command-line
+    defaults of the same code are k 16 and 128 tokens.
+    """
+
+    name: ClassVar[str] = "dyck"
+    summary: ClassVar[str] = "balanced, properly nested brackets of k types; every token is predicted"
+    shortest: ClassVar[int] = 2
+    longest: ClassVar[int] = 32_768  # depth and position together fit into 31 bits
+    multiple: ClassVar[int] = 2
+    length: Length = field(default=2048, metadata=length_of("L: tokens of the whole word, even"))
+    k: int = field(default=64, metadata=whole("types of brackets", 1, 16_384))
+    p_open: float = field(default=0.5, metadata=fraction("chance to open where closing is possible too"))
+
+    @property
+    def symbols(self) -> int:
+        return 2 * self.k
+
+    @property
+    def separator(self) -> None:
+        return None
+
+    @property
+    def pad(self) -> int:
+        return 2 * self.k
+
+    def nominal(self, length: int) -> int:
+        return length
+
+    def word(self, token: int) -> str:
+        return bracket(token, self.k)
+
+    def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
+        levels_BT = _levels(rng.random((length, size), np.float32) < self.p_open).T
+        # On one level openings and closings alternate, so after sorting by (level, position) the
+        # even places are the openings, each followed by the closing that belongs to it.
+        shift = (length - 1).bit_length()
+        keys_BT = (levels_BT << shift) | np.arange(length, dtype=np.int32)
+        keys_BT.sort(axis=1)
+        places_BT = (keys_BT & ((1 << shift) - 1)).astype(np.intp)
+        types_BT = np.repeat(rng.integers(0, self.k, (size, length // 2), dtype=np.int32), 2, axis=1)
+        types_BT[:, 1::2] += self.k
+        tokens_BT = np.empty((size, length), np.int32)
+        np.put_along_axis(tokens_BT, places_BT, types_BT, axis=1)
+        return all_but_last(tokens_BT, self.pad, self.nominal(length))
+
+
+def _levels(coins_TB: np.ndarray) -> np.ndarray:
+    """`levels_TB`: brackets open around each token, not counting its own pair."""
+    length, size = coins_TB.shape
+    levels_TB = np.empty((length, size), np.int32)
+    depth_B = np.zeros(size, np.int32)
+    for i in range(length):
+        opens_B = (coins_TB[i] | (depth_B == 0)) & (depth_B < length - i)
+        after_B = depth_B + 2 * opens_B - 1
+        levels_TB[i] = np.minimum(depth_B, after_B)
+        depth_B = after_B.astype(np.int32)
+    return levels_TB

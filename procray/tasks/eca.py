@@ -1,0 +1,162 @@
+"""Elementary cellular automata, in two forms. Neither is known to be the papers' format.
+
+arXiv 2505.22308 and 2601.21725 train on rule 110, but neither their format nor their code for it
+was found. `eca_rows` follows the code they most likely descend from (arXiv 2410.02536): a position
+is a whole row of cells, so the model has no token embedding. `eca_tokens` is a form in tokens,
+as other replications use it. Results with either are not results with the papers' ECA.
+
+Shape suffixes: B sequences, T positions, W cells of the window, R cells of the ring, G groups of 64 sequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from procray.batch import Batch, RowBatch
+from procray.tasks.lengths import Length
+from procray.tasks.parameters import length_of, whole
+from procray.tasks.sequences import answered, column
+from procray.tasks.task import BaseTask
+
+RING = 1000  # cells of the simulated ring
+STEPS = 1000  # updates of one simulation
+GROUPS_AT_ONCE = 4  # 8 MB of history for each group of 64 sequences
+
+
+RULE = whole("Wolfram's number of the rule", 0, 255)
+
+
+@dataclass(frozen=True)
+class EcaRows(BaseTask):
+    """Consecutive rows of an automaton seen through a window; each row is predicted from those before.
+
+    Every sequence has its own simulation: a ring of 1,000 cells, random at first (each cell 1 with
+    probability 1/2), updated 1,000 times. The sequence is L consecutive rows from a uniformly
+    chosen time, seen through `width` neighbouring cells at a uniformly chosen place; the target
+    at each row is the next row, every cell scored. The window's edge cells depend on cells outside
+    it, so the last bits of each row cannot be predicted with certainty.
+    One position is one row: nominal tokens count rows.
+    """
+
+    name: ClassVar[str] = "eca_rows"
+    summary: ClassVar[str] = (
+        "a cellular automaton, one position a whole row (probable lineage; not known to be the papers')"
+    )
+    shortest: ClassVar[int] = 1
+    longest: ClassVar[int] = STEPS
+    length: Length = field(default=60, metadata=length_of("rows of one sequence"))
+    rule: int = field(default=110, metadata=RULE)
+    width: int = field(default=100, metadata=whole("cells of the window", 1, RING))
+
+    @property
+    def symbols(self) -> int:
+        return 2
+
+    @property
+    def separator(self) -> None:
+        return None
+
+    @property
+    def vocab_size(self) -> int:
+        return 2
+
+    @property
+    def rows(self) -> int:
+        return self.width
+
+    def nominal(self, length: int) -> int:
+        return length
+
+    def draw(self, rng: np.random.Generator, size: int, length: int) -> RowBatch:
+        cells_B = rng.integers(0, RING, size)
+        times_B = rng.integers(0, STEPS - length + 1, size)
+        first_GR = rng.integers(0, 2**64, (-(-size // 64), RING), dtype=np.uint64)
+        rows_BTW = np.empty((size, length + 1, self.width), np.uint8)
+        columns_BW = (cells_B[:, None] + np.arange(self.width)) % RING
+        steps_BT = times_B[:, None] + np.arange(length + 1)
+        for start in range(0, size, 64 * GROUPS_AT_ONCE):
+            part = slice(start, start + 64 * GROUPS_AT_ONCE)
+            group = start // 64
+            history = _histories(first_GR[group : group + GROUPS_AT_ONCE], self.rule, int(steps_BT[part].max()))
+            member_B = np.arange(len(steps_BT[part]))
+            packed_BTW = history[(member_B // 64)[:, None, None], steps_BT[part, :, None], columns_BW[part, None, :]]
+            rows_BTW[part] = (packed_BTW >> (member_B % 64).astype(np.uint64)[:, None, None]) & np.uint64(1)
+        return RowBatch(rows_BTW[:, :-1], rows_BTW[:, 1:], np.ones((size, length), bool), size * self.nominal(length))
+
+    def text(self, tokens_T: np.ndarray) -> str:
+        """A picture of `rows_TW`: one line a row, `#` for 1 and `.` for 0."""
+        return "\n".join("".join("#" if cell else "." for cell in row) for row in np.asarray(tokens_T).tolist())
+
+
+@dataclass(frozen=True)
+class EcaTokens(BaseTask):
+    """`s | the state that follows s`: L cells each, 2L+1 tokens, L of them scored.
+
+    `s` is a ring of L cells, each 1 with probability 1/2. Cells are the ids 0 and 1, the separator
+    is 2, the padding 3.
+    """
+
+    name: ClassVar[str] = "eca_tokens"
+    summary: ClassVar[str] = (
+        "one update of a cellular automaton, one token a cell:  s | next(s)  (not the papers' format)"
+    )
+    shortest: ClassVar[int] = 3
+    length: Length = field(default=64, metadata=length_of("L: cells of the ring"))
+    rule: int = field(default=110, metadata=RULE)
+
+    @property
+    def symbols(self) -> int:
+        return 2
+
+    def nominal(self, length: int) -> int:
+        return 2 * length + 1
+
+    def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
+        s_BL = rng.integers(0, 2, (size, length), dtype=np.int32)
+        table = (self.rule >> np.arange(8, dtype=np.int32)) & 1
+        next_BL = table[4 * np.roll(s_BL, 1, axis=1) + 2 * s_BL + np.roll(s_BL, -1, axis=1)]
+        prefix_BP = np.hstack([s_BL, column(self.symbols, size)])
+        return answered(prefix_BP, next_BL, length, self.pad, self.nominal(length))
+
+
+def _histories(first_GR: np.ndarray, rule: int, steps: int) -> np.ndarray:
+    """`history_GSR`: rows 0..steps of 64 automata at once in the bits of each 64-bit word.
+
+    The rule is written as an exclusive-or of products of its neighbourhood (its algebraic normal
+    form), so one update of 64 automata is a few operations on whole words.
+    """
+    groups, ring = first_GR.shape
+    history_GSR = np.empty((groups, steps + 1, ring), np.uint64)
+    history_GSR[:, 0] = first_GR
+    around = np.empty((groups, ring + 2), np.uint64)  # the ring with its ends repeated on the other side
+    left, centre, right = around[:, :-2], around[:, 1:-1], around[:, 2:]
+    product = np.empty_like(first_GR)
+    terms = [term for term, wanted in enumerate(_normal_form(rule)) if wanted]
+    for step in range(steps):
+        now = history_GSR[:, step]
+        around[:, 1:-1], around[:, 0], around[:, -1] = now, now[:, -1], now[:, 0]
+        following = history_GSR[:, step + 1]
+        following.fill(2**64 - 1 if 0 in terms else 0)
+        for term in terms:
+            factors = [cell for bit, cell in ((4, left), (2, centre), (1, right)) if term & bit]
+            if len(factors) == 1:
+                following ^= factors[0]
+            elif factors:
+                np.bitwise_and(factors[0], factors[1], out=product)
+                if len(factors) == 3:
+                    product &= factors[2]
+                following ^= product
+    return history_GSR
+
+
+def _normal_form(rule: int) -> list[int]:
+    """For each set of cells (4 left + 2 centre + 1 right): whether the product of its cells is a term."""
+    coefficients = [(rule >> pattern) & 1 for pattern in range(8)]
+    for bit in (1, 2, 4):
+        for pattern in range(8):
+            if pattern & bit:
+                coefficients[pattern] ^= coefficients[pattern ^ bit]
+    return coefficients

@@ -1,0 +1,36 @@
+"""IDENTITY: copy a sequence (arXiv 2601.21725)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from procray.batch import Batch
+from procray.tasks.lengths import Length
+from procray.tasks.parameters import length_of, vocabulary
+from procray.tasks.sequences import answered, column, draw_symbols
+from procray.tasks.task import BaseTask
+
+
+@dataclass(frozen=True)
+class Identity(BaseTask):
+    """`x1..xL | x1..xL`: 2L+1 tokens, L of them scored."""
+
+    name: ClassVar[str] = "identity"
+    summary: ClassVar[str] = "copy the sequence:  x1..xL | x1..xL"
+    length: Length = field(default=64, metadata=length_of("L: symbols of the input"))
+    vocab: int = field(default=100, metadata=vocabulary())
+
+    @property
+    def symbols(self) -> int:
+        return self.vocab
+
+    def nominal(self, length: int) -> int:
+        return 2 * length + 1
+
+    def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
+        x_BL = draw_symbols(rng, size, length, self.vocab)
+        prefix_BP = np.hstack([x_BL, column(self.vocab, size)])
+        return answered(prefix_BP, x_BL, length, self.pad, self.nominal(length))
