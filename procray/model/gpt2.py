@@ -122,8 +122,8 @@ class GPT2(nn.Module):
 
     Args:
         config: the shape.
-        seed: the weights are those of `initialise(model, seed)`; None takes a seed from torch's
-            own generator, as other torch modules do.
+        seed: the weights are those of `initialise(model, seed)`; None takes a seed from torch's own
+            generator, as other torch modules do. On the device "meta" nothing is drawn.
     """
 
     def __init__(self, config: GPT2Config, seed: int | None = None):
@@ -150,10 +150,8 @@ class GPT2(nn.Module):
         if tokens_BT.shape[1] > self.config.context:
             raise ProcrayError(f"{tokens_BT.shape[1]} positions given to a model that has {self.config.context}")
         if self.config.rows is None:
-            x_BTD = self.transformer.wte(tokens_BT)
-        else:
-            x_BTD = self.row_in(tokens_BT.to(self.row_in.weight.dtype))
-        return self.transformer(x_BTD, ATTENTION[self.attention])
+            return self.transformer(self.transformer.wte(tokens_BT), ATTENTION[self.attention])
+        return self.transformer(self.row_in(tokens_BT.to(self.row_in.weight.dtype)), ATTENTION[self.attention])
 
     def unembed(self, x_ND: Tensor) -> Tensor:
         """Logits of hidden states of any leading shape: (..., V), or (..., W) in the row form."""
@@ -187,6 +185,8 @@ def initialise(model: GPT2, seed: int) -> None:
     vocabulary, context or head leaves the blocks as they were, and every device gets the same bits.
     """
     for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            continue
         if name.endswith("bias"):
             parameter.zero_()
         elif component_of(name) == "layernorm":

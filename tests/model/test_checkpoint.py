@@ -60,6 +60,16 @@ def test_saved_weights_come_back_bit_for_bit(build, tmp_path, changes):
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_weights_can_be_loaded_without_drawing_others_first(build, tmp_path):
+    model = build()
+    save_weights(model, tmp_path)
+    weights, config = load_weights(tmp_path)
+    with torch.device("meta"):
+        empty = GPT2(config)
+    empty.load_state_dict(weights, assign=True)
+    assert torch.equal(empty(tokens()), model(tokens()))
+
+
 def test_equal_weights_make_equal_files(build, tmp_path):
     one = save_weights(build(), tmp_path / "one")
     assert one == save_weights(build(pad_vocab=64), tmp_path / "two")

@@ -66,7 +66,7 @@ class Malicious:
         return os.mkdir, (os.environ["PROCRAY_TEST_TRACE"],)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, 2))])
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch, save):
     trace = tmp_path / "it-ran"
     monkeypatch.setenv("PROCRAY_TEST_TRACE", str(trace))
