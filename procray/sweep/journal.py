@@ -17,9 +17,8 @@ from procray.errors import StoreError
 # What a replay must reproduce bit for bit on one machine.
 COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length")
 DETERMINISTIC = (*COUNTERS, "loss", "accuracy", "exact", "train_loss", "lr", "grad_norm")
-# How far the loss may lie off after a change of device, threads or number of workers: relative, and
-# absolute below 1 nat.
-TOLERANCE = 1e-2
+# How far the loss may lie off where bits are not promised: relative, and absolute below 1 nat.
+TOLERANCE = 5e-2
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -62,7 +61,8 @@ def compare(phase: str, known: dict[str, Any], new: dict[str, Any], exact: bool)
 
     Args:
         exact: both come from the same kind of process, so every deterministic value must be equal.
-            Otherwise the counters must be equal and the loss must lie within TOLERANCE.
+            Otherwise the counters must be equal and the loss must lie within TOLERANCE: kernels on a
+            GPU and sums over several processes do not repeat bit for bit.
     """
     for name in DETERMINISTIC if exact else COUNTERS:
         if known.get(name) != new.get(name):
@@ -80,9 +80,9 @@ def compare(phase: str, known: dict[str, Any], new: dict[str, Any], exact: bool)
         same = abs(before - now) <= TOLERANCE * max(1.0, abs(before))
     if not same:
         raise StoreError(
-            f"phase {phase}, step {new['step']}: loss was {before!r} and is now {now!r} when computed again with "
-            f"another device, thread count or number of workers: more than {TOLERANCE:g} apart. "
-            "Continue where it began, or remove the phase's folder to train it afresh"
+            f"phase {phase}, step {new['step']}: loss was {before!r} and is now {now!r} when computed again, "
+            f"more than {TOLERANCE:g} apart. Continue on the device and with the workers that it began with, "
+            "or remove the phase's folder to train it afresh"
         )
 
 
@@ -111,8 +111,9 @@ class Journal:
             raise StoreError(f"phase {self._phase}, step {step}: the evaluation holds a NaN or an infinity") from None
         if step in self._rows:
             attempt, known = self._rows[step]
-            mine, its = self._provenance.get(self._attempt), self._provenance.get(attempt)
-            compare(self._phase, known, json.loads(line), exact=attempt == self._attempt or mine == its)
+            mine, its = self._provenance.get(self._attempt, {}), self._provenance.get(attempt, {})
+            promised = mine.get("device_type") == "cpu" and mine.get("world_size") == 1
+            compare(self._phase, known, json.loads(line), exact=promised and mine == its)
             return False
         self._file.write(line.encode() + b"\n")
         self._rows[step] = (self._attempt, json.loads(line))

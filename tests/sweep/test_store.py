@@ -24,7 +24,7 @@ from procray.training.recipe import Evaluation, ModelShape, Optimizer, Parent, P
 RECIPE = PhaseRecipe(
     "procedural", ModelShape(1, 1, 8, 16), {"task": {"name": "set"}}, 2, Optimizer(1e-3), Evaluation(10, 4), 0
 )
-CPU = {"device": "cpu", "threads": 1, "world_size": 1}
+CPU = {"device_type": "cpu", "threads": 1, "world_size": 1}
 
 
 def write_weights(text: str = "weights"):
@@ -257,12 +257,20 @@ def test_another_machine_may_differ_a_little(folder):
     log.add(row(10, loss=2.0, grad_norm=1.0))
     many = {**CPU, "threads": 4}
     again = journal.Journal("fedc", folder.path / "journal", 2, {1: CPU, 2: many})
-    assert not again.add(row(10, loss=2.019, grad_norm=1.5))
+    assert not again.add(row(10, loss=2.09, grad_norm=1.5))
     assert folder.curve()[0]["loss"] == 2.0
-    with pytest.raises(StoreError, match=r"loss was 2\.0 and is now 2\.021"):
-        again.add(row(10, loss=2.021))
+    with pytest.raises(StoreError, match=r"loss was 2\.0 and is now 2\.11"):
+        again.add(row(10, loss=2.11))
     with pytest.raises(StoreError, match="tokens was 100 and is now 101"):
         again.add(row(10, loss=2.0, tokens=101))
+
+
+@pytest.mark.parametrize("change", [{"device_type": "cuda"}, {"world_size": 2}])
+def test_bits_are_promised_for_one_process_on_a_cpu_only(folder, change):
+    where = {**CPU, **change}
+    journal.Journal("fedc", folder.path / "journal", 1, {}).add(row(10, loss=2.0))
+    again = journal.Journal("fedc", folder.path / "journal", 2, {1: where, 2: where})
+    assert not again.add(row(10, loss=2.0 + 1e-6))
 
 
 def test_nan_never_enters_a_journal(folder):

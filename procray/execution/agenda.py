@@ -1,0 +1,323 @@
+"""Which segment may start next. Plain bookkeeping over the store, without Ray.
+
+A segment may start when the marks it needs exist in the store. Of those that may, the one with the
+longest chain of work behind it goes first, so that the sweep's critical path is never idle. What a
+runner reports is believed only as far as the store bears it out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+from typing import Any
+
+from procray.errors import StoreError
+from procray.sweep.store import Store
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One segment: a phase trained until its next wanted mark."""
+
+    phase: str
+    label: str
+    until: int
+    marks: tuple[int, ...]  # steps that must have a mark when the segment is done; the last is `until`
+    needs: tuple[tuple[str, int], ...]  # (phase, step) of marks of other phases
+    weight: float  # work, in any unit
+    resources: dict[str, float] = field(default_factory=dict)  # workers, cpu and gpu of each
+    job: dict[str, Any] = field(default_factory=dict)  # what the runner gets
+
+    @property
+    def key(self) -> str:
+        return f"{self.phase}@{self.until}"
+
+
+class State(Enum):
+    BLOCKED = "blocked"
+    READY = "ready"
+    RUNNING = "running"
+    ELSEWHERE = "elsewhere"  # another sweep trains that phase at the moment
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    PAUSED = "paused"
+
+
+class Agenda:
+    """The segments of one run of one sweep and how far they are.
+
+    Args:
+        items: all segments, those that exist already included.
+        retries: how often a segment whose runner died is offered again.
+        retry_failed: try again what an earlier run recorded as failed for good.
+        on_event: told what happens, see `procray.execution.run`.
+        recheck: seconds between two looks at a phase that another sweep trains.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Item],
+        store: Store,
+        *,
+        retries: int = 2,
+        retry_failed: bool = False,
+        on_event: Callable[[Event], None] = lambda event: None,
+        recheck: float = 1.0,
+    ):
+        self.items = {item.key: item for item in items}
+        self.failed: dict[str, str] = {}  # by phase id
+        self.skipped: dict[str, str] = {}
+        self._store = store
+        self._retries = retries
+        self._emit = on_event
+        self._recheck = recheck
+        self._next_look = 0.0
+        self._stopping = ""
+        self._crashes: dict[str, int] = {}
+        self._state = dict.fromkeys(self.items, State.BLOCKED)
+        self._count = Counter({State.BLOCKED: len(self.items)})
+        self._of_phase: dict[str, list[str]] = {}
+        for key, item in self.items.items():
+            self._of_phase.setdefault(item.phase, []).append(key)
+        self._order = {key: number for number, key in enumerate(self.items)}
+        self._heap: list[tuple[float, int, str]] = []
+
+        self._before = self._requirements()
+        self._after: dict[str, list[str]] = {key: [] for key in self.items}
+        for key, before in self._before.items():
+            for parent in before:
+                self._after[parent].append(key)
+        self._chain = self._chains()
+
+        waiting = []
+        for key, item in self.items.items():
+            if self.complete(item):
+                self._set(key, State.DONE)
+            else:
+                waiting.append(key)
+        for key in waiting:
+            if self._state[key] is State.BLOCKED and not retry_failed:
+                status = store.phase(self.items[key].phase).status()
+                if status["state"] == "failed" and status.get("final"):
+                    self._fail(key, f"{status.get('reason', 'failed')} (in an earlier run)", record=False)
+        for key in waiting:
+            if self._state[key] is State.BLOCKED and self._free(key):
+                self._push(key)
+
+    # -- for the scheduler ---------------------------------------------------------------------------
+
+    def next(self) -> Item | None:
+        """The segment to start now, counted as running from here on; None when there is none now."""
+        self._look_elsewhere()
+        while self._heap and not self._stopping:
+            key = heapq.heappop(self._heap)[2]
+            item = self.items[key]
+            if self.complete(item):  # another sweep made it meanwhile
+                self._finish(key)
+                continue
+            holder = self._store.phase(item.phase).holder()
+            if holder is not None and holder.alive():
+                self._wait_elsewhere(key)
+                continue
+            self._set(key, State.RUNNING)
+            self._tell("start", item, until=item.until)
+            return item
+        return None
+
+    def finished(self) -> bool:
+        """Whether nothing runs and nothing more will be offered."""
+        if self._stopping:
+            return not self._any(State.RUNNING)
+        return not self._any(State.RUNNING, State.READY, State.ELSEWHERE)
+
+    def report(self, key: str, result: dict[str, Any]) -> None:
+        """Takes what `run_segment` returned for a running segment."""
+        item = self.items[key]
+        state = result.get("state")
+        if state == "done":
+            if self.complete(item):
+                self._finish(key)
+            else:
+                self.crash(key, "it reported success, but its marks are not in the store")
+        elif state == "failed":
+            self._fail(key, str(result.get("reason", "failed")), record=False)
+        elif state == "leased":
+            self._wait_elsewhere(key)
+        elif state == "paused":
+            self._tell("paused", item, step=result.get("step"))
+            if self._stopping:
+                self._set(key, State.PAUSED)
+            else:  # its node goes away: it continues elsewhere, and that is no failure
+                self._push(key)
+        else:
+            self.crash(key, str(result.get("reason") or "its worker ended without a result"))
+
+    def crash(self, key: str, reason: str) -> None:
+        """A running segment ended in a way that another try may cure."""
+        item = self.items[key]
+        if self.complete(item):  # it died after its last mark
+            self._finish(key)
+            return
+        if self._stopping:
+            self._set(key, State.PAUSED)
+            self._tell("paused", item, reason=reason)
+            return
+        self._crashes[key] = self._crashes.get(key, 0) + 1
+        if self._crashes[key] <= self._retries:
+            self._tell("retry", item, reason=reason, attempt=self._crashes[key], of=self._retries)
+            self._push(key)
+        else:
+            self._fail(key, reason, record=True)
+
+    def stop(self, reason: str) -> None:
+        """Offers nothing more. What runs is reported as usual."""
+        self._stopping = self._stopping or reason
+
+    def complete(self, item: Item) -> bool:
+        """Whether the store holds what the segment is to make."""
+        folder = self._store.phase(item.phase)
+        return all(folder.exists_mark(step) for step in item.marks)
+
+    def open(self) -> list[Item]:
+        """Segments that will be offered, now or later."""
+        over = {State.DONE, State.FAILED, State.SKIPPED}
+        return [item for key, item in self.items.items() if self._state[key] not in over]
+
+    def tell_runners(self, **facts: Any) -> None:
+        """Adds entries to the jobs of all segments."""
+        for item in self.items.values():
+            item.job.update(facts)
+
+    def running(self) -> list[Item]:
+        return [item for key, item in self.items.items() if self._state[key] is State.RUNNING]
+
+    def state(self, key: str) -> State:
+        return self._state[key]
+
+    def unfinished(self) -> list[str]:
+        """Phases that are neither done nor failed nor skipped."""
+        over = {State.DONE, State.FAILED, State.SKIPPED}
+        return list(dict.fromkeys(item.phase for key, item in self.items.items() if self._state[key] not in over))
+
+    # -- bookkeeping ---------------------------------------------------------------------------------
+
+    def _requirements(self) -> dict[str, set[str]]:
+        """For each segment those that come before it: makers of its parents' marks, and its phase's previous."""
+        maker: dict[tuple[str, int], str] = {}
+        for item in self.items.values():
+            for step in item.marks:
+                maker[item.phase, step] = item.key
+        before: dict[str, set[str]] = {key: set() for key in self.items}
+        for item in self.items.values():
+            for need in item.needs:
+                if need in maker:
+                    before[item.key].add(maker[need])
+                elif not self._store.phase(need[0]).exists_mark(need[1]):
+                    raise StoreError(f"{item.label} starts from step {need[1]} of phase {need[0]}, which nothing makes")
+        for keys in self._of_phase.values():
+            ordered = sorted(keys, key=lambda key: self.items[key].until)
+            for earlier, later in pairwise(ordered):
+                before[later].add(earlier)
+        return before
+
+    def _chains(self) -> dict[str, float]:
+        """The work from the start of each segment to the end of the longest chain behind it."""
+        chain: dict[str, float] = {}
+        left = {key: len(after) for key, after in self._after.items()}
+        ready = [key for key, count in left.items() if count == 0]
+        while ready:
+            key = ready.pop()
+            chain[key] = self.items[key].weight + max((chain[child] for child in self._after[key]), default=0.0)
+            for parent in self._before[key]:
+                left[parent] -= 1
+                if left[parent] == 0:
+                    ready.append(parent)
+        assert len(chain) == len(self.items), "segments depend on each other in a circle"
+        return chain
+
+    def _free(self, key: str) -> bool:
+        return all(self._state[parent] is State.DONE for parent in self._before[key])
+
+    def _push(self, key: str) -> None:
+        self._set(key, State.READY)
+        heapq.heappush(self._heap, (-self._chain[key], self._order[key], key))
+
+    def _finish(self, key: str) -> None:
+        item = self.items[key]
+        self._set(key, State.DONE)
+        whole = all(self._state[other] is State.DONE for other in self._of_phase[item.phase])
+        self._tell("done", item, step=item.until, whole=whole)
+        for child in self._after[key]:
+            if self._state[child] is State.BLOCKED and self._free(child):
+                self._push(child)
+
+    def _fail(self, key: str, reason: str, record: bool) -> None:
+        """Fails a segment and the rest of its phase; skips whatever starts from them."""
+        item = self.items[key]
+        if record:
+            self._store.phase(item.phase).set_status("failed", reason=reason, final=False)
+        self.failed[item.phase] = reason
+        self._set(key, State.FAILED)
+        self._tell("failed", item, reason=reason)
+        because = f"{item.label} failed: {reason}"
+        ahead = list(self._after[key])
+        while ahead:
+            child = self.items[ahead.pop()]
+            if self._state[child.key] is not State.BLOCKED:
+                continue  # done already, or met on another way
+            ahead += self._after[child.key]
+            if child.phase == item.phase:
+                self._set(child.key, State.FAILED)
+                continue
+            self._set(child.key, State.SKIPPED)
+            if child.phase not in self.skipped:
+                self.skipped[child.phase] = because
+                folder = self._store.phase(child.phase)
+                holder = folder.holder()
+                if holder is None or not holder.alive():
+                    folder.set_status("skipped", reason=because, parent=item.phase)
+                self._tell("skipped", child, reason=because)
+
+    def _wait_elsewhere(self, key: str) -> None:
+        item = self.items[key]
+        self._set(key, State.ELSEWHERE)
+        holder = self._store.phase(item.phase).holder()
+        process = holder.process if holder else {}
+        self._tell("elsewhere", item, host=str(process.get("host", "")).split("/")[0], pid=process.get("pid"))
+
+    def _look_elsewhere(self) -> None:
+        if time.monotonic() < self._next_look or not self._any(State.ELSEWHERE):
+            return
+        self._next_look = time.monotonic() + self._recheck
+        for key, item in self.items.items():
+            if self._state[key] is not State.ELSEWHERE:
+                continue
+            folder = self._store.phase(item.phase)
+            holder = folder.holder()
+            if self.complete(item):
+                self._finish(key)
+            elif holder is None or not holder.alive():
+                status = folder.status()
+                if status["state"] == "failed" and status.get("final"):
+                    self._fail(key, str(status.get("reason", "failed")), record=False)
+                else:
+                    self._push(key)
+
+    def _set(self, key: str, state: State) -> None:
+        self._count[self._state[key]] -= 1
+        self._count[state] += 1
+        self._state[key] = state
+
+    def _any(self, *states: State) -> bool:
+        return any(self._count[state] for state in states)
+
+    def _tell(self, event: str, item: Item, **facts: Any) -> None:
+        self._emit({"event": event, "phase": item.phase, "label": item.label, **facts})

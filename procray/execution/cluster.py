@@ -1,0 +1,222 @@
+"""Ray itself: a quiet local one that is gone with the command, or the cluster at an address."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import logging
+import math
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from procray.errors import EnvironmentProblem
+from procray.execution.agenda import Item
+from procray.sweep.lease import process_start
+
+DRIVER = "train_driver"  # the resource of a trial that drives a worker group
+OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
+_SLOTS = 64
+
+# For this process and, through the local cluster, for its workers. What the user has set stays.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # 2 s otherwise, on every start and end of a group
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt is ours: running segments save and return
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the store is the state; Tune's own is never read
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",  # checked before the start
+}
+
+
+def local_resources(gpus: bool) -> dict[str, float]:
+    """What this machine offers. GPUs are looked for only when `gpus`: it takes the import of torch."""
+    found: dict[str, float] = {"CPU": float(processors()), DRIVER: float(_SLOTS)}
+    if gpus:
+        import torch
+
+        found["GPU"] = float(torch.cuda.device_count())
+    return found
+
+
+def processors() -> int:
+    """Processors that this process may use: its affinity and the quota of its container."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, max(1, math.floor(int(quota) / int(period))))
+    return count
+
+
+def check_feasible(items: Iterable[Item], available: dict[str, float], where: str) -> None:
+    """Refuses what could never start; Ray would wait for it for ever.
+
+    Raises:
+        EnvironmentProblem: names the phase, what it wants and what there is.
+    """
+    for item in items:
+        want = item.resources
+        workers = int(want["workers"])
+        for name, resource, each in (("processors", "CPU", want["cpu"]), ("GPUs", "GPU", want["gpu"])):
+            total = workers * each
+            if total > available.get(resource, 0.0) + 1e-9:
+                raise EnvironmentProblem(
+                    f"phase '{item.label}' wants {workers} worker{'s' * (workers > 1)} with {each:g} {name} each, "
+                    f"{total:g} in all, but {where} has {available.get(resource, 0.0):g}; "
+                    f"lower `resources:` in the sweep file or use another machine"
+                )
+        if workers > 1 and available.get(DRIVER, 0.0) < 1:
+            raise EnvironmentProblem(
+                f"phase '{item.label}' wants {workers} workers, but no node of {where} offers the resource `{DRIVER}`, "
+                f"which drives them; start the head with --resources '{{\"{DRIVER}\": 16}}'"
+            )
+
+
+def slots(items: Iterable[Item], available: dict[str, float]) -> int:
+    """How many segments fit side by side."""
+    best = 1
+    for resources in {tuple(sorted(item.resources.items())) for item in items}:
+        want = dict(resources)
+        fits = [
+            available.get(name, 0.0) / (want["workers"] * each)
+            for name, each in (("CPU", want["cpu"]), ("GPU", want["gpu"]))
+            if each
+        ]
+        best = max(best, math.floor(min(fits, default=1.0) + 1e-9))
+    return best
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str, str]) -> Iterator[dict[str, float]]:
+    """Ray for as long as the block lasts; yields the resources of the cluster.
+
+    A Ray that this process is connected to already is used as it is and left alone.
+
+    Args:
+        address: of a running cluster; None starts a local one, bound to 127.0.0.1.
+        groups: worker groups will be formed.
+        logs: the folder for whatever Ray has to say.
+        environment: of the workers.
+
+    Raises:
+        EnvironmentProblem: no cluster answers at the address, or Ray does not start.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    local = address is None
+    owned = _local_secrets() if local else {}
+    os.environ.update(owned)
+    warnings.filterwarnings("ignore", module=r"ray(\.|$)")
+
+    import ray
+
+    with _loggers_to(logs / "ray.log"):
+        if ray.is_initialized():
+            yield ray.cluster_resources()
+            return
+        temporary = _short_folder() if local else None
+        worker_environment = {name: os.environ[name] for name in QUIET} | environment
+        try:
+            options: dict[str, Any] = {
+                "log_to_driver": False,
+                "configure_logging": False,
+                "logging_level": logging.ERROR,
+                "runtime_env": {"env_vars": worker_environment},
+            }
+            if temporary is not None:
+                options |= {
+                    "num_cpus": processors(),
+                    "resources": {DRIVER: _SLOTS},
+                    # Ray frees the placement groups of killed worker groups only with its dashboard's
+                    # help, see reaper.py; without groups it is 200 MB for nothing.
+                    "include_dashboard": groups,
+                    "object_store_memory": OBJECT_STORE,
+                    "_temp_dir": str(temporary),
+                    "_node_ip_address": "127.0.0.1",
+                }
+            try:
+                ray.init(address=address or "local", **options)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                what = f"no Ray cluster at '{address}'" if address else "Ray does not start on this machine"
+                raise EnvironmentProblem(f"{what}: {error}") from None
+            try:
+                yield ray.cluster_resources()
+            finally:
+                ray.shutdown()
+        finally:
+            if temporary is not None:
+                _keep_logs(temporary, logs)
+            for name in owned:
+                os.environ.pop(name, None)
+
+
+def _local_secrets() -> dict[str, str]:
+    """A token for the local cluster, so that other users of the machine cannot run code in it.
+
+    Left to itself Ray would write one to the home folder and say so.
+    """
+    if "RAY_AUTH_MODE" in os.environ:
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token}
+
+
+_token = secrets.token_hex(32)  # one for the process: Ray reads it once
+
+
+def _short_folder() -> Path:
+    """Ray's session folder. Its sockets allow paths of some 100 characters only, so not in the store."""
+    base = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp")
+    for old in glob.glob(str(base / f"procray-{os.getuid()}-*")):
+        pid = old.rpartition("-")[2]
+        if pid.isdigit() and process_start(int(pid)) is None:  # its command was killed
+            shutil.rmtree(old, ignore_errors=True)
+    folder = base / f"procray-{os.getuid()}-{os.getpid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _keep_logs(temporary: Path, logs: Path) -> None:
+    """Moves what workers and daemons wrote beside the sweep and removes the rest of the session."""
+    kept = logs / "ray"
+    shutil.rmtree(kept, ignore_errors=True)
+    for source in temporary.glob("session_*/logs/*"):
+        if source.is_symlink() or not source.is_file() or not source.stat().st_size:
+            continue
+        if source.name.startswith(("worker-", "raylet.", "gcs_server.")):
+            kept.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                shutil.copyfile(source, kept / source.name)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _loggers_to(path: Path) -> Iterator[None]:
+    """Sends the loggers of Ray to a file; nothing of them reaches the terminal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, mode="w", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = []
+    for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.serve", "ray.rllib"):
+        logger = logging.getLogger(name)
+        before.append((logger, list(logger.handlers), logger.propagate))
+        logger.handlers = [handler] if name == "ray" else []
+        logger.propagate = name != "ray"
+    try:
+        yield
+    finally:
+        for logger, handlers, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
+        handler.close()
+        sys.stdout.flush()

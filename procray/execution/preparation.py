@@ -1,0 +1,47 @@
+"""The corpora of a plan, tokenised into the store before the first phase that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from procray.files import canonical_json
+from procray.sweep.store import Store
+
+if TYPE_CHECKING:
+    from procray.corpora import Prepared
+    from procray.sweep.plan import Plan, PlannedPhase
+
+
+def corpora_of(plan: Plan) -> list[dict[str, Any]]:
+    """The distinct corpora of a plan, each as `corpora.recipe()` gives it."""
+    return [recipe for recipe, _ in _wanted(plan.phases.values())]
+
+
+def prepare_corpora(
+    plan: Plan,
+    store: Store,
+    progress: Callable[[str], None] | None = None,
+    phases: Iterable[str] | None = None,
+) -> list[Prepared]:
+    """Prepares what the plan (or the named phases of it) reads; what is there already is only opened.
+
+    Raises:
+        CorpusError: a corpus cannot be had, for instance without a network.
+    """
+    from procray import corpora
+
+    chosen = plan.phases.values() if phases is None else [plan.phases[phase] for phase in phases]
+    return [corpora.prepare(recipe, store.corpora, tokens, progress) for recipe, tokens in _wanted(chosen)]
+
+
+def _wanted(phases: Iterable[PlannedPhase]) -> list[tuple[dict[str, Any], int]]:
+    """Each corpus with the tokens that its longest phase reads."""
+    found: dict[str, tuple[dict[str, Any], int]] = {}
+    for phase in phases:
+        data = phase.recipe.data
+        if "corpus" in data:
+            key = canonical_json(data)
+            tokens = phase.marks[-1] * phase.recipe.batch * phase.recipe.model.context
+            found[key] = (data, max(tokens, found[key][1] if key in found else 0))
+    return list(found.values())

@@ -1,0 +1,301 @@
+"""Runs a plan: what the command `procray sweep` does between reading the file and writing the report."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procray.execution.agenda import Agenda, Event, Item
+from procray.execution.cluster import check_feasible, cluster, local_resources, slots
+from procray.execution.preparation import prepare_corpora
+from procray.execution.segment import GO, STOP
+from procray.sweep.lease import this_process
+from procray.sweep.store import Store
+from procray.training.recipe import PhaseRecipe
+
+if TYPE_CHECKING:
+    from procray.sweep.plan import Plan, PlannedPhase
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a plan.
+
+    Attributes:
+        max_concurrent: at most so many segments at once; None: as many as fit.
+        max_hours: running segments save and the sweep stops, resumable, after so long.
+        address: of a Ray cluster; None starts a local Ray.
+        retry_failed: try again what an earlier run recorded as failed for good.
+        on_event: called in this thread with what happens, see `run`.
+        retries: how often a segment is tried again after its worker died or ran out of memory.
+    """
+
+    max_concurrent: int | None = None
+    max_hours: float | None = None
+    address: str | None = None
+    retry_failed: bool = False
+    on_event: Callable[[Event], None] = lambda event: None
+    retries: int = 2
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended. Phases are named by their labels.
+
+    Attributes:
+        done: phases that have every mark that the plan wants, those of earlier runs included.
+        failed: with the reason; among them those that an earlier run recorded.
+        skipped: phases that a failed one keeps from starting, with the reason.
+        unfinished: phases to continue when the same plan is run again.
+        interrupted: a signal asked to stop.
+        out_of_time: `max_hours` ran out.
+        trained: segments that this run finished.
+        seconds: wall time.
+        logs: the folder with what Ray wrote; it need not exist.
+    """
+
+    done: list[str]
+    failed: dict[str, str]
+    skipped: dict[str, str]
+    unfinished: list[str]
+    interrupted: bool
+    out_of_time: bool
+    trained: int
+    seconds: float
+    logs: Path
+
+
+@dataclass
+class _Stop:
+    """Why the run should stop, and how signals are taken at the moment."""
+
+    control: Path
+    emit: Callable[[Event], None]
+    reason: str = ""
+    graceful: bool = False
+    agenda: Agenda | None = field(default=None)
+
+    def ask(self, reason: str) -> None:
+        """Running segments save and return; nothing new starts."""
+        if self.reason:
+            return
+        self.reason = reason
+        if self.agenda is not None:
+            self.agenda.stop(reason)
+        if self.control.exists():
+            self.control.write_text(STOP, encoding="utf-8")
+        self.emit({"event": "stopping", "reason": reason})
+
+    def on_signal(self, number: int, frame: Any) -> None:
+        if not self.graceful or self.reason == "signal":  # nothing to save, or asked a second time
+            self.reason = "signal"
+            raise KeyboardInterrupt
+        self.ask("signal")
+
+
+def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None) -> RunResult:
+    """Trains whatever of a plan the store does not have yet.
+
+    Segments of phases start as soon as the marks that they need exist. Failed phases leave unrelated
+    ones alone. SIGINT and SIGTERM let the running segments save and return; a second one does not
+    wait. Running the same plan again continues, and starts no Ray when nothing is left to do.
+
+    Events are dictionaries with `event` and, where it concerns one, `phase` (id) and `label`:
+    `plan` (phases, segments, done), `corpus` (message), `ray` (state: starting, ready, stopping;
+    concurrent), `start` (until), `progress` (phases: live numbers of those that run, about twice a
+    second), `done` (step, whole: all marks of the phase), `failed` (reason), `skipped` (reason),
+    `retry` (reason, attempt, of), `elsewhere` (host, pid: another sweep trains it), `paused`,
+    `stopping` (reason: signal or time).
+
+    Raises:
+        EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
+        CorpusError: a corpus cannot be prepared.
+        StoreError: the store is damaged or does not fit the plan.
+    """
+    options = options or RunOptions()
+    store = store if isinstance(store, Store) else Store(store)
+    started = time.monotonic()
+    folder = store.sweep_folder(plan.name, plan.scale)
+    store.write_plan(plan)
+    name = f"run-{uuid.uuid4().hex[:8]}"
+    control, scratch = folder / f".{name}", folder / f".{name}-ray"
+    items = _items(plan, store, control, scratch)
+    agenda = Agenda(items, store, retries=options.retries, retry_failed=options.retry_failed, on_event=options.on_event)
+    done_before = sum(1 for item in items if agenda.complete(item))
+    options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
+    stop = _Stop(control, options.on_event, agenda=agenda)
+    interrupted = False
+    if not agenda.finished():
+        control.write_text(GO, encoding="utf-8")
+        try:
+            with _signals(stop), _deadline(stop, options.max_hours, started):
+                _run(plan, store, agenda, options, stop, folder / "logs", scratch)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            control.unlink(missing_ok=True)
+            shutil.rmtree(scratch, ignore_errors=True)
+    _settle_statuses(plan, store)
+    labels = {phase.id: phase.label for phase in plan.phases.values()}
+    unfinished = agenda.unfinished()
+    over = {*agenda.failed, *agenda.skipped, *unfinished}
+    return RunResult(
+        done=[label for phase, label in labels.items() if phase not in over],
+        failed={labels[phase]: reason for phase, reason in agenda.failed.items()},
+        skipped={labels[phase]: reason for phase, reason in agenda.skipped.items() if phase not in agenda.failed},
+        unfinished=[labels[phase] for phase in unfinished],
+        interrupted=interrupted or stop.reason == "signal",
+        out_of_time=stop.reason == "time",
+        trained=sum(1 for item in items if agenda.complete(item)) - done_before,
+        seconds=time.monotonic() - started,
+        logs=folder / "logs",
+    )
+
+
+def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path) -> None:
+    emit = options.on_event
+    items = agenda.open()
+    phases = list(dict.fromkeys(item.phase for item in items))
+    groups = any(item.job["executor"] == "train" for item in items)
+    threads = max(int(item.job["threads"]) for item in items)
+
+    def prepare() -> None:
+        prepare_corpora(plan, store, lambda message: emit({"event": "corpus", "message": message}), phases)
+
+    with contextlib.ExitStack() as stack:
+        if options.address is None:
+            check_feasible(items, local_resources(gpus=any(item.resources["gpu"] for item in items)), "this machine")
+            prepare()
+        from procray.training.runtime import worker_environment
+
+        emit({"event": "ray", "state": "starting"})
+        stop.graceful = True  # from here on there is something to save
+        stack.callback(setattr, stop, "graceful", False)
+        available = stack.enter_context(cluster(options.address, groups, logs, worker_environment(threads)))
+        where = f"the cluster at {options.address}" if options.address else "the local Ray"
+        check_feasible(items, available, where)
+        if options.address is not None:
+            prepare()
+        concurrent = min(slots(items, available), options.max_concurrent or 10**6)
+        emit({"event": "ray", "state": "ready", "concurrent": concurrent})
+        from procray.execution.tuning import tune_segments
+
+        tune_segments(agenda, concurrent, groups, scratch, lambda: _emit_progress(agenda, store, emit))
+        emit({"event": "ray", "state": "stopping"})
+
+
+def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]:
+    """The plan's segments with what their runners need."""
+    driver = this_process()
+    items = []
+    reached: dict[str, int] = {}
+    for segment in sorted(plan.segments(), key=lambda segment: segment.until):
+        phase = plan.phases[segment.phase]
+        resources = _resources(phase)
+        recipe: PhaseRecipe = phase.recipe
+        steps = segment.until - reached.get(phase.id, 0)
+        reached[phase.id] = segment.until
+        job = {
+            "store": str(store.path),
+            "phase": phase.id,
+            "label": phase.label,
+            "recipe": recipe.to_json(),
+            "until": segment.until,
+            "marks": list(segment.marks),
+            "last": segment.until == phase.marks[-1],
+            "keep": list(phase.marks),
+            "threads": max(1, int(resources["cpu"])),
+            "device": "cuda" if resources["gpu"] else "cpu",
+            "resources": resources,
+            "executor": "inprocess" if resources["workers"] == 1 else "train",
+            "control": str(control),
+            "scratch": str(scratch),
+            "driver": driver,
+            "about": {"sweep": f"{plan.name}@{plan.scale}", "driver": driver},
+        }
+        items.append(
+            Item(
+                phase=phase.id,
+                label=phase.label,
+                until=segment.until,
+                marks=tuple(segment.marks),
+                needs=tuple((need[0], need[1]) for need in segment.needs if need[0] != phase.id),
+                weight=steps * phase.tokens_per_step * recipe.model.layers * recipe.model.width**2,
+                resources=resources,
+                job=job,
+            )
+        )
+    return items
+
+
+def _resources(phase: PlannedPhase) -> dict[str, float]:
+    given = phase.resources
+    return {
+        "workers": int(given.get("workers", 1)),
+        "gpu": float(given.get("gpu", 0.0)),
+        "cpu": float(given.get("cpu", 1)),
+    }
+
+
+def _settle_statuses(plan: Plan, store: Store) -> None:
+    """A command killed between the last mark of a phase and its status left the status behind."""
+    for phase in plan.phases.values():
+        folder = store.phase(phase.id)
+        if not all(folder.exists_mark(step) for step in phase.marks):
+            continue
+        if folder.status()["state"] == "done":
+            continue
+        held = folder.acquire()
+        if held is None:
+            continue
+        try:
+            if phase.recipe.steps is not None and phase.marks[-1] >= phase.recipe.steps:
+                folder.drop_resumes(held)
+            folder.set_status("done", step=phase.marks[-1], attempt=held.attempt)
+        finally:
+            held.release()
+
+
+def _emit_progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) -> None:
+    live = []
+    for item in agenda.running():
+        row = store.phase(item.phase).progress() or {}
+        facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s")}
+        live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
+    emit({"event": "progress", "phases": live})
+
+
+@contextlib.contextmanager
+def _signals(stop: _Stop) -> Iterator[None]:
+    """Takes SIGINT and SIGTERM while the block runs; in a thread of somebody else's program it does not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _deadline(stop: _Stop, hours: float | None, started: float) -> Iterator[None]:
+    if hours is None:
+        yield
+        return
+    timer = threading.Timer(max(0.0, hours * 3600 - (time.monotonic() - started)), stop.ask, ["time"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,57 @@
+"""Gives Tune what it lacks, dependencies between trials: a Searcher that suggests only what may start.
+
+Tune asks `suggest` whenever a slot is free. It gets a segment, None while something still runs or
+another sweep holds what is needed, and FINISHED at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from procray.execution.agenda import Agenda
+
+
+class SegmentSearcher(Searcher):
+    """Offers the segments of an agenda to Tune and hands their results back."""
+
+    def __init__(self, agenda: Agenda, why: Callable[[str], str]):
+        """`why(trial_id)` says why a trial died."""
+        super().__init__()  # no metric: with one, Tune demands it in every result
+        self._agenda = agenda
+        self._why = why
+        self._keys: dict[str, str] = {}
+
+    def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._agenda.finished():
+            return Searcher.FINISHED
+        item = self._agenda.next()
+        if item is None:
+            return Searcher.FINISHED if self._agenda.finished() else None
+        self._keys[trial_id] = item.key
+        # Text, because Tune copies and flattens whatever it finds in a configuration.
+        return {"key": item.key, "resources": item.resources, "job": json.dumps(item.job)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        pass
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        key = self._keys.pop(trial_id, None)
+        if key is None:
+            return
+        if error or result is None:
+            self._agenda.crash(key, self._why(trial_id))
+        else:
+            self._agenda.report(key, json.loads(result["outcome"]))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the store knows everything."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a sweep is continued by running it again")

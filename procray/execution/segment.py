@@ -1,0 +1,242 @@
+"""Trains one segment of one phase in this process, with the store around it and no Ray.
+
+Every executor ends here: in a Tune actor, in a worker of a Ray Train group, in a test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procray.errors import EnvironmentProblem, ProcrayError
+from procray.sweep.context import LeaseLost, StoreContext
+from procray.sweep.lease import Lease, process_alive
+from procray.sweep.store import PhaseFolder, Store
+from procray.training.recipe import PhaseRecipe
+
+if TYPE_CHECKING:
+    from procray.training.source import Source
+
+# What trying again cannot cure: the same code on the same data raises it again. Everything else may
+# pass: a dead worker, memory, a file server, a connection between workers.
+FINAL = (ProcrayError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+PASSING = (EnvironmentProblem,)
+
+GO, STOP = "go", "stop"
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether trying again would fail in the same way."""
+    return isinstance(error, FINAL) and not isinstance(error, PASSING)
+
+
+def run_segment(
+    job: dict[str, Any], should_stop: Callable[[], bool], rank: int = 0, world_size: int = 1
+) -> dict[str, Any]:
+    """Trains a phase until `job["until"]`, or until it is asked to stop.
+
+    Args:
+        job: `store`, `recipe`, `label`, `until`, `marks`, `last` (until is the last step that the plan
+            wants of this phase), `keep` (steps whose resume state stays), `threads`, `device` (torch's
+            name), `about` (goes into the lease).
+        should_stop: asked between steps.
+        rank, world_size: this process in its group; above 1 torch.distributed is initialised.
+
+    Returns:
+        `{"state": "done" | "paused" | "failed" | "leased", "step", "reason", "seconds", "tokens"}`.
+        `leased`: another living process trains the phase. A failure that a retry cannot cure is
+        recorded in the store and returned (one process) or raised (several, so that nobody waits for
+        the rank that failed).
+
+    Raises:
+        Exception: whatever a retry may cure.
+    """
+    started = time.monotonic()
+    recipe = PhaseRecipe.from_json(job["recipe"])
+    store = Store(job["store"])
+    folder = store.phase(recipe.id)
+    held = folder.acquire(job.get("about")) if rank == 0 else None
+    try:
+        go, at_most = _agree((held is not None, _resume_limit(recipe, folder, job["marks"])), world_size)
+        if not go:
+            return {"state": "leased"}
+        try:
+            result = _train(recipe, store, folder, held, job, should_stop, rank, world_size, at_most)
+        except LeaseLost as lost:
+            return {"state": "leased", "reason": str(lost)}
+        except Exception as error:
+            if held is not None:
+                record_failure(folder, error, held)
+            if not is_final(error) or world_size > 1:
+                raise
+            return {"state": "failed", "reason": describe(error)}
+        return {**result, "seconds": time.monotonic() - started}
+    finally:
+        if held is not None:
+            held.release()
+
+
+def record_failure(folder: PhaseFolder, error: BaseException, held: Lease | None = None) -> None:
+    """Writes into the status why the phase does not go on."""
+    if held is not None and not held.held():
+        return
+    facts = {"step": (folder.progress() or {}).get("step"), "traceback": "".join(traceback.format_exception(error))}
+    if held is not None:
+        facts["attempt"] = held.attempt
+    if is_final(error):
+        folder.set_status("failed", reason=describe(error), final=True, **facts)
+    else:
+        folder.set_status("paused", reason=describe(error), **facts)
+
+
+def describe(error: BaseException) -> str:
+    """One line; an error of ours speaks for itself, others are named."""
+    text = " ".join(str(error).split()) or "no message"
+    return text if isinstance(error, ProcrayError) else f"{type(error).__name__}: {text}"
+
+
+def stop_flag(path: str | None, every: float = 0.25) -> Callable[[], bool]:
+    """A `should_stop` that reads a control file at most once in `every` seconds.
+
+    The file exists from the start and its content changes: on NFS an open sees a new content at once,
+    a new name only after the folder's cache has run out.
+    """
+    if path is None:
+        return lambda: False
+    state = {"stop": False, "next": 0.0}
+
+    def asked() -> bool:
+        if not state["stop"] and time.monotonic() >= state["next"]:
+            state["next"] = time.monotonic() + every
+            with contextlib.suppress(OSError):
+                state["stop"] = Path(path).read_text(encoding="utf-8").strip() == STOP
+        return bool(state["stop"])
+
+    return asked
+
+
+_watched: set[tuple[Any, ...]] = set()
+
+
+def die_with(driver: dict[str, Any] | None, every: float = 0.5) -> None:
+    """Ends this process when the command that started it is gone, so that it holds no lease for nothing.
+
+    Ray does this too, but takes its time. Only a command on the same host can be watched.
+    """
+    if not driver or process_alive(driver) is None or tuple(driver.values()) in _watched:
+        return
+    _watched.add(tuple(driver.values()))
+
+    def watch() -> None:
+        while process_alive(driver):
+            time.sleep(every)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch-driver", daemon=True).start()
+
+
+def _train(
+    recipe: PhaseRecipe,
+    store: Store,
+    folder: PhaseFolder,
+    held: Lease | None,
+    job: dict[str, Any],
+    should_stop: Callable[[], bool],
+    rank: int,
+    world_size: int,
+    at_most: int | None,
+) -> dict[str, Any]:
+    import torch
+
+    from procray.training import runtime, train
+
+    until, marks, threads = int(job["until"]), [int(step) for step in job["marks"]], int(job.get("threads", 1))
+    if all(folder.exists_mark(step) for step in marks):
+        _settle(recipe, folder, held, job)
+        return {"state": "done", "step": until}
+    device = torch.device(job.get("device", "cpu"))
+    source, data_digest = _source(recipe, store)
+    provenance = None
+    if held is not None:
+        chosen = runtime.resolve(
+            recipe,
+            device,
+            vocab=source.vocab,
+            rows=source.rows,
+            positions=source.context,
+            steps=until,
+            threads=threads,
+            world_size=world_size,
+        )
+        mine = {**runtime.provenance(chosen), "host": platform.node()}
+        provenance = folder.write_description(recipe, mine, held.attempt, data_digest)
+        folder.set_status("running", attempt=held.attempt, until=until)
+    context = StoreContext(
+        folder,
+        held,
+        store,
+        rank,
+        world_size,
+        device,
+        should_stop,
+        provenance=provenance,
+        keep_resumes=job.get("keep", ()) if recipe.steps is None else (),
+        resume_at_most=at_most,
+    )
+    try:
+        outcome = train(recipe, source, context, until=until, marks=marks, threads=threads)
+    finally:
+        context.close()
+    if outcome.status == "paused":
+        if held is not None:
+            held.check()
+            folder.set_status("paused", step=outcome.step, attempt=held.attempt, reason="asked to stop")
+        return {"state": "paused", "step": outcome.step, "tokens": outcome.tokens}
+    _settle(recipe, folder, held, job)
+    return {"state": "done", "step": outcome.step, "tokens": outcome.tokens}
+
+
+def _settle(recipe: PhaseRecipe, folder: PhaseFolder, held: Lease | None, job: dict[str, Any]) -> None:
+    """The status after the last step of a segment."""
+    if held is None:
+        return
+    held.check()
+    if recipe.steps is not None and int(job["until"]) >= recipe.steps:
+        folder.drop_resumes(held)
+    state = "done" if job.get("last", True) else "waiting"
+    folder.set_status(state, step=int(job["until"]), attempt=held.attempt)
+
+
+def _resume_limit(recipe: PhaseRecipe, folder: PhaseFolder, marks: list[int]) -> int | None:
+    """The latest step to resume from: at or before every mark that is missing."""
+    missing = [int(step) for step in marks if not folder.exists_mark(int(step))]
+    return min(missing) if missing else None
+
+
+def _source(recipe: PhaseRecipe, store: Store) -> tuple[Source, str | None]:
+    from procray.training.source import task_source, text_source
+
+    if "task" in recipe.data:
+        return task_source(recipe), None
+    from procray import corpora
+
+    prepared = corpora.load(recipe.data, store.corpora)
+    return text_source(recipe, prepared), prepared.digest
+
+
+def _agree(value: Any, world_size: int) -> Any:
+    """Rank 0's value on every rank."""
+    if world_size == 1:
+        return value
+    import torch.distributed as distributed
+
+    box = [value]
+    distributed.broadcast_object_list(box, src=0)
+    return box[0]

@@ -1,0 +1,105 @@
+"""One `Tuner` for one sweep: hands the agenda's segments to Ray Tune until nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.experiment import Trial
+
+from procray.execution.agenda import Agenda
+from procray.execution.cluster import DRIVER
+from procray.execution.reaper import Reaper, Register
+from procray.execution.searcher import SegmentSearcher
+from procray.execution.segment import describe
+from procray.execution.trial import SegmentTrial
+
+_PROGRESS_EVERY = 0.5
+
+
+class _Pulse(tune.Callback):
+    """Knows the trials, so that the searcher can say why one died, and reports progress."""
+
+    def __init__(self, on_pulse: Callable[[], None]):
+        self.trials: dict[str, Trial] = {}
+        self._on_pulse = on_pulse
+        self._next = 0.0
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.trials[trial.trial_id] = trial
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _PROGRESS_EVERY
+            self._on_pulse()
+
+    def why(self, trial_id: str) -> str:
+        """Why a trial died, in one line."""
+        trial = self.trials.get(trial_id)
+        error = trial.get_pickled_error() if trial is not None else None
+        if isinstance(error, RayTaskError):
+            return describe(error.cause)
+        if isinstance(error, RayActorError):
+            return "its worker process died: killed, out of memory, or its node is gone"
+        return describe(error) if error is not None else "its worker ended without a result"
+
+
+def tune_segments(agenda: Agenda, concurrent: int, groups: bool, scratch: Path, on_pulse: Callable[[], None]) -> None:
+    """Returns when the agenda is finished; Ray must be connected.
+
+    Args:
+        concurrent: trials side by side.
+        groups: some trials form worker groups, so placement groups must be watched.
+        scratch: a folder on storage that all nodes share; holds nothing of worth.
+    """
+    pulse = _Pulse(on_pulse)
+    callbacks: list[tune.Callback] = [pulse]
+    register = None
+    if groups:
+        name = f"procray-groups-{os.getpid()}-{scratch.name}"
+        register = ray.remote(Register).options(name=name, num_cpus=0).remote()
+        agenda.tell_runners(register=name)
+        callbacks.append(Reaper(register))
+    tuner = tune.Tuner(
+        tune.with_resources(SegmentTrial, _request),
+        tune_config=tune.TuneConfig(
+            search_alg=SegmentSearcher(agenda, pulse.why),
+            num_samples=-1,
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=callbacks,
+            failure_config=tune.FailureConfig(max_failures=0),  # the agenda counts the tries
+        ),
+    )
+    tuner.fit()
+    if register is not None:
+        ray.kill(register)
+
+
+def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What the trial itself holds; a worker group asks for its own."""
+    resources = config["resources"]
+    if json.loads(config["job"])["executor"] == "train":
+        return tune.PlacementGroupFactory([{"CPU": 0, DRIVER: 1}])
+    bundle = {"CPU": resources["cpu"]}
+    if resources["gpu"]:
+        bundle["GPU"] = resources["gpu"]
+    return tune.PlacementGroupFactory([bundle])
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.config['key']}-{trial.trial_id}"
