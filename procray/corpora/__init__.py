@@ -1,0 +1,22 @@
+"""Text for semantic training: sources, tokenizers, packed shards and the order in which they are read.
+
+`recipe` describes a corpus, `prepare` makes its shards, `load` opens them, `Prepared` gives batches.
+"""
+
+from procray.corpora.prepare import prepare
+from procray.corpora.prepared import Prepared, load, summary
+from procray.corpora.recipe import describe, names, recipe, title, vocab_size_estimate
+from procray.corpora.tokenizer import tokenizer_recipe
+
+__all__ = [
+    "Prepared",
+    "describe",
+    "load",
+    "names",
+    "prepare",
+    "recipe",
+    "summary",
+    "title",
+    "tokenizer_recipe",
+    "vocab_size_estimate",
+]

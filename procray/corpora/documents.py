@@ -37,7 +37,8 @@ class Documents:
 
     texts: list[str]
     position: Any  # JSON; None is the beginning
-    counts: dict[str, int] = field(default_factory=dict)  # "replaced", "binary", "empty": files met, not used as they are
+    # Documents met that are not used as they are: "replaced" (bytes that are not UTF-8), "binary", "empty".
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def matching_files(globs: list[str]) -> list[LocalFile]:
     Raises:
         CorpusError: a glob that matches nothing or is a folder; all of them in one message.
     """
-    problems, found = [], {}
+    problems: list[str] = []
+    found: dict[Path, LocalFile] = {}
     for pattern in globs:
         expanded = os.path.expanduser(pattern)
         if os.path.isdir(expanded):

@@ -15,9 +15,7 @@ from typing import Any, TypeVar
 from procray.errors import CorpusError, EnvironmentProblem
 
 TIMEOUT_SECONDS = 10.0
-OFFLINE_CORPORA = (
-    "corpora that need no network: python-stdlib, {files: [globs]}, {name: deepmind-math, files: [globs]}"
-)
+OFFLINE_CORPORA = "corpora that need no network: python-stdlib, {files: [globs]}, {name: deepmind-math, files: [globs]}"
 OFFLINE_TOKENIZERS = "tokenizers that need no network: byte, char, {bpe: N}, {folder: path}"
 
 T = TypeVar("T")

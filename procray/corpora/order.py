@@ -35,7 +35,7 @@ def permuted(key: tuple[object, ...], positions: np.ndarray, size: int) -> np.nd
 
 
 def _random_bits(key: tuple[object, ...], count: int) -> np.ndarray:
-    """`count` uint64 from Philox keyed by `key`. Raw bits: NumPy promises them across versions, unlike `permutation`."""
+    """`count` uint64 from Philox. Raw bits, because NumPy promises those across versions and not `permutation`."""
     seed = hashlib.sha256(repr(key).encode()).digest()[:16]
     return np.random.Philox(key=np.frombuffer(seed, dtype="<u8")).random_raw(count)
 

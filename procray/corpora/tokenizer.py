@@ -73,11 +73,11 @@ def tokenizer_recipe(given: str | dict[str, Any]) -> dict[str, Any]:
         return _from_text(given.strip())
     if not isinstance(given, dict):
         raise CorpusError(f"tokenizer: expected a name or a mapping, got {given!r}")
-    forms = {"bpe": set(), "char": set(), "hub": {"revision", "entries"}, "folder": {"entries"}}
+    forms: dict[str, set[str]] = {"bpe": set(), "char": set(), "hub": {"revision", "entries"}, "folder": {"entries"}}
     form = next((name for name in forms if name in given), None)
     if form is None:
-        wrong = next(iter(given), "")
-        raise CorpusError(f"tokenizer: unknown form {given!r}{did_you_mean(str(wrong), forms)} Forms: {_FORMS}")
+        hint = did_you_mean(str(next(iter(given), "")), forms) or "."
+        raise CorpusError(f"tokenizer: unknown form {given!r}{hint} Tokenizers: {_FORMS}")
     for key in given:
         if key != form and key not in forms[form]:
             raise CorpusError(f"tokenizer: unknown key '{key}' beside '{form}'{did_you_mean(str(key), forms[form])}")
@@ -115,7 +115,7 @@ def _from_text(name: str) -> dict[str, Any]:
         return _folder_recipe(Path(name), None)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return hub_recipe(name)
-    hint = did_you_mean(name, ("byte", "char", "bpe", *BARE_HUB_NAMES))
+    hint = did_you_mean(name, ("byte", "char", "bpe", *BARE_HUB_NAMES)) or "."
     raise CorpusError(f"unknown tokenizer '{name}'{hint} Tokenizers: {_FORMS}")
 
 
@@ -215,8 +215,8 @@ def _train_bpe(entries: int, texts: Callable[[], Iterable[str]]) -> str:
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
     library = Library(models.BPE())
-    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    library.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=entries, special_tokens=[SEPARATOR], initial_alphabet=alphabet, show_progress=False
@@ -255,8 +255,8 @@ def _from_folder(folder: Path, where: str, expected: int | None) -> Tokenizer:
             library = Library.from_file(str(folder / "tokenizer.json"))
         else:
             library = Library(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
-            library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-            library.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+            library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            library.decoder = decoders.ByteLevel()
             if library.token_to_id(SEPARATOR) is not None:
                 library.add_special_tokens([AddedToken(SEPARATOR, special=True, normalized=False)])
     except Exception as error:  # the library raises plain Exception
@@ -300,10 +300,13 @@ def load_tokenizer(kind: str, content: str) -> Tokenizer:
         alphabet: list[str] = json.loads(content)
         encode, decode = _character_codec(alphabet)
         return Tokenizer(kind, len(alphabet) + 2, len(alphabet) + 1, sha, encode, decode, content)
-    separator, library_text = SEPARATOR, content
     if kind == "library":
         saved = json.loads(content)
-        separator, library_text = saved["separator"], saved["library"]
+        return _library_tokenizer(kind, sha, saved["library"], saved["separator"], content)
+    return _library_tokenizer(kind, sha, content, SEPARATOR, content)
+
+
+def _library_tokenizer(kind: str, sha: str, library_text: str, separator: str, content: str) -> Tokenizer:
     try:
         from tokenizers import Tokenizer as Library
     except ImportError as error:
@@ -313,7 +316,7 @@ def load_tokenizer(kind: str, content: str) -> Tokenizer:
     library.no_truncation()
     # A document that spells a special token is still only text.
     library.encode_special_tokens = True
-    rows = max(library.get_vocab(with_added_tokens=True).values()) + 1
+    vocabulary = library.get_vocab(with_added_tokens=True)
 
     def encode(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         pieces = [_pieces(text) for text in texts]
@@ -326,7 +329,7 @@ def load_tokenizer(kind: str, content: str) -> Tokenizer:
     def decode(tokens: np.ndarray) -> str:
         return library.decode([int(token) for token in tokens], skip_special_tokens=False)
 
-    return Tokenizer(kind, rows, library.token_to_id(separator), sha, encode, decode, content)
+    return Tokenizer(kind, max(vocabulary.values()) + 1, vocabulary[separator], sha, encode, decode, content)
 
 
 def _pieces(text: str) -> list[str]:
