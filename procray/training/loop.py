@@ -1,0 +1,416 @@
+"""Trains one phase, or a stretch of it, on one process or on several that share each batch.
+
+Shape suffixes: B sequences, T positions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from procray.batch import Batch, RowBatch
+from procray.errors import PhaseFailed, StoreError
+from procray.files import sha256_file, write_json
+from procray.model import (
+    GPT2,
+    combine_manifests,
+    flops_per_token,
+    load_weights,
+    save_weights,
+    transfer,
+)
+from procray.training import runtime as rt
+from procray.training.context import Context
+from procray.training.evaluate import evaluate
+from procray.training.objective import Objective, scored_values, to_device
+from procray.training.optimizer import build_optimizer, clip_gradients
+from procray.training.ranks import Ranks
+from procray.training.recipe import PhaseRecipe
+from procray.training.schedule import lr_at
+from procray.training.source import Source
+from procray.training.state import State, load_state, save_state
+
+# Losses and gradient norms wait on the device for this many steps before the host reads them, so that a
+# GPU never waits for the host; a NaN is found that late at most.
+PENDING = 50
+SAVE_AT_EVALUATION_SECONDS = 20.0
+SAVE_ANYWHERE_SECONDS = 300.0  # where evaluations lie far apart
+PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+        step: updates made since the phase began.
+        status: "done" when `until` was reached, "paused" when the context asked to stop.
+        tokens: nominal tokens consumed.
+        evaluation: the last row of the journal.
+        transfer: the manifest of what was carried in from parents; None without parents.
+    """
+
+    step: int
+    status: Literal["done", "paused"]
+    tokens: int
+    evaluation: dict[str, Any] | None
+    transfer: dict[str, Any] | None = None
+
+
+def train(
+    recipe: PhaseRecipe,
+    source: Source,
+    context: Context,
+    *,
+    until: int,
+    marks: Iterable[int],
+    threads: int = 1,
+    micro_batch: int | None = None,
+) -> Outcome:
+    """Trains a phase to step `until`, from its latest resume state or from the beginning.
+
+    With several processes the caller has initialised torch.distributed, and every rank makes the same call.
+    On one CPU process with a fixed thread count, weights and evaluations are the same bit for bit, however
+    often the phase was interrupted, wherever it was marked and however far it is extended.
+
+    Args:
+        source: its data, from `task_source` or `text_source`.
+        until: a step; for a decaying schedule at most `recipe.steps`.
+        marks: steps at which to keep a checkpoint; `until` is always one, and later ones are left aside.
+        threads: of this process.
+        micro_batch: sequences that a process takes at once; by default as many as memory surely holds.
+
+    Raises:
+        PhaseFailed: the loss, the gradient or the weights are no longer finite. The last resume state stays.
+        StoreError: a resume state that does not belong here.
+        TransferError: parents that do not fit.
+    """
+    assert recipe.steps is None or until <= recipe.steps, "a decaying schedule ends at its own length"
+    choices = rt.resolve(
+        recipe,
+        context.device,
+        vocab=source.vocab,
+        rows=source.rows,
+        positions=source.context,
+        steps=until,
+        threads=threads,
+        world_size=context.world_size,
+    )
+    if micro_batch is not None:
+        choices = replace(choices, micro_batch=micro_batch)
+    run = _Run(recipe, source, context, choices)
+    outcome = run.to(until, {step for step in marks if step <= until} | {until})
+    run.ranks.close()
+    return outcome
+
+
+class _Run:
+    """One call of `train`: the model, its optimiser and the counters, moved forward step by step."""
+
+    def __init__(self, recipe: PhaseRecipe, source: Source, context: Context, runtime: rt.Runtime):
+        self.recipe, self.source, self.context, self.runtime = recipe, source, context, runtime
+        rt.set_process(runtime)
+        config = rt.model_config(recipe, source.vocab, source.rows, runtime.pad_vocab)
+        self.model = GPT2(config, seed=recipe.seed).to(context.device)
+        rt.set_model(runtime, self.model)
+        self.optimizer = build_optimizer(self.model, recipe.optimizer)
+        self.parameters = list(self.model.parameters())
+        self.ranks = Ranks(context.world_size)
+        resume = context.latest_resume()
+        self.fresh = resume is None
+        if resume is None:
+            curriculum = source.curriculum
+            self.state = State(
+                length=None if curriculum is None else curriculum.start,
+                transfer=carry_in(self.model, recipe, context),
+            )
+        else:
+            self.state = load_state(resume, recipe, self.model, self.optimizer)
+        if self.ranks.add([float(self.state.step)]) != [float(self.state.step * context.world_size)]:
+            raise StoreError("the workers of a phase found different resume states; do they share one store?")
+        self.objective = Objective(self.model, runtime.logits_bound, runtime.autocast)
+        self.parallel: DistributedDataParallel | None = None
+        if context.world_size > 1:
+            devices = [context.device] if context.device.type == "cuda" else None
+            self.parallel = DistributedDataParallel(
+                self.objective, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False
+            )
+        self.objective.train()
+        self.ring = torch.zeros(2, PENDING, device=context.device)  # losses and norms not read yet
+        self.pending: list[tuple[int, float, int]] = []  # step, learning rate and scored values of each
+        self.last: tuple[int, float, float, float] | None = None  # step, learning rate, loss, norm last read
+        self.flops_at: dict[int, float] = {}  # per position, by length
+        self.saved_step = self.state.step
+        self.started: float | None = None  # the clock of training stands still
+        self.saved_at = self.shown_at = time.perf_counter()
+        self.shown_tokens, self.shown_seconds = self.state.tokens, self.state.seconds
+
+    def to(self, until: int, wanted: set[int]) -> Outcome:
+        state, every = self.state, self.recipe.evaluation.every
+        if state.step > until:
+            raise StoreError(f"the resume state is at step {state.step}, beyond step {until} that is wanted")
+        if self.fresh or (state.step in wanted and not state.marked):
+            if state.row is None or state.row["step"] != state.step:
+                self.measure()
+            if state.step in wanted:
+                self.keep()
+        while state.step < until:
+            if self.ranks.any(self.context.should_stop()):
+                self.save()
+                return self.outcome("paused")
+            self.start_clock()
+            self.update()
+            on_cadence = state.step % every == 0
+            if on_cadence or state.step in wanted:
+                self.measure()
+                if on_cadence:
+                    self.begin_interval()
+                if state.step in wanted:
+                    self.keep()
+                elif time.perf_counter() - self.saved_at >= SAVE_AT_EVALUATION_SECONDS:
+                    self.save()
+            elif len(self.pending) == PENDING:
+                self.drain()
+                if time.perf_counter() - self.saved_at >= SAVE_ANYWHERE_SECONDS:
+                    self.save()
+            self.show()
+        return self.outcome("done")
+
+    def update(self) -> None:
+        """One optimiser step. On CUDA nothing in it waits for the device."""
+        recipe, state, context = self.recipe, self.state, self.context
+        batch = self.source.batch(state.step, state.length)
+        scored = scored_values(batch)
+        if scored == 0:
+            raise PhaseFailed(f"the batch of step {state.step} scores no position, so there is nothing to learn from")
+        lr = lr_at(state.step, recipe.optimizer, recipe.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        if recipe.model.dropout > 0:
+            # Dropout is a function of the step too: there is no random state to save, or to lose.
+            key = hashlib.sha256(f"{recipe.seed}/dropout/{state.step}/{context.rank}".encode()).digest()
+            torch.manual_seed(int.from_bytes(key[:8]) >> 1)
+        # DistributedDataParallel averages over ranks; the objective wants the sum over all of them.
+        weight = context.world_size / scored
+        loss: torch.Tensor | None = None
+        parts = micro_batches(batch, context.rank, context.world_size, self.runtime.micro_batch)
+        for number, part in enumerate(parts, 1):
+            data = to_device(part, context.device)
+            module = self.objective if self.parallel is None else self.parallel
+            wait = self.parallel is not None and number < len(parts)
+            with self.parallel.no_sync() if wait and self.parallel is not None else nullcontext():
+                value = module(data.inputs, data.targets, data.index_N, weight)
+                value.backward()
+            loss = value.detach() if loss is None else loss + value.detach()
+        assert loss is not None, "a rank has at least one sequence"
+        norm = clip_gradients(self.parameters, recipe.optimizer.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ring[0, len(self.pending)] = loss
+        self.ring[1, len(self.pending)] = norm
+        self.pending.append((state.step, lr, scored))
+
+        positions_T = batch.mask_BT.shape[1]
+        if positions_T not in self.flops_at:
+            self.flops_at[positions_T] = flops_per_token(self.model.config, positions_T)
+        positions = batch.mask_BT.size
+        state.step += 1
+        state.marked = False
+        state.tokens += batch.nominal_tokens
+        state.scored_tokens += scored
+        state.positions += positions
+        state.flops += positions * self.flops_at[positions_T]
+        state.since_tokens += batch.nominal_tokens
+        state.since_positions += positions
+
+    def drain(self) -> None:
+        """Reads the losses and norms that wait on the device; all ranks must do so at the same step.
+
+        Raises:
+            PhaseFailed: one of them is not finite.
+        """
+        if not self.pending:
+            return
+        losses, norms = self.ring[:, : len(self.pending)].tolist()
+        losses = self.ranks.add(losses)
+        for (step, lr, scored), total, norm in zip(self.pending, losses, norms, strict=True):
+            loss = total / self.context.world_size
+            self.last = (step, lr, loss, norm)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise self.failure(f"the loss is {loss:g}")
+            self.state.since_loss += loss * scored
+            self.state.since_scored += scored
+            self.state.since_norm += norm
+            self.state.since_steps += 1
+        self.pending.clear()
+
+    def measure(self) -> None:
+        """Evaluates and writes a row of the journal."""
+        self.drain()
+        self.stop_clock()
+        state, source = self.state, self.source
+        metrics = evaluate(
+            self.objective,
+            source.validation(state.length),
+            self.context.device,
+            self.context.rank,
+            self.context.world_size,
+            self.ranks.add,
+        )
+        if not math.isfinite(metrics.loss):
+            raise self.failure(f"the validation loss is {metrics.loss:g}")
+        trained, seconds = state.since_steps > 0, state.since_seconds
+        state.row = {
+            "step": state.step,
+            "tokens": state.tokens,
+            "scored_tokens": state.scored_tokens,
+            "positions": state.positions,
+            "flops": state.flops,
+            "loss": metrics.loss,
+            "accuracy": metrics.accuracy,
+            "exact": metrics.exact if source.whole_answers else None,
+            "train_loss": state.since_loss / state.since_scored if trained else None,
+            "lr": lr_at(state.step - 1, self.recipe.optimizer, self.recipe.steps) if state.step else None,
+            "grad_norm": state.since_norm / state.since_steps if trained else None,
+            "tokens_per_s": state.since_tokens / seconds if trained and seconds else None,
+            "positions_per_s": state.since_positions / seconds if trained and seconds else None,
+            "seconds": state.seconds,
+            **source.exposure(state.step),
+            **({} if state.length is None else {"length": state.length}),
+            "time": time.time(),
+        }
+        if self.context.rank == 0:
+            self.context.journal(state.row)
+
+    def begin_interval(self) -> None:
+        """After an evaluation of the cadence: the sums begin anew, and a mastered curriculum grows."""
+        state, curriculum = self.state, self.source.curriculum
+        assert state.row is not None
+        if curriculum is not None and state.length is not None and state.row["accuracy"] >= curriculum.mastery:
+            state.length = curriculum.after(state.length)
+        state.since_loss = state.since_norm = state.since_seconds = 0.0
+        state.since_scored = state.since_steps = state.since_tokens = state.since_positions = 0
+
+    def keep(self) -> None:
+        """Keeps a mark of this step, and a resume state to extend the phase from."""
+        state, row = self.state, self.state.row
+        self.require_finite_weights()
+        assert row is not None
+        assert row["step"] == state.step
+        if self.context.rank == 0:
+            about = {
+                "step": state.step,
+                "recipe": self.recipe.id,
+                "kind": self.recipe.kind,
+                "provenance": rt.provenance(self.runtime),
+                **{name: row[name] for name in ("tokens", "scored_tokens", "positions", "loss", "accuracy", "exact")},
+            }
+            self.context.save_mark(state.step, self.write_mark, about)
+        state.marked = True
+        if state.step > 0:
+            self.saved_step = -1
+            self.save()
+
+    def write_mark(self, folder: Path) -> dict[str, Any]:
+        facts = save_weights(self.model, folder)
+        if self.state.transfer is not None:
+            write_json(folder / "transfer.json", self.state.transfer)
+        return facts
+
+    def save(self) -> None:
+        """Saves the resume state of this step, unless that was done; never one with a NaN in it."""
+        if self.saved_step == self.state.step:
+            return
+        self.drain()
+        self.require_finite_weights()
+        self.stop_clock()
+        if self.context.rank == 0:
+            self.context.save_resume(
+                self.state.step,
+                lambda folder: save_state(folder, self.recipe, self.state, self.model, self.optimizer),
+            )
+        self.saved_step = self.state.step
+        self.saved_at = time.perf_counter()
+
+    def require_finite_weights(self) -> None:
+        """A last update can break the weights after a finite loss."""
+        if not bool(torch.stack(torch._foreach_norm([p.detach() for p in self.parameters])).isfinite().all()):
+            raise self.failure("the weights are not finite")
+
+    def failure(self, what: str) -> PhaseFailed:
+        if self.last is None:
+            return PhaseFailed(f"{what} before the first step: the initial weights are broken")
+        step, lr, loss, norm = self.last
+        return PhaseFailed(
+            f"{what} at step {step} (learning rate {lr:g}, training loss {loss:g}, gradient norm {norm:g}); "
+            f"the last good state is that of step {max(0, self.saved_step)}. A lower learning rate may help"
+        )
+
+    def show(self) -> None:
+        """Live numbers, at most one a second."""
+        now = time.perf_counter()
+        if now - self.shown_at < PROGRESS_SECONDS or self.context.rank != 0:
+            return
+        if self.context.world_size == 1:
+            self.drain()
+        loss = self.last[2] if self.last else None
+        step, tokens = self.state.step, self.state.tokens
+        seconds = self.state.seconds + (now - self.started if self.started else 0.0)
+        speed = (tokens - self.shown_tokens) / max(1e-9, seconds - self.shown_seconds)
+        self.context.progress({"step": step, "tokens": tokens, "loss": loss, "tokens_per_s": speed})
+        self.shown_at, self.shown_tokens, self.shown_seconds = now, tokens, seconds
+
+    def start_clock(self) -> None:
+        if self.started is None:
+            self.started = time.perf_counter()
+
+    def stop_clock(self) -> None:
+        """Evaluations and saving are not training time."""
+        if self.started is not None:
+            passed = time.perf_counter() - self.started
+            self.state.seconds += passed
+            self.state.since_seconds += passed
+            self.started = None
+
+    def outcome(self, status: Literal["done", "paused"]) -> Outcome:
+        state = self.state
+        return Outcome(state.step, status, state.tokens, state.row, state.transfer)
+
+
+def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, Any] | None:
+    """Writes the components that the recipe names into a fresh model; returns the manifest."""
+    manifests = []
+    for parent in recipe.init.parents():
+        folder = context.parent(parent)
+        manifests.append(
+            transfer(
+                load_weights(folder),
+                model,
+                components=[name for name, origin in recipe.init.components.items() if origin == parent],
+                embeddings=recipe.init.embeddings,
+                source_digest=sha256_file(folder / "model.safetensors"),
+                source_name=f"{parent.phase}@{parent.step}",
+            )
+        )
+    return combine_manifests(manifests) if manifests else None
+
+
+def micro_batches(batch: Batch | RowBatch, rank: int, world_size: int, most: int) -> Sequence[Batch | RowBatch]:
+    """A rank's rows of the global batch, cut into nearly equal parts of at most `most` sequences."""
+    share = batch.rows(slice(rank, None, world_size)) if world_size > 1 else batch
+    size = len(share.mask_BT)
+    count = -(-size // most)
+    if count == 1:
+        return [share]
+    cuts = [size * part // count for part in range(count + 1)]
+    return [share.rows(slice(*cut)) for cut in pairwise(cuts)]

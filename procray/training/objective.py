@@ -1,0 +1,111 @@
+"""What is minimised: the loss at scored positions, with logits computed nowhere else.
+
+Shape suffixes: B sequences, T positions, D width, V vocabulary, W cells, N scored positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from procray.batch import Batch, RowBatch
+from procray.model import GPT2
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch on the device, reduced to what the loss needs."""
+
+    inputs: Tensor  # tokens_BT int64, or rows_BTW uint8
+    targets: Tensor  # targets_N int64, or targets_NW uint8
+    index_N: Tensor | None  # flat positions b * T + t that are scored; None when all are
+    values: int  # targets in all: N, or N x W cells
+
+
+def scored_values(batch: Batch | RowBatch) -> int:
+    """How many values a batch scores: tokens, or cells of the row form."""
+    positions = int(np.count_nonzero(batch.mask_BT))
+    return positions * batch.targets_BTW.shape[2] if isinstance(batch, RowBatch) else positions
+
+
+def to_device(batch: Batch | RowBatch, device: torch.device) -> Scored:
+    """Moves a batch to the device. The mask becomes an index here, where that needs no synchronisation."""
+    inputs: np.ndarray
+    targets: np.ndarray
+    if isinstance(batch, RowBatch):
+        cells = batch.targets_BTW.shape[2]
+        inputs, targets = batch.rows_BTW, batch.targets_BTW.reshape(-1, cells)
+    else:
+        cells = 1
+        inputs, targets = batch.tokens_BT.astype(np.int64, copy=False), batch.targets_BT.reshape(-1)
+    index = np.flatnonzero(batch.mask_BT)
+    everything = len(index) == batch.mask_BT.size
+    if not everything:
+        targets = targets[index]
+    if isinstance(batch, Batch):
+        targets = targets.astype(np.int64, copy=False)
+    return Scored(
+        _send(inputs, device), _send(targets, device), None if everything else _send(index, device), len(index) * cells
+    )
+
+
+def _send(array: np.ndarray, device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+class Objective(nn.Module):
+    """The loss of a model over a batch, as one module: what DistributedDataParallel wraps.
+
+    Args:
+        model: the network.
+        logits_bound: logits are computed in pieces of at most this many elements, and recomputed piece
+            by piece in the backward pass, so that a large vocabulary does not decide the memory.
+        autocast: run matrix products in bfloat16.
+    """
+
+    def __init__(self, model: GPT2, logits_bound: int, autocast: bool):
+        super().__init__()
+        self.model = model
+        self.logits_bound = logits_bound
+        self.autocast = autocast
+
+    def forward(self, inputs: Tensor, targets: Tensor, index_N: Tensor | None, weight: float) -> Tensor:
+        """`weight` times the sum of the loss over the scored values, in nats."""
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.autocast):
+            x_ND = self.states(inputs, index_N)
+            pieces = self.pieces(x_ND, targets)
+            if len(pieces) == 1:
+                return self.loss(x_ND, targets) * weight
+            total = torch.zeros((), device=inputs.device)
+            for x_nD, targets_n in pieces:
+                total = total + checkpoint(self.loss, x_nD, targets_n, use_reentrant=False, preserve_rng_state=False)
+            return total * weight
+
+    def states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
+        """Hidden states of the scored positions, (N, D)."""
+        x_ND = self.model.hidden(inputs).flatten(0, 1)
+        return x_ND if index_N is None else x_ND.index_select(0, index_N)
+
+    def pieces(self, x_ND: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Splits scored positions so that the logits of each piece stay within the bound."""
+        config = self.model.config
+        rows = max(1, self.logits_bound // (config.rows or config.vocab))
+        return list(zip(x_ND.split(rows), targets.split(rows), strict=True))
+
+    def loss(self, x_ND: Tensor, targets: Tensor) -> Tensor:
+        """Sum of the loss: cross-entropy per token, or binary cross-entropy per cell."""
+        return self.loss_of(self.model.unembed(x_ND), targets)
+
+    def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The same from logits, computed in float32."""
+        if self.model.config.rows is None:
+            return F.cross_entropy(logits.float(), targets, reduction="sum")
+        return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")

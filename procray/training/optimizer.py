@@ -1,0 +1,69 @@
+"""AdamW with weight decay on matrices only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from procray.training.recipe import Optimizer
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The optimiser's groups: `matrices` with decay, `vectors` without, each ordered by name.
+
+    As is usual for GPT-2, every parameter of two or more dimensions decays, embeddings and positions
+    included; biases and normalisations do not. The order is that of the names, so that it follows from
+    the shape of the model and from nothing else.
+    """
+    named = sorted(model.named_parameters())
+    matrices = [(name, parameter) for name, parameter in named if parameter.ndim >= 2]
+    vectors = [(name, parameter) for name, parameter in named if parameter.ndim < 2]
+    return [
+        {"params": [parameter for _, parameter in chosen], "names": [name for name, _ in chosen], "weight_decay": decay}
+        for chosen, decay in ((matrices, weight_decay), (vectors, 0.0))
+    ]
+
+
+def build_optimizer(model: nn.Module, recipe: Optimizer) -> torch.optim.AdamW:
+    """Fused AdamW over the groups above; the loop sets the learning rate of every step."""
+    return torch.optim.AdamW(
+        parameter_groups(model, recipe.weight_decay),
+        lr=recipe.lr,
+        betas=(recipe.beta1, recipe.beta2),
+        eps=recipe.eps,
+        fused=True,
+    )
+
+
+def clip_gradients(parameters: list[nn.Parameter], limit: float) -> Tensor:
+    """Scales the gradients down to the global norm `limit` (0: leaves them) and returns the norm before.
+
+    The norm stays on the device: reading it would make the host wait.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if limit > 0:
+        torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
+def moments(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    """AdamW's running moments by name, `exp_avg/<parameter>` and `exp_avg_sq/<parameter>`."""
+    found = {}
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            for key in ("exp_avg", "exp_avg_sq"):
+                found[f"{key}/{name}"] = optimizer.state[parameter][key]
+    return found
+
+
+def restore_moments(optimizer: torch.optim.AdamW, tensors: dict[str, Tensor], updates: int) -> None:
+    """Puts back what `moments` gave after `updates` steps."""
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(updates), device=parameter.device),
+                **{key: tensors[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")},
+            }

@@ -1,0 +1,152 @@
+"""Where batches come from: a task or a prepared corpus, as the loop sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from procray import tasks
+from procray.batch import Batch, RowBatch
+from procray.corpora import Prepared
+from procray.errors import CorpusError, TaskError
+from procray.tasks import Task
+from procray.training.recipe import PhaseRecipe
+
+# One validation set for all training seeds. Small batches, because a task with a range of lengths
+# draws one length a batch.
+VALIDATION_SEED = 0
+VALIDATION_BATCH = 32
+VALIDATION_POSITIONS = 16384  # of text in one evaluation batch
+
+
+class Curriculum(Protocol):
+    """Lengths that grow with mastery; see `procray.tasks`."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def mastery(self) -> float: ...
+    def after(self, length: int) -> int: ...
+
+
+class Source(Protocol):
+    """Everything the loop knows about its data. Batches are pure functions of the step."""
+
+    @property
+    def vocab(self) -> int: ...
+    @property
+    def rows(self) -> int | None:
+        """Cells of a row in the row form of a cellular automaton; None for tokens."""
+
+    @property
+    def context(self) -> int:
+        """The longest sequence of any batch."""
+
+    @property
+    def whole_answers(self) -> bool:
+        """Whether a sequence has an answer that can be right as a whole (tasks; not text)."""
+
+    @property
+    def curriculum(self) -> Curriculum | None: ...
+
+    def batch(self, step: int, length: int | None) -> Batch | RowBatch:
+        """The global batch of update `step`, from 0. Ranks take rows rank::world_size."""
+
+    def validation(self, length: int | None) -> Iterator[Batch | RowBatch]:
+        """The fixed held-out set."""
+
+    def exposure(self, step: int) -> dict[str, Any]:
+        """`epoch` and `unique_tokens` after `step` updates (text); empty for tasks, which never repeat."""
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """Batches of a task: stream `train` of the recipe's seed, stream `validation` of seed 0."""
+
+    task: Task
+    seed: int
+    size: int
+    held_out: int
+    whole_answers: bool = True
+
+    @property
+    def vocab(self) -> int:
+        return self.task.vocab_size
+
+    @property
+    def rows(self) -> int | None:
+        return self.task.rows
+
+    @property
+    def context(self) -> int:
+        return self.task.positions
+
+    @property
+    def curriculum(self) -> Curriculum | None:
+        return self.task.curriculum
+
+    def batch(self, step: int, length: int | None) -> Batch | RowBatch:
+        return self.task.sample(self.seed, "train", step, self.size, length)
+
+    def validation(self, length: int | None) -> Iterator[Batch | RowBatch]:
+        for index, first in enumerate(range(0, self.held_out, VALIDATION_BATCH)):
+            size = min(VALIDATION_BATCH, self.held_out - first)
+            yield self.task.sample(VALIDATION_SEED, "validation", index, size, length)
+
+    def exposure(self, step: int) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Blocks of a prepared corpus in the order of the recipe's seed."""
+
+    prepared: Prepared
+    seed: int
+    size: int
+    held_out: int
+    context: int
+    rows: int | None = None
+    whole_answers: bool = False
+    curriculum: Curriculum | None = None
+
+    @property
+    def vocab(self) -> int:
+        return self.prepared.vocab_size
+
+    def batch(self, step: int, length: int | None) -> Batch:
+        return self.prepared.batch(self.seed, step, self.size, self.context)
+
+    def validation(self, length: int | None) -> Iterator[Batch]:
+        size = max(1, min(self.held_out, VALIDATION_POSITIONS // self.context))
+        return self.prepared.validation(self.held_out, self.context, size)
+
+    def exposure(self, step: int) -> dict[str, Any]:
+        return self.prepared.exposure(step * self.size, self.context)
+
+
+def task_source(recipe: PhaseRecipe) -> TaskSource:
+    """The source of a recipe whose data is a task.
+
+    Raises:
+        TaskError: an unknown task, or sequences longer than the model's context.
+    """
+    task = tasks.from_recipe(recipe.data["task"])
+    if task.positions > recipe.model.context:
+        raise TaskError(
+            f"{task.name} makes sequences of up to {task.positions} positions, "
+            f"but the model has a context of {recipe.model.context}"
+        )
+    return TaskSource(task, recipe.seed, recipe.batch, recipe.evaluation.sequences)
+
+
+def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
+    """The source of a recipe whose data is a corpus; blocks are as long as the model's context.
+
+    Raises:
+        CorpusError: the recipe's data is not a corpus.
+    """
+    if "corpus" not in recipe.data:
+        raise CorpusError(f"a corpus was expected in the recipe's data, which has {', '.join(sorted(recipe.data))}")
+    return TextSource(prepared, recipe.seed, recipe.batch, recipe.evaluation.sequences, recipe.model.context)
