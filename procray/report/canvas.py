@@ -74,7 +74,7 @@ def sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]
+    with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         head = 0.78 / height
@@ -99,7 +99,7 @@ def finish(figure: Any, name: str, title: str, caption: str) -> Picture:
     png, svg = io.BytesIO(), io.StringIO()
     if figure.get_layout_engine() is not None:
         settle(figure)
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):  # type: ignore[arg-type]
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
     return Picture(name, title, caption, png.getvalue(), _own_ids(svg.getvalue(), name))

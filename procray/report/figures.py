@@ -16,9 +16,9 @@ from procray.report.canvas import (
     Picture,
     end_labels,
     finish,
+    ink_on,
     log_token_axis,
     percent_axis,
-    ink_on,
     readable,
     settle,
     sheet,
@@ -133,10 +133,6 @@ def _band(lines: Sequence[_Line]) -> str:
 
 def _metric(target: Target) -> str:
     return "accuracy" if target.metric == "accuracy" else "validation loss"
-
-
-def _unit(target: Target) -> str:
-    return "accuracy" if target.metric == "accuracy" else "validation loss (nats per token)"
 
 
 def _tokens_label(target: Target, total: bool) -> str:
@@ -277,7 +273,8 @@ def _label(line: _Line) -> str:
 
 def _draw(axes: Any, line: _Line, palette: dict[str, str], in_colour: bool, total: bool) -> None:
     shift = line.variant.t1 if total else 0
-    kept = [i for i, place in enumerate(line.tokens) if place + shift > 0]
+    # The untrained model's loss stands far above all others, and its place has no logarithm.
+    kept = [i for i, place in enumerate(line.tokens) if place > 0 or line.variant.metric == "accuracy"]
     places = [line.tokens[i] + shift for i in kept]
     mean = [line.mean[i] for i in kept]
     if not in_colour:
@@ -339,7 +336,7 @@ def _gap(target: Target, palette: dict[str, str], name: str, where: str) -> Pict
     gaps = [found for variant in target.warmed if (found := _gap_line(target, variant))]
     better = "below" if target.mode == "min" else "above"
     title = f"{target.title}: lead over the baseline, and whether it lasts"
-    details = [where, f"paired by seed, {_band(gaps)}", f"{better} zero: better than the baseline"]
+    details = [where, f"paired by seed, {_band(gaps)}"]
     if choice:
         details.append(choice)
     width = max((len(f"{line.variant.name}  {_delta_text(target, 0.001)}") for line in gaps), default=0)
@@ -348,7 +345,7 @@ def _gap(target: Target, palette: dict[str, str], name: str, where: str) -> Pict
         for line in gaps:
             _draw(axes, line, palette, line.variant.name in chosen, total=False)
         axes.set_xlabel(_tokens_label(target, total=False))
-        axes.set_ylabel("difference in " + _unit(target))
+        axes.set_ylabel(f"difference in {_metric(target)} ({better} zero: better)")
         late = [
             sign
             for line in gaps
@@ -421,7 +418,7 @@ def _differences(target: Target, palette: dict[str, str], name: str, where: str)
     title = f"{target.title}: final {_metric(target)} against the baseline"
     numbers = sorted({v.difference.n for v in known if v.difference})
     seeds = plural(numbers[0], "seed") if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]} seeds"
-    subtitle = f"{where} · mean difference of {seeds}, paired, with 95 % t-interval; faint dots: single seeds"
+    subtitle = f"{where} · mean difference of {seeds}, paired, with 95 % t-interval; small dots: single seeds"
     longest = max(len(variant.name) for variant in rows)
     with sheet(title, subtitle, 8.0 + 0.1 * longest, 1.75 + 0.36 * len(rows), margin=1.1) as (figure, (axes,)):
         axes.axvline(0, color=BLACK, lw=1.6, zorder=1)
@@ -436,7 +433,7 @@ def _differences(target: Target, palette: dict[str, str], name: str, where: str)
                 continue
             colour = palette[variant.name]
             seeds_x = [scale * value for value in _seed_differences(target, variant)]
-            axes.plot(seeds_x, [row] * len(seeds_x), "o", ms=4.5, color=colour, alpha=0.35, mew=0, zorder=2)
+            axes.plot(seeds_x, [row + 0.24] * len(seeds_x), "o", ms=4.5, color=colour, alpha=0.5, mew=0, zorder=2)
             if difference.low is not None and difference.high is not None:
                 axes.plot(
                     [scale * difference.low, scale * difference.high], [row, row], color=colour, lw=2.2,
@@ -510,7 +507,7 @@ def _substitutive(target: Target, palette: dict[str, str], name: str, where: str
     numbers = sorted({variant.n for variant in target.variants})
     seeds = plural(numbers[0], "seed") if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]} seeds"
     details = f"{where} · on the mean of {seeds} · below the dashed line: data saved · dotted: equal total tokens"
-    ceiling = 1.14 * base.t2
+    ceiling = 1.13 * base.t2
     longest = max((len(name) for name in families), default=8)
     margin = 0.35 + 0.098 * longest
     with sheet(title, details, 6.6 + 3.6 * (len(forms) - 1) + margin, 5.6, panels=len(forms), margin=margin) as (
@@ -520,15 +517,15 @@ def _substitutive(target: Target, palette: dict[str, str], name: str, where: str
         widest = max(variant.t1 for variant in target.warmed)
         for axes, (form_title, form) in zip(panels, forms, strict=True):
             axes.set_title(form_title, fontsize=12, color=FAINT)
-            axes.axhspan(1.06 * base.t2, 1.22 * base.t2, color="#F3F3F3", lw=0, zorder=0)
-            axes.text(0.012 * widest, 1.20 * base.t2, "not reached", va="top", fontsize=10.5, color=FAINT)
+            axes.axhspan(1.06 * base.t2, 1.28 * base.t2, color="#F3F3F3", lw=0, zorder=0)
+            axes.text(0.012 * widest, 1.265 * base.t2, "not reached", va="top", fontsize=10.5, color=FAINT)
             axes.axhline(base.t2, color=BLACK, lw=1.3, ls=(0, (5, 3)), zorder=1)
             axes.plot([0, widest], [base.t2, base.t2 - widest], color="#999999", lw=1.1, ls=(0, (1, 2)), zorder=1)
             axes.plot([0], [base.t2], "D", ms=8, color=BLACK, zorder=5, clip_on=False)
             for index, members in enumerate(families.values()):
                 _substitutive_line(axes, members, form, _family_colour(members, palette), ceiling, index)
             axes.set_xlim(-0.02 * widest, 1.06 * widest)
-            axes.set_ylim(0, 1.22 * base.t2)
+            axes.set_ylim(0, 1.28 * base.t2)
             axes.set_xlabel("procedural tokens (T1)")
             token_axis(axes.xaxis)
             token_axis(axes.yaxis)

@@ -25,7 +25,7 @@ def results_json(results: Results) -> dict[str, Any]:
         "phases": {"done": results.phases_done, "planned": results.phases},
         "baseline": baselines[0].name if baselines else None,
         "targets": [_target_json(target) for target in results.targets],
-        "variants": [_variant_json(variant) for variant in results.variants],
+        "variants": [_variant_json(target, variant) for target in results.targets for variant in target.variants],
         "failed": [_trouble_json(trouble) for trouble in results.failed],
         "skipped": [_trouble_json(trouble) for trouble in results.skipped],
     }
@@ -48,7 +48,7 @@ def _match_json(variant: Variant, field_name: str) -> dict[str, Any]:
     return {form: getattr(getattr(variant, form), field_name) for form in ("readoff", "matched")}
 
 
-def _variant_json(variant: Variant) -> dict[str, Any]:
+def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
     return {
         "name": variant.name,
         "target": variant.target,
@@ -82,6 +82,8 @@ def _variant_json(variant: Variant) -> dict[str, Any]:
             for form in ("readoff", "matched")
         },
         "levels": {f"{level:g}": tokens for level, tokens in variant.levels.items()},
+        "level": target.level,
+        "level_fraction": target.level_fraction(variant),
         "settled": variant.settled,
         "matched_points": [
             {

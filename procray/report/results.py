@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from procray.sweep.plan import Cell, Plan
     from procray.sweep.store import Store
 
-MatchState = Literal["reached", "not reached", "pending", "not planned", "baseline"]
+MatchState = Literal["reached", "not reached", "pending", "no result", "not planned", "baseline"]
 # Accuracies whose first lasting crossing is reported beside the match: a saturated baseline makes its own final
 # level an arbitrary one.
 LEVELS = (0.5, 0.9, 0.99)
@@ -123,7 +123,7 @@ class Variant:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse` or `unclear` against the baseline, by the 95 % interval; empty where nothing can be said."""
+        """`better`, `worse` or `unclear` against the baseline by the 95 % interval; empty for the baseline."""
         if self.is_baseline or self.difference is None:
             return ""
         if not self.difference.excludes_zero:
@@ -147,6 +147,19 @@ class Target:
 
     def baseline_of(self, variant: Variant) -> Variant | None:
         return next((other for other in self.variants if other.name == variant.baseline), None)
+
+    @property
+    def level(self) -> float | None:
+        """The highest of LEVELS that the first baseline reaches for good; None for a loss."""
+        reached = [level for base in self.baselines[:1] for level, place in base.levels.items() if place is not None]
+        return max(reached, default=None)
+
+    def level_fraction(self, variant: Variant) -> float | None:
+        """Tokens until `level` as a share of what the variant's baseline needs for it; None when not reached."""
+        base = self.baseline_of(variant)
+        if self.level is None or base is None:
+            return None
+        return _ratio(variant.levels.get(self.level), base.levels.get(self.level))
 
     @property
     def baselines(self) -> tuple[Variant, ...]:
@@ -198,7 +211,9 @@ def summarise(plan: Plan, store: Store) -> Results:
     for name in dict.fromkeys(cell.target for cell in plan.cells):
         cells = [cell for cell in plan.cells if cell.target == name]
         targets.append(_target(name, cells, plan, reader))
-    failed, skipped, done = [], [], 0
+    failed: list[Trouble] = []
+    skipped: list[Trouble] = []
+    done = 0
     for phase in plan.phases.values():
         state, reason, step = reader.state(phase.id, max(phase.marks, default=0))
         done += state == "done"
@@ -213,10 +228,10 @@ def summarise(plan: Plan, store: Store) -> Results:
 
 def question_of(source: str) -> str:
     """The comment that a sweep file begins with, up to its first empty line."""
-    lines = []
+    lines: list[str] = []
     for line in source.splitlines():
         text = line.strip()
-        if text.startswith("#!") or text.startswith("# yaml-language-server"):
+        if text.startswith(("#!", "# yaml-language-server")):
             continue
         if not text.startswith("#") or (lines and not text.strip("# ")):
             break
@@ -258,7 +273,7 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
         if not full:
             continue
         runs = tuple(reader.run(cell) for cell in sorted(full, key=lambda cell: cell.seed))
-        reruns = {}
+        reruns: dict[float, list[Run]] = {}
         for cell in own:
             if cell.fraction is not None:
                 reruns.setdefault(cell.fraction, []).append(reader.run(cell))
@@ -348,7 +363,7 @@ def _level(variant: Variant, level: float) -> float | None:
 
 def _readoff(variant: Variant, base: Variant, pairs: Sequence[tuple[Run, Run]]) -> Match:
     if not pairs:
-        return Match("pending")
+        return Match(_why_not(variant.runs, base))
     metric, mode = variant.metric, variant.mode
     level = sum(other.final(metric) for _, other in pairs) / len(pairs)
     tokens, values = mean_curve([run.curve for run, _ in pairs], metric)
@@ -384,7 +399,7 @@ def _matched(variant: Variant, base: Variant) -> Match:
             return Match("pending")
     known = [point for point in points if point.difference is not None]
     if not known or known[-1] is not full:
-        return Match("pending")
+        return Match(_why_not(variant.runs, base))
     tokens = [point.tokens for point in known]
     means = [point.difference.mean for point in known if point.difference is not None]
     place = tokens_to_match(tokens, means, 0.0, variant.mode)
@@ -394,6 +409,13 @@ def _matched(variant: Variant, base: Variant) -> Match:
     unique = value_at(tokens, [_mean_end(point.runs, "unique") for point in known], place)
     flops = value_at(tokens, [_mean_end(point.runs, "flops") for point in known], place)
     return _in_all_currencies(variant, base, place, place == tokens[0], unique, flops, per_seed)
+
+
+def _why_not(runs: Sequence[Run], base: Variant) -> MatchState:
+    """Whether a comparison without a single pair of finished runs can still get one."""
+    lost = ("failed", "skipped")
+    mine = {run.seed for run in runs if run.state not in lost}
+    return "pending" if mine & {run.seed for run in base.runs if run.state not in lost} else "no result"
 
 
 def _matched_per_seed(points: Sequence[MatchedPoint], variant: Variant, base: Variant) -> dict[int, float | None]:

@@ -1,0 +1,271 @@
+"""What the numbers say, in words: one sentence a target, and the plain-text ending of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from procray.report.results import Match, Results, Target, Trouble, Variant
+from procray.report.wording import count, listing, percent, plural, signed
+
+_ROWS = 14  # of a table in the terminal; the report has all
+
+
+def headline(target: Target) -> str:
+    """One honest sentence: the smallest data fraction found, out of how many tries, or that there is none."""
+    bases = [base for base in target.baselines if base.n]
+    warmed = [variant for variant in target.warmed if variant.difference]
+    if not bases:
+        planned = max((len(base.runs) for base in target.baselines), default=0)
+        return f"No answer yet: the baseline has finished 0 of {plural(planned, 'seed')}."
+    if not target.warmed:
+        return "This sweep has no warmed-up variant to compare with the baseline."
+    if not warmed:
+        return "No answer yet: no warmed-up variant has finished a seed that the baseline has finished too."
+    if target.metric == "accuracy":
+        return _accuracy_headline(target, warmed)
+    return _loss_headline(target, warmed)
+
+
+def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
+    base = target.baseline_of(warmed[0])
+    assert base is not None
+    assert base.final is not None
+    goal = (
+        f"the baseline's final loss of {base.final.mean:.3f}"
+        if len(target.baselines) == 1
+        else "its baseline's final loss"
+    )
+    best = _best_match(warmed)
+    if best is None:
+        nearest = min(warmed, key=lambda v: v.difference.mean if v.difference else 0.0)
+        who = f"none of {len(warmed)} variants reaches" if len(warmed) > 1 else f"{nearest.name} does not reach"
+        return (
+            f"Not reached: {who} {goal} nats within {count(base.t2)} tokens; "
+            f"{'the nearest, ' + nearest.name + ',' if len(warmed) > 1 else 'it'} ends {difference_text(nearest)} from it."
+        )
+    form, variant = best
+    match = getattr(variant, form)
+    other = variant.matched if form == "readoff" else variant.readoff
+    best_of = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
+    return (
+        f"{variant.name} reaches {goal} nats with {_fraction(match)} of the {count(base.t2)} tokens "
+        f"({form_name(form)}{_k_of_n(match)}{_other_form(form, other)}){best_of}; "
+        f"its final loss differs by {difference_text(variant)}."
+    )
+
+
+def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
+    base = target.baseline_of(warmed[0])
+    assert base is not None
+    assert base.final is not None
+    level = target.level
+    if level is None:
+        top = max(warmed, key=lambda v: v.final.mean if v.final else 0.0)
+        assert top.final is not None
+        best_of = f"the best of {len(warmed)} variants, {top.name}," if len(warmed) > 1 else top.name
+        return (
+            f"The baseline ends at {percent(base.final.mean, 1)} accuracy; "
+            f"{best_of} ends at {percent(top.final.mean, 1)}: {difference_text(top)}."
+        )
+    needs = base.levels[level]
+    assert needs is not None
+    there = [variant for variant in warmed if variant.levels.get(level) is not None]
+    best = min(there, key=lambda v: v.levels[level] or 0.0, default=None)
+    if best is None:
+        who = f"none of {len(warmed)} variants gets" if len(warmed) > 1 else f"{warmed[0].name} does not get"
+        return (
+            f"Not reached: the baseline stays above {percent(level)} accuracy from {count(needs)} tokens on; "
+            f"{who} there for good within {count(base.t2)} tokens."
+        )
+    own = best.levels[level]
+    assert own is not None
+    share = own / needs
+    if share >= 1:
+        return (
+            f"No data saved: the baseline stays above {percent(level)} accuracy from {count(needs)} tokens on; the "
+            f"quickest of {plural(len(warmed), 'variant')}, {best.name}, needs {count(own)}."
+        )
+    extra = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
+    return (
+        f"{best.name} stays above {percent(level)} accuracy from {count(own)} tokens on, the baseline from "
+        f"{count(needs)}: {percent(share)} of the data ({plural(best.n, 'seed')}){extra}; "
+        f"its final accuracy differs by {difference_text(best)}."
+    )
+
+
+def _best_match(warmed: Sequence[Variant]) -> tuple[str, Variant] | None:
+    """The variant with the smallest data fraction: by the matched form where it was run, else by the read-off."""
+    for form in ("matched", "readoff"):
+        if form == "matched" and any(v.matched.state in ("not planned", "pending") for v in warmed):
+            continue  # unlike forms are never ranked against each other
+        there = [v for v in warmed if getattr(v, form).fraction is not None]
+        if there:
+            return form, min(there, key=lambda v: getattr(v, form).fraction)
+    return None
+
+
+def form_name(form: str) -> str:
+    return {"readoff": "read-off", "matched": "schedule-matched reruns"}[form]
+
+
+def _fraction(match: Match) -> str:
+    assert match.fraction is not None
+    return ("at most " if match.at_most else "") + percent(match.fraction)
+
+
+def _k_of_n(match: Match) -> str:
+    return f", {match.seeds_reached} of {plural(len(match.per_seed), 'seed')}" if match.per_seed else ""
+
+
+def _other_form(form: str, other: Match) -> str:
+    name = form_name("readoff" if form == "matched" else "matched")
+    if other.state == "reached":
+        return f"; {name}: {_fraction(other)}"
+    return f"; {name}: {other.state}" if other.state in ("not reached", "pending") else ""
+
+
+def difference_text(variant: Variant) -> str:
+    """`−0.056 nats (95 % −0.101 to −0.012, 3 seeds)` with a word on what the interval allows to say."""
+    difference = variant.difference
+    if difference is None:
+        return "by an amount not yet known"
+    scale, unit, decimals = (100, "points", 1) if variant.metric == "accuracy" else (1, "nats", 3)
+    mean = f"{signed(scale * difference.mean, decimals)} {unit}"
+    if difference.low is None or difference.high is None:
+        return f"{mean} (one seed: no interval)"
+    low, high = signed(scale * difference.low, decimals), signed(scale * difference.high, decimals)
+    remark = "" if difference.excludes_zero else ", which includes no difference"
+    return f"{mean} (95 % {low} to {high}, {plural(difference.n, 'seed')}{remark})"
+
+
+def remarks(target: Target) -> list[str]:
+    """What a careful reader should know beside the headline."""
+    said = []
+    verdicts = [variant.verdict for variant in target.warmed if variant.verdict]
+    if verdicts:
+        better, worse, unclear = (verdicts.count(word) for word in ("better", "worse", "unclear"))
+        text = (
+            f"Of {plural(len(verdicts), 'variant')} the final {'accuracy' if target.metric == 'accuracy' else 'loss'}"
+        )
+        text += f" is better than the baseline's in {better}, worse in {worse} and not told apart in {unclear}"
+        said.append(text + " (95 % interval, each taken by itself).")
+    for base in target.baselines:
+        if base.settled is not None and base.t2 and base.settled < 0.97 * base.t2:
+            said.append(
+                f"The mean curve of {base.name} itself stays at its final level from {count(base.settled)} tokens on: "
+                f"compare data fractions with {percent(base.settled / base.t2)}, not only with 100 %."
+            )
+    tried = [variant for variant in target.warmed if variant.readoff.state in ("reached", "not reached")]
+    reached = [variant for variant in tried if variant.readoff.state == "reached"]
+    if tried:
+        said.append(f"Read-off: {len(reached)} of {plural(len(tried), 'variant')} reach the baseline's final level.")
+    rerun = [variant for variant in target.warmed if variant.matched.state in ("reached", "not reached")]
+    if rerun:
+        there = [variant for variant in rerun if variant.matched.state == "reached"]
+        said.append(f"Matched: {len(there)} of {plural(len(rerun), 'variant')} reach it.")
+    numbers = {variant.n for variant in target.variants if variant.n}
+    if numbers and max(numbers) < 3:
+        said.append(f"With {plural(max(numbers), 'seed')} a difference can easily be chance.")
+    open_cells = [variant.name for variant in target.variants if variant.state != "complete"]
+    if open_cells:
+        said.append(f"Not complete: {listing(open_cells[:6])}{' and others' if len(open_cells) > 6 else ''}.")
+    return said
+
+
+def answer(results: Results, page: Path | None = None, more: Sequence[str] = ()) -> str:
+    """The ending of `procray sweep` and of `procray report`: plain text, at most 120 columns wide where names allow.
+
+    Args:
+        page: the HTML report, named at the end.
+        more: further lines for the end, such as the command that opens the curves.
+    """
+    lines = [f"{results.sweep}@{results.scale}: {results.phases_done} of {plural(results.phases, 'phase')} done"]
+    for target in results.targets:
+        lines += ["", target.title, "  " + headline(target), "", *_table(target)]
+    if results.failed or results.skipped:
+        lines.append("")
+    lines += [_trouble("failed", trouble) for trouble in results.failed]
+    lines += [_trouble("skipped", trouble) for trouble in results.skipped[:_ROWS]]
+    if len(results.skipped) > _ROWS:
+        lines.append(f"  ... and {len(results.skipped) - _ROWS} more skipped")
+    if page is not None or more:
+        lines.append("")
+    if page is not None:
+        lines.append(f"report: {page}")
+    return "\n".join([*lines, *more])
+
+
+def _trouble(word: str, trouble: Trouble) -> str:
+    where = f" at step {trouble.step}" if trouble.step is not None and word == "failed" else ""
+    return f"{word}: {trouble.label} [{trouble.phase}]{where}: {trouble.reason or 'no reason recorded'}"
+
+
+def _table(target: Target) -> list[str]:
+    warmed = sorted(target.warmed, key=best_first(target))
+    shown = [*target.baselines, *warmed[:_ROWS]]
+    rows = [["variant", "final", "against baseline (95 %)", "data, read-off", "data, matched"]]
+    rows += [[v.name, final_text(v), interval_text(v), match_text(v.readoff), match_text(v.matched)] for v in shown]
+    if target.level is not None:
+        rows[0].append(f"data to {percent(target.level)}")
+        for row, variant in zip(rows[1:], shown, strict=True):
+            row.append(level_text(target, variant))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    if len(warmed) > _ROWS:
+        lines.append(f"  ... and {len(warmed) - _ROWS} more variants in the report")
+    return lines
+
+
+def level_text(target: Target, variant: Variant) -> str:
+    """Tokens until the target's level, as a share of what the baseline needs: `53 %`, `not reached`."""
+    if variant.n == 0 or target.level is None:
+        return variant.state
+    share = target.level_fraction(variant)
+    return "not reached" if share is None else percent(share)
+
+
+def best_first(target: Target) -> Callable[[Variant], tuple[bool, float]]:
+    """Sorts by final difference, best first; what has none comes last."""
+    sign = 1 if target.mode == "min" else -1
+    return lambda v: (v.difference is None, sign * v.difference.mean if v.difference else 0.0)
+
+
+def final_text(variant: Variant) -> str:
+    """`4.455 ± 0.009`, or the state of a cell without a finished seed."""
+    final = variant.final
+    if final is None:
+        return variant.state
+    if variant.metric == "accuracy":
+        text = f"{100 * final.mean:.2f}" + (f" ± {100 * final.sd:.2f}" if final.sd is not None else "") + " %"
+    else:
+        text = f"{final.mean:.3f}" + (f" ± {final.sd:.3f}" if final.sd is not None else "")
+    return text + (f" ({final.n} of {len(variant.runs)})" if final.n < len(variant.runs) else "")
+
+
+def interval_text(variant: Variant) -> str:
+    """`−0.056 [−0.101, −0.012]`; `-` for a baseline."""
+    difference = variant.difference
+    if variant.is_baseline or difference is None:
+        return "-"
+    scale, decimals = (100, 2) if variant.metric == "accuracy" else (1, 3)
+    text = signed(scale * difference.mean, decimals)
+    if difference.low is None or difference.high is None:
+        return text
+    return f"{text} [{signed(scale * difference.low, decimals)}, {signed(scale * difference.high, decimals)}]"
+
+
+def match_text(match: Match) -> str:
+    """`59 % (3/3)`, `not reached (1/3)`, `pending`, `-`."""
+    if match.state == "baseline":
+        return "100 %"
+    if match.state == "not planned":
+        return "-"
+    if match.state in ("pending", "no result"):
+        return match.state
+    seeds = f" ({match.seeds_reached}/{len(match.per_seed)})" if match.per_seed else ""
+    if match.fraction is None:
+        return "not reached" + seeds
+    return ("≤ " if match.at_most else "") + percent(match.fraction) + seeds
