@@ -1,0 +1,12 @@
+"""MLflow: a copy of what the store holds, written beside the training and never waited for.
+
+`Follower` keeps it up to date while a sweep runs, `sync` brings it up to date once, `serve` shows it.
+"""
+
+from procray.tracking.backend import redact, tracking_uri
+from procray.tracking.follow import Follower
+from procray.tracking.sync import SyncResult, sync
+from procray.tracking.ui import serve
+from procray.tracking.views import deep_link
+
+__all__ = ["Follower", "SyncResult", "deep_link", "redact", "serve", "sync", "tracking_uri"]

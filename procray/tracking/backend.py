@@ -1,0 +1,139 @@
+"""Where MLflow is, and a client for it.
+
+mlflow is imported inside functions only: it costs seconds and 200 MB, and most commands never need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from procray.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+_REQUEST_SECONDS = "15"  # MLflow waits 120 s for an answer and then asks 7 more times
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+@")
+_SECRETS = re.compile(
+    r"(?i)([?&;](?:[\w-]*(?:token|key|secret|password|passwd|pwd|signature|credential|sig))=)[^&;#\s\"']+"
+)
+
+
+def redact(text: str) -> str:
+    """`text` without the credentials that addresses in it carry (`//user:password@`, `?token=...`)."""
+    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("***@", text))
+
+
+def tracking_uri(store: Path, given: str | None = None) -> str:
+    """The tracking server or database: what is given, else `MLFLOW_TRACKING_URI`, else a file in the store."""
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store / DATABASE}"
+
+
+def is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite address, or None for any other."""
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path[1:])) if parts.scheme.split("+")[0] == "sqlite" else None
+
+
+def quiet_environment() -> dict[str, str]:
+    """Settings under which MLflow neither reports home nor waits for minutes; the user's own win."""
+    wanted = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": _REQUEST_SECONDS,
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client for `uri`. An SQLite file is made first, once, whoever else is about to do the same.
+
+    Raises:
+        EnvironmentProblem: MLflow refuses the address or the database.
+    """
+    os.environ.update(quiet_environment())
+    from mlflow import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        file = sqlite_file(uri)
+        if file is not None:
+            ensure_database(file)
+        return MlflowClient(tracking_uri=uri)
+    except Exception as error:  # MLflow lets SQLAlchemy's, alembic's and its own errors through
+        raise EnvironmentProblem(f"MLflow cannot use {redact(uri)}: {explain(error)}") from error
+
+
+def ensure_database(file: Path) -> None:
+    """Creates an MLflow database at `file` unless there is one. Safe in several processes at once.
+
+    It is built under another name and renamed, so nobody meets one that is half made: processes that
+    open a fresh database together all fail in MLflow's own set-up.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(file.with_name(f"{file.name}.lock")):
+        if not file.exists():
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            building = file.with_name(f"{file.name}.new")
+            building.unlink(missing_ok=True)
+            fresh = SqlAlchemyStore(f"sqlite:///{building}", (file.parent / ARTIFACTS).as_uri())
+            fresh.engine.dispose()
+            os.replace(building, file)
+        with contextlib.closing(sqlite3.connect(file, timeout=20)) as database:
+            # Readers (the page) and the writer do not wait for each other; kept in the file.
+            if database.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                database.execute("PRAGMA journal_mode=WAL")
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
+    """Holds a lock that ends with the process, however it ends.
+
+    Raises:
+        EnvironmentProblem: somebody else held it for `seconds` (None waits for ever).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end = None if seconds is None else time.monotonic() + seconds
+    with open(path, "a", encoding="utf-8") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX if end is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if end is not None and time.monotonic() > end:
+                    raise EnvironmentProblem(f"another process has been writing to MLflow for {seconds:g} s") from None
+                time.sleep(0.05)
+        yield
+
+
+def explain(error: BaseException) -> str:
+    """The reason in one line, without credentials, tracebacks and retry chatter."""
+    text = str(error) or type(error).__name__
+    refused = re.search(r"\[Errno \d+\] ([\w ]+)|(Read timed out|timed out|Name or service not known)", text)
+    if refused and "HTTPConnection" in text:
+        text = refused[1] or refused[2]
+    if "Invalid Host header" in text:
+        text = "the server does not know this host name: start it with --allowed-hosts"
+    line = redact(" ".join(text.split()))
+    return line if len(line) <= 300 else line[:297] + "..."

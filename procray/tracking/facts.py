@@ -1,0 +1,265 @@
+"""What MLflow is told about a phase: names, parameters, points. Pure: reads the plan and rows of the journal.
+
+Parameters hold what can never change for a phase (MLflow refuses to change one); what may change when
+the sweep file grows (the variant's name, its colour, the role) is also, or only, a tag.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+
+from procray.palette import colours
+from procray.tracking.backend import redact
+from procray.training.recipe import Parent, PhaseRecipe
+
+if TYPE_CHECKING:
+    from procray.sweep.plan import Cell, Plan, PlannedPhase
+
+TOTAL = "tokens/total"  # written with every row: its steps say which rows MLflow has
+START = "start_loss"
+FINAL = "final_loss"
+_STATUS = {
+    "waiting": "SCHEDULED",
+    "running": "RUNNING",
+    "paused": "SCHEDULED",
+    "done": "FINISHED",
+    "failed": "FAILED",
+    "skipped": "KILLED",
+}
+_WEIGHTS = {"attention", "mlp", "layernorm"}
+
+
+class Point(NamedTuple):
+    """One value of one metric. `time` is in milliseconds since 1970, as MLflow wants it."""
+
+    name: str
+    value: float
+    time: int
+    step: int
+
+
+def cells_of(plan: Plan, phase: str) -> list[Cell]:
+    """The cells whose compared phase this is; those of full length first."""
+    return sorted((cell for cell in plan.cells if cell.compared == phase), key=lambda cell: cell.fraction is not None)
+
+
+def role(plan: Plan, phase: str) -> str:
+    """`compared`, `matched` (a rerun made for a fraction of the tokens) or `warm-up` (everything before)."""
+    cells = cells_of(plan, phase)
+    if not cells:
+        return "warm-up"
+    return "compared" if cells[0].fraction is None else "matched"
+
+
+def variant(plan: Plan, phase: str) -> str:
+    """The variant of a compared phase; of a phase that several variants share, its own label without the seed."""
+    names = list(dict.fromkeys(cell.variant for cell in cells_of(plan, phase)))
+    if len(names) == 1:
+        return names[0]
+    planned = plan.phases[phase]
+    return re.sub(rf" s{planned.recipe.seed}$", "", planned.label)
+
+
+def colour(plan: Plan, phase: str) -> str | None:
+    """The colour of the variant; warm-ups have none of their own."""
+    names = list(dict.fromkeys(cell.variant for cell in plan.cells))
+    return colours(names).get(variant(plan, phase))
+
+
+def targets(plan: Plan) -> list[str]:
+    """The tails of the sweep, in its order; `[""]` when there is one without a name."""
+    return list(dict.fromkeys(cell.target for cell in plan.cells))
+
+
+def is_diagnostic(plan: Plan, phase: str) -> bool:
+    return plan.phases[phase].recipe.kind == "diagnostic"
+
+
+def metric(plan: Plan, phase: str, name: str) -> str:
+    """The metric `name` of this phase.
+
+    Values that must not share an axis have names of their own: warm-ups stand under their kind
+    (`procedural/loss/val`), and so do tails where a sweep has several (`haystack/accuracy/val`).
+    """
+    cells = cells_of(plan, phase)
+    if not cells:
+        return f"{plan.phases[phase].recipe.kind}/{name}"
+    if len(targets(plan)) > 1 and cells[0].target:
+        return f"{plain(cells[0].target)}/{name}"
+    return name
+
+
+def summary(plan: Plan, phase: str, name: str) -> str:
+    """The name of a number that a whole run has; MLflow draws those as bars."""
+    full = metric(plan, phase, name)
+    return full if "/" in full else f"summary/{name}"
+
+
+def plain(name: str) -> str:
+    """`name` in the characters that MLflow accepts in a metric's name."""
+    return re.sub(r"[^\w\-. /:]", "_", name)
+
+
+def tokens_before(plan: Plan, phase: str) -> int:
+    """Nominal tokens of all that was trained before this phase; a phase that feeds it twice counts once."""
+    furthest: dict[str, int] = {}
+
+    def walk(parents: list[Parent]) -> None:
+        for parent in parents:
+            furthest[parent.phase] = max(furthest.get(parent.phase, 0), parent.step)
+            walk(plan.phases[parent.phase].parents)
+
+    walk(plan.phases[phase].parents)
+    return sum(plan.phases[name].nominal[step] for name, step in furthest.items())
+
+
+def wanted_rows(planned: PlannedPhase, curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The evaluations up to the last mark that this sweep wants: another sweep may have gone further."""
+    return [row for row in curve if row["step"] <= planned.marks[-1]]
+
+
+def points(plan: Plan, phase: str, row: dict[str, Any], before: int) -> list[Point]:
+    """The points of one evaluation, at `step` = tokens of the phase's own data. Gaps where nothing is finite."""
+    time, step = int(row["time"] * 1000), int(row["tokens"])
+    values = {
+        metric(plan, phase, "loss/val"): row.get("loss"),
+        metric(plan, phase, "loss/train"): row.get("train_loss"),
+        "perf/tokens_per_s": row.get("tokens_per_s"),
+        "optim/lr": row.get("lr"),
+        TOTAL: before + step,
+    }
+    if "task" in plan.phases[phase].recipe.data:
+        values[metric(plan, phase, "accuracy/val")] = row.get("accuracy")
+    return [Point(name, float(value), time, step) for name, value in values.items() if finite(value)]
+
+
+def finite(value: Any) -> TypeGuard[float]:
+    """Infinity would be stored as 1.8e308 and ruin every axis."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def opening(plan: Plan, phase: str, rows: list[dict[str, Any]]) -> list[Point]:
+    """The loss that the phase starts from: what a transfer alone is worth."""
+    if not rows or rows[0]["step"] != 0 or not finite(rows[0].get("loss")):
+        return []
+    name = summary(plan, phase, START)
+    return [Point(name, float(rows[0]["loss"]), int(rows[0]["time"] * 1000), 0)]
+
+
+def closing(plan: Plan, phase: str, rows: list[dict[str, Any]]) -> list[Point]:
+    """The numbers that a finished phase ends with, at step 0 so that MLflow draws bars."""
+    last = rows[-1]
+    values = {FINAL: last.get("loss")}
+    if is_diagnostic(plan, phase):
+        values["final_accuracy"] = last.get("accuracy")
+    time = int(last["time"] * 1000)
+    return [Point(summary(plan, phase, name), float(v), time, 0) for name, v in values.items() if finite(v)]
+
+
+def state(planned: PlannedPhase, status: str, rows: list[dict[str, Any]]) -> str:
+    """The phase's state as far as this sweep wants it: another one may want more of the same phase, or less."""
+    if rows and rows[-1]["step"] >= planned.marks[-1]:
+        return "done"
+    return unfinished(status)
+
+
+def unfinished(status: str) -> str:
+    """The state of a phase that has not come to this sweep's end: done for another sweep is waiting for this one."""
+    return "waiting" if status == "done" else status
+
+
+def run_status(state: str) -> str:
+    """MLflow's word for a state of the store."""
+    return _STATUS.get(state, "SCHEDULED")
+
+
+def parameters(plan: Plan, phase: str) -> dict[str, str]:
+    """At most 30 short parameters."""
+    planned = plan.phases[phase]
+    recipe = planned.recipe
+    cells = cells_of(plan, phase)
+    values: dict[str, Any] = {
+        "phase": recipe.kind,
+        "variant": variant(plan, phase),
+        "task": warm_up_name(plan, phase) if cells else data_name(recipe.data),
+        "data": data_name(recipe.data),
+        "transfer": transfer_name(recipe),
+        "target": cells[0].target if cells else "",
+        "seed": recipe.seed,
+        "setting": plan.setting,
+        "scale": plan.scale,
+        "layers": recipe.model.layers,
+        "heads": recipe.model.heads,
+        "width": recipe.model.width,
+        "context": recipe.model.context,
+        "dropout": recipe.model.dropout or "",
+        "lr": recipe.optimizer.lr,
+        "schedule": recipe.optimizer.schedule,
+        "weight_decay": recipe.optimizer.weight_decay,
+        "batch": recipe.batch,
+        "precision": recipe.precision,
+        "length": length(plan, phase),
+        "warmup_tokens": tokens_before(plan, phase),
+    }
+    if recipe.steps is not None:  # a constant schedule can be extended: its budget is no constant
+        values["tokens"] = planned.nominal[planned.marks[-1]]
+    if cells and cells[0].fraction is not None:
+        values["fraction"] = cells[0].fraction
+    return {name: redact(str(value))[:6000] for name, value in values.items() if value not in ("", None)}
+
+
+def warm_up_name(plan: Plan, phase: str) -> str:
+    """The data of the phases that a compared phase starts from: `union`, `eca+set`, `none`."""
+    names = {data_name(plan.phases[parent.phase].recipe.data) for parent in plan.phases[phase].parents}
+    return "+".join(sorted(names)) or "none"
+
+
+def data_name(data: dict[str, Any]) -> str:
+    """A short name of a stream of data: `union`, `shuffled union`, `mixture set+union`, `allenai/c4`, `files`."""
+    if "task" in data:
+        return _task_name(data["task"])
+    corpus = data["corpus"]
+    return str(corpus["name"] if corpus["source"] == "hf" else corpus["source"])
+
+
+def _task_name(task: dict[str, Any]) -> str:
+    if "shuffled" in task:
+        return f"shuffled {_task_name(task['shuffled'])}"
+    if "mixture" in task:
+        return "mixture " + "+".join(_task_name(part["task"]) for part in task["mixture"])
+    return str(task["name"])
+
+
+def length(plan: Plan, phase: str) -> str:
+    """The sequence length of the task, for a compared phase that of its warm-up: `64`, `2-24`, or nothing."""
+    recipes = [plan.phases[parent.phase].recipe for parent in plan.phases[phase].parents if cells_of(plan, phase)]
+    tasks = [recipe.data["task"] for recipe in recipes or [plan.phases[phase].recipe] if "task" in recipe.data]
+    return "+".join(sorted({_length(task) for task in tasks} - {""}))
+
+
+def _length(task: dict[str, Any]) -> str:
+    value = task.get("shuffled", task).get("length")
+    if isinstance(value, dict):
+        return f"{value.get('min', value.get('start'))}-{value.get('max')}"
+    return "" if value is None else str(value)
+
+
+def transfer_name(recipe: PhaseRecipe) -> str:
+    """Which components come from elsewhere: `none`, `full`, `attention`, `attention+mlp`, `full+embeddings`."""
+    parts = set(recipe.init.components)
+    if not parts:
+        return "none"
+    if parts >= _WEIGHTS:
+        rest = parts - _WEIGHTS - {"positions"}
+        return "+".join(["full", *sorted(rest)]) if rest else "full"
+    return "+".join(sorted(parts))
+
+
+def tokens_text(count: float) -> str:
+    """`2M`, `0.82M`, `655M`, `1.5B`, `64k`, `320`."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size * (0.1 if unit == "M" else 1):
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"

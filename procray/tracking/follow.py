@@ -1,0 +1,237 @@
+"""The process that keeps MLflow up to date while a sweep runs.
+
+It reads the store and nothing else, so training never waits for it, and a server that is away costs
+nothing but a later catch-up. It ends with the command that started it, even when that is killed: its
+standard input, a pipe from the command, then closes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procray.errors import EnvironmentProblem, ProcrayError
+from procray.files import read_json
+from procray.tracking import backend
+from procray.tracking.sync import LATER, Session, SyncResult, open_session, write
+
+if TYPE_CHECKING:
+    from procray.sweep.plan import Plan
+    from procray.sweep.store import Store
+
+LOG = "tracking.log"
+INTERVAL = 2.0  # seconds between two looks at the store
+LONGEST_WAIT = 60.0  # between two attempts to reach a server
+FINAL_SECONDS = 60.0
+_GRACE = 10.0  # beyond the limit of the last sync: an unanswered request takes this long to give up
+_LOG_BYTES = 1_000_000
+
+
+class Follower:
+    """Starts the process, tells it to finish, passes on what it says. Also a context manager.
+
+    Nothing in here raises because of MLflow: a sweep must not fail because its record cannot be kept.
+    """
+
+    def __init__(self, plan: Plan, store: Store, tracking_uri: str | None = None, interval: float = INTERVAL):
+        self._plan = plan
+        self._store = store
+        self._uri = backend.tracking_uri(store.path, tracking_uri)
+        self._interval = interval
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._last: dict[str, Any] = {}
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def problem(self) -> str:
+        """Why MLflow is behind at the moment, or the empty string."""
+        return str(self._last.get("problem", ""))
+
+    def start(self) -> Follower:
+        """Starts the process and returns at once. Writes plan.json into the store if it is not there."""
+        self._store.write_plan(self._plan)
+        folder = self._store.sweep_folder(self._plan.name, self._plan.scale)
+        log = folder / LOG
+        if log.exists() and log.stat().st_size > _LOG_BYTES:
+            log.unlink()
+        words = [sys.executable, "-m", "procray.tracking", str(self._store.path), str(folder / "plan.json")]
+        environment = {
+            **os.environ,
+            **backend.quiet_environment(),
+            "MLFLOW_TRACKING_URI": self._uri,  # not in the command line, which every user of the machine can read
+            "PYTHONPATH": os.pathsep.join(filter(None, [_package_folder(), os.environ.get("PYTHONPATH")])),
+        }
+        with open(log, "a", encoding="utf-8") as errors:
+            self._process = subprocess.Popen(
+                [*words, str(self._interval), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the command, which then asks for the last sync
+            )
+        self._last = {}
+        self._reader = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+        self._reader.start()
+        return self
+
+    def stop(self, limit: float = FINAL_SECONDS) -> SyncResult:
+        """Has the process sync once more, waits at most `limit` seconds and says how it went.
+
+        A process that died on the way is started again for that.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        process, reader = self._process, self._reader
+        assert process is not None
+        assert reader is not None
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            process.stdin.write(f"{limit}\n")
+            process.stdin.flush()
+        try:
+            process.wait(limit + _GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        reader.join(_GRACE)
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        self._process = None
+        if self._last.get("final"):
+            return SyncResult(**self._last["result"])
+        log = self._store.sweep_folder(self._plan.name, self._plan.scale) / LOG
+        problem = self.problem or f"the process that writes to it did not come to an end in time (see {log})"
+        return SyncResult(backend.redact(self._uri), "", complete=False, problem=problem)
+
+    def __enter__(self) -> Follower:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.stop()
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            with contextlib.suppress(ValueError):
+                self._last = json.loads(line)
+
+
+def _package_folder() -> str:
+    return str(Path(__file__).resolve().parents[2])
+
+
+# -- inside the process ----------------------------------------------------------------------------------
+
+
+def follow(plan: Plan, store: Store, uri: str, interval: float, orders: Orders) -> None:
+    """Syncs until told to finish. What goes wrong is told and tried again, each time after a longer wait."""
+    session: Session | None = None
+    wait = interval
+    total = SyncResult(backend.redact(uri), "")
+    while True:
+        limit = orders.wait(0.0)
+        start = time.monotonic()
+        try:
+            if session is None:
+                session = open_session(plan, store, uri)
+            total = write(session, limit)
+            wait = interval
+            problem = total.problem
+        except Exception as error:  # an outage, a locked database, a torn file: whatever it is, training goes on
+            session = None  # it no longer knows what MLflow has: the next one asks
+            wait = min(LONGEST_WAIT, 2 * wait)
+            problem = str(error) if isinstance(error, ProcrayError) else backend.explain(error)
+            total = SyncResult(backend.redact(uri), "", complete=False, problem=problem)
+            _log(problem, error)
+        if limit is not None:
+            left = limit - (time.monotonic() - start)
+            if problem and left > interval and session is None:
+                orders.repeat(left - interval)
+                time.sleep(interval)
+                continue
+            _say({"final": True, "problem": problem, "result": vars(total)})
+            return
+        _say({"problem": problem})
+        orders.wait(wait)
+
+
+class Orders:
+    """What the command says over the pipe: the seconds allowed for the last sync. Its end ends this process."""
+
+    def __init__(self, parent: int):
+        self._parent = parent
+        self._limit: float | None = None
+        self._given = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def wait(self, seconds: float) -> float | None:
+        """Waits for an order; the limit in seconds once there is one."""
+        self._given.wait(seconds)
+        return self._limit if self._given.is_set() else None
+
+    def repeat(self, limit: float) -> None:
+        """The order stands, with what is left of its time."""
+        self._limit = limit
+
+    def _watch(self) -> None:
+        # os.read, not readline: a buffered reader would hide from select what it has read already.
+        text = b""
+        while True:
+            ready, _, _ = select.select([0], [], [], 0.5)
+            if os.getppid() != self._parent:
+                os._exit(0)  # in the middle of a request if need be: the next sync finds out what arrived
+            if ready:
+                part = os.read(0, 100)
+                if not part:
+                    os._exit(0)
+                text += part
+                if b"\n" in text and not self._given.is_set():
+                    self._limit = float(text.split(b"\n")[0])
+                    self._given.set()
+
+
+def _say(message: Mapping[str, Any]) -> None:
+    try:
+        print(json.dumps(message), flush=True)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+def _log(problem: str, error: Exception) -> None:
+    """A line for what is known to happen, a traceback for the rest; both into the log file."""
+    print(time.strftime("%Y-%m-%d %H:%M:%S"), problem, file=sys.stderr, flush=True)
+    if not isinstance(error, EnvironmentProblem) and not type(error).__module__.startswith(("mlflow", "sqlalchemy")):
+        import traceback
+
+        print(backend.redact("".join(traceback.format_exception(error))), file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m procray.tracking STORE PLAN INTERVAL PARENT`: started by Follower, of no use by hand."""
+    from procray.sweep.plan import Plan
+    from procray.sweep.store import Store
+
+    store, plan, interval, parent = arguments
+    orders = Orders(int(parent))
+    with contextlib.suppress(OSError):
+        os.nice(10)  # training goes first
+    follow(Plan.from_json(read_json(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)
+
+
+__all__ = ["FINAL_SECONDS", "INTERVAL", "LATER", "Follower", "follow", "main"]

@@ -1,0 +1,169 @@
+"""What a phase was made from and what came of it, as MLflow's datasets and models.
+
+MLflow shows on a checkpoint's page the runs that logged a metric for it. So a phase that starts from a
+checkpoint logs its opening and its closing numbers with that model's id, besides naming it as an input.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procray.files import digest, write_json
+from procray.tracking import facts
+from procray.tracking.backend import redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput, LoggedModel
+
+    from procray.sweep.plan import Plan, PlannedPhase
+    from procray.sweep.store import PhaseFolder
+
+MARK = "procray.mark"  # tag of a model: <phase>/<step>
+EXTERNAL = "mlflow.model.isExternal"
+HUB = "https://huggingface.co/datasets/"
+_READY = "READY"
+
+
+def model_name(planned: PlannedPhase, step: int) -> str:
+    """The label and the tokens, without the characters that MLflow forbids in a model's name."""
+    return re.sub(r"[/:.%\"']", "-", f"{planned.label} {facts.tokens_text(planned.nominal[step])}")
+
+
+def mark_tags(planned: PlannedPhase, folder: PhaseFolder, step: int) -> dict[str, str]:
+    """Where a checkpoint stands and what it must contain."""
+    weights = folder.manifest(step)["files"]["model.safetensors"]
+    return {
+        MARK: f"{planned.id}/{step}",
+        EXTERNAL: "true",
+        "procray.phase": planned.id,
+        "procray.step": str(step),
+        "procray.tokens": str(planned.nominal[step]),
+        "procray.path": str(folder.path / "marks" / str(step)),
+        "procray.sha256": weights["sha256"],
+        "procray.bytes": str(weights["bytes"]),
+    }
+
+
+def write_model(
+    client: MlflowClient,
+    experiment: str,
+    run: str,
+    plan: Plan,
+    phase: str,
+    folder: PhaseFolder,
+    step: int,
+    known: LoggedModel | None,
+) -> LoggedModel:
+    """The model of a mark: made, or brought up to date when `known`. The weights stay in the store."""
+
+    planned = plan.phases[phase]
+    tags = mark_tags(planned, folder, step)
+    model = known or client.create_logged_model(
+        experiment,
+        name=model_name(planned, step),
+        source_run_id=run,
+        model_type="GPT-2",
+        tags=tags,
+        params={"data": facts.data_name(planned.recipe.data), "tokens": tags["procray.tokens"]},
+    )
+    changed = {name: value for name, value in tags.items() if model.tags.get(name) != value}
+    if changed and known is not None:
+        client.set_logged_model_tags(model.model_id, changed)
+    if str(getattr(model.status, "value", model.status)) != _READY:
+        with tempfile.TemporaryDirectory() as temporary:
+            write_json(Path(temporary) / "manifest.json", folder.manifest(step))
+            config = folder.path / "marks" / str(step) / "config.json"
+            if config.is_file():
+                (Path(temporary) / "config.json").write_bytes(config.read_bytes())
+            client.log_model_artifacts(model.model_id, temporary)
+        model = client.finalize_logged_model(model.model_id, _READY)
+    return model
+
+
+def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInput]:
+    """The data that a phase trains and is evaluated on, with digests.
+
+    Args:
+        data_digest: of the prepared shards, once they exist; else the digest of the recipe is shown.
+    """
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.http_dataset_source import HTTPDatasetSource
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    recipe = plan.phases[phase].recipe
+    name = facts.data_name(recipe.data)
+    shown = json.loads(redact(json.dumps(recipe.data)))
+    hub = _hub_name(recipe.data)
+    inputs = []
+    for split in ("train", "validation"):
+        if "task" in recipe.data:
+            seed = recipe.seed if split == "train" else 0
+            about = {**shown, "seed": seed, "stream": split}
+            print_of_data = digest(about, 16)
+        else:
+            about = {**shown, "split": split}
+            print_of_data = digest([data_digest or digest(recipe.data, 16), split], 16)
+        source: Any = HTTPDatasetSource(url=HUB + hub) if hub else CodeDatasetSource(tags=_texts(about))
+        dataset = Dataset(
+            name=f"{name} {split}",
+            digest=print_of_data,
+            source_type=source._get_source_type(),
+            source=source.to_json(),
+            profile=json.dumps(about, sort_keys=True)[:16_000],
+        )
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
+    return inputs
+
+
+def _hub_name(data: dict[str, Any]) -> str | None:
+    corpus = data.get("corpus", {})
+    return corpus["name"] if corpus.get("source") == "hf" else None
+
+
+def _texts(value: dict[str, Any]) -> dict[str, str]:
+    return {name: part if isinstance(part, str) else json.dumps(part, sort_keys=True) for name, part in value.items()}
+
+
+def transfer_manifest(folder: PhaseFolder, steps: list[int]) -> dict[str, Any] | None:
+    """What the phase copied from where and what it drew anew, from the first mark that says so."""
+    for step in steps:
+        if folder.exists_mark(step):
+            value = folder.manifest(step).get("transfer")
+            if value:
+                return value
+    return None
+
+
+def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: dict[str, str], reason: str) -> str:
+    """What stands first on a run's page, in Markdown: where its weights come from, with links."""
+    planned = plan.phases[phase]
+    parts = []
+    if reason:
+        parts.append(f"**{reason}**")
+    by_parent: dict[tuple[str, int], list[str]] = {}
+    for component, parent in planned.recipe.init.components.items():
+        by_parent.setdefault((parent.phase, parent.step), []).append(component)
+    for (name, step), components in by_parent.items():
+        source = plan.phases[name]
+        tokens = facts.tokens_text(source.nominal[step])
+        words = f"{source.label} after {tokens} tokens"
+        if f"{name}/{step}" in models:
+            words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}']})"
+        if name in runs:
+            words += f" ([run](#/experiments/{experiment}/runs/{runs[name]}))"
+        parts.append(f"**{' + '.join(components)}** from {words}.")
+    if by_parent:
+        parts.append(f"All other weights are drawn from seed {planned.recipe.seed}.")
+    else:
+        parts.append(f"All weights are drawn from seed {planned.recipe.seed}.")
+    users = sorted({other.label for other in plan.phases.values() if any(p.phase == phase for p in other.parents)})
+    if users:
+        more = f" and {len(users) - 8} more" if len(users) > 8 else ""
+        parts.append(f"Feeds: {', '.join(users[:8])}{more}.")
+    parts.append(f"Phase `{phase}` in the store.")
+    return redact("\n\n".join(parts))

@@ -1,0 +1,137 @@
+"""The sweep as a whole: the text, the files and the parameters of its own run and of the experiment's page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from procray.files import read_json
+from procray.tracking import facts, views
+from procray.tracking.backend import redact
+
+if TYPE_CHECKING:
+    from procray.sweep.plan import Plan
+    from procray.sweep.store import Store
+
+REPORT = "report"
+_LISTED = 20  # failed and skipped phases named in the note
+
+
+def experiment_name(plan: Plan) -> str:
+    """One experiment per file and scale."""
+    return f"{plan.name}@{plan.scale or 'default'}"
+
+
+def states(plan: Plan, store: Store) -> dict[str, tuple[str, str]]:
+    """Every phase's state for this sweep, with the reason where there is one."""
+    found = {}
+    for phase, planned in plan.phases.items():
+        folder = store.phase(phase)
+        status = folder.status()
+        # Reading every curve at every pass would be dear: the last wanted mark says the same.
+        done = folder.exists_mark(planned.marks[-1])
+        found[phase] = ("done" if done else facts.unfinished(status["state"]), str(status.get("reason") or ""))
+    return found
+
+
+def overall(found: dict[str, tuple[str, str]]) -> str:
+    """`done`, `failed` (nothing more will come and something is missing), `running` or `waiting`."""
+    names = {state for state, _ in found.values()}
+    if names <= {"done"}:
+        return "done"
+    if names <= {"done", "failed", "skipped"}:
+        return "failed"
+    return "running" if "running" in names else "waiting"
+
+
+def sweep_parameters(plan: Plan) -> dict[str, str]:
+    """What cannot change when the grid grows: MLflow refuses to change a parameter."""
+    values = {
+        "phase": "sweep",
+        "setting": plan.setting,
+        "scale": plan.scale or "default",
+        "targets": ", ".join(name for name in facts.targets(plan) if name),
+    }
+    return {name: str(value) for name, value in values.items() if value}
+
+
+def sweep_note(plan: Plan, found: dict[str, tuple[str, str]], experiment: str, runs: dict[str, str]) -> str:
+    """How far the sweep is, and what failed or was skipped, in Markdown."""
+    counts: dict[str, int] = {}
+    for state, _ in found.values():
+        counts[state] = counts.get(state, 0) + 1
+    lines = [question(plan), ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) + " phases."]
+    lost = [(phase, state, reason) for phase, (state, reason) in found.items() if state in ("failed", "skipped")]
+    for phase, state, reason in lost[:_LISTED]:
+        label = plan.phases[phase].label
+        name = f"[{label}](#/experiments/{experiment}/runs/{runs[phase]})" if phase in runs else label
+        lines.append(f"- {name} {state}" + (f": {reason}" if reason else ""))
+    if len(lost) > _LISTED:
+        lines.append(f"- and {len(lost) - _LISTED} more")
+    lines.append("The report, the sweep file and the plan are under Artifacts.")
+    return redact("\n\n".join(line for line in lines if line))
+
+
+def question(plan: Plan) -> str:
+    """The comment that a sweep file begins with: the question it answers."""
+    words = []
+    for line in plan.source.splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("# ").rstrip()
+        if not text:
+            break
+        if not text.startswith("yaml-language-server"):
+            words.append(text)
+    return " ".join(words)
+
+
+def artifacts(plan: Plan, folder: Path) -> Iterator[tuple[str, str | Path]]:
+    """Path in MLflow and content of what belongs to the sweep: text, or a file to copy."""
+    yield "sweep.yaml", redact(plan.source)
+    yield "plan.json", redact(json.dumps(plan.to_json(), indent=1, sort_keys=True))
+    report = folder / REPORT
+    if report.is_dir():
+        for file in sorted(report.rglob("*")):
+            if file.is_file() and not file.name.startswith("."):
+                yield f"{REPORT}/{file.relative_to(report)}", file
+
+
+def results(folder: Path) -> dict[str, dict[str, float]]:
+    """What the report found for single phases: tokens to match and data fraction, by phase.
+
+    Empty before the first report. Per seed and read off the full-length curve; a phase that never
+    matched its baseline has neither number.
+    """
+    try:
+        variants = read_json(folder / REPORT / "results.json")["variants"]
+        budgets = {(v["target"], v["name"]): v["t2"] for v in variants}
+        found: dict[str, dict[str, float]] = {}
+        for variant in variants:
+            budget = budgets.get((variant["target"], variant["baseline"]))
+            for seed in variant["per_seed"]:
+                tokens = (
+                    budget if variant["is_baseline"] and seed["final_loss"] is not None else seed["tokens_to_match"]
+                )
+                if budget and facts.finite(tokens):
+                    found[seed["phase"]] = {"tokens_to_match": float(tokens), "data_fraction": tokens / budget}
+        return found
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def experiment_tags(plan: Plan, extents: Mapping[str, views.Extent], created: int) -> dict[str, str]:
+    """The experiment's text and its saved views."""
+    text = [
+        question(plan),
+        "Views (top left of the chart page): **All runs** has one line for every seed, coloured by variant; "
+        "**Means by variant** averages the seeds. Warm-ups and reruns with a shorter schedule are runs too: "
+        "clear the search field to see them. A checkpoint's page (tab Models) lists the runs that started from it.",
+    ]
+    return {
+        "procray.sweep": experiment_name(plan),
+        "mlflow.note.content": redact("\n\n".join(part for part in text if part)),
+        **views.tags(plan, extents, created),
+    }

@@ -1,0 +1,560 @@
+"""Brings MLflow to what the store says: the one code path of the running follower and of `procray sync`.
+
+MLflow is a copy; the store is the truth. A session remembers what it wrote, a small file in the sweep's
+folder says which phases are wholly written (the watermark), and for every other phase MLflow itself is
+asked which rows it has. So the process may be killed between any two requests, an answer may be lost, and
+the watermark may be lost too: what is there already is not written again, and points keep the times at
+which they were measured.
+"""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procray.errors import EnvironmentProblem
+from procray.files import digest, read_json, write_json
+from procray.tracking import backend, facts, lineage, overview, views
+from procray.tracking.facts import Point
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+    from procray.sweep.plan import Plan
+    from procray.sweep.store import PhaseFolder, Store
+
+PHASE = "procray.phase"  # tag of a run: the phase's id, or SWEEP
+SWEEP = "sweep"
+WATERMARK = "tracking.json"
+LATER = "Training and results are not affected; run `procray sync FILE` later."
+_FORMAT = 1  # raised when the same store should give other runs: every phase is then looked at again
+_BATCH = 900  # metrics in one request; MLflow takes 1000
+_LOCK_SECONDS = 60.0
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What one `sync` did. `complete` is false when time ran out or MLflow refused something."""
+
+    uri: str  # without credentials
+    experiment: str  # MLflow's id of it
+    runs: int = 0  # new ones
+    points: int = 0
+    models: int = 0
+    complete: bool = True
+    problem: str = ""
+
+    @property
+    def message(self) -> str:
+        """One line for the user."""
+        if self.problem:
+            return f"MLflow at {self.uri} is not complete: {self.problem}. {LATER}"
+        return f"MLflow at {self.uri} is up to date ({self.points} points, {self.runs} runs, {self.models} models new)"
+
+
+class OutOfTime(Exception):
+    """The time given to a sync is over; what is left stands in the journals."""
+
+
+@dataclass
+class Known:
+    """What MLflow holds of one run."""
+
+    id: str
+    status: str = "RUNNING"
+    name: str = ""
+    steps: set[int] = field(default_factory=set)  # rows, by their tokens
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    datasets: set[tuple[str, str]] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)  # models that went in
+    results: set[str] = field(default_factory=set)  # models that came out
+
+
+@dataclass
+class Session:
+    """A connection with what has been learnt over it. Dropped after any error and opened afresh."""
+
+    plan: Plan
+    store: Store
+    uri: str
+    client: MlflowClient
+    experiment: str
+    plan_digest: str
+    runs: dict[str, str] = field(default_factory=dict)  # phase (or SWEEP) -> run
+    models: dict[str, LoggedModel] = field(default_factory=dict)  # "<phase>/<step>" -> model
+    measured: set[tuple[str, str, str, float]] = field(
+        default_factory=set
+    )  # (model, run, metric, value) that a model's page shows
+    known: dict[str, Known] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)  # phase -> digest of what was wholly written
+    files: dict[str, str] = field(default_factory=dict)  # artifacts of the sweep's run -> digest
+    saved: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, dict[str, float]] = field(default_factory=dict)  # what the report found, by phase
+    new_runs: int = 0
+    new_points: int = 0
+    new_models: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    extents: dict[str, views.Extent] = field(default_factory=dict)
+    end: float | None = None  # time.monotonic() at which to stop
+
+    @property
+    def folder(self) -> Path:
+        return self.store.sweep_folder(self.plan.name, self.plan.scale)
+
+    def check_time(self) -> None:
+        if self.end is not None and time.monotonic() > self.end:
+            raise OutOfTime
+
+    def result(self, problem: str = "") -> SyncResult:
+        problem = problem or "; ".join(f"{name}: {reason}" for name, reason in self.refused.items())
+        uri = backend.redact(self.uri)
+        return SyncResult(uri, self.experiment, self.new_runs, self.new_points, self.new_models, not problem, problem)
+
+
+def sync(plan: Plan, store: Store, tracking_uri: str | None = None, limit: float | None = None) -> SyncResult:
+    """Writes to MLflow what it does not have yet of a sweep, finished or running.
+
+    Args:
+        tracking_uri: server or database; by default `MLFLOW_TRACKING_URI`, else the store's own SQLite file.
+        limit: seconds after which to stop with what was done by then.
+
+    Raises:
+        EnvironmentProblem: MLflow cannot be reached or refuses the work. Nothing is lost.
+    """
+    uri = backend.tracking_uri(store.path, tracking_uri)
+    try:
+        session = open_session(plan, store, uri)
+        return write(session, limit)
+    except EnvironmentProblem:
+        raise
+    except Exception as error:  # MLflow lets requests', SQLAlchemy's and its own errors through
+        _raise_own(error)
+        raise EnvironmentProblem(f"MLflow at {backend.redact(uri)}: {backend.explain(error)}. {LATER}") from error
+
+
+def _raise_own(error: Exception) -> None:
+    """Lets mistakes of this program through as they are."""
+    if isinstance(error, TypeError | KeyError | AttributeError | NameError | AssertionError):
+        raise error
+
+
+def open_session(plan: Plan, store: Store, uri: str) -> Session:
+    """Connects, makes the experiment when there is none and learns which runs and models it has.
+
+    Raises:
+        EnvironmentProblem: the address is unusable, or the experiment was deleted in MLflow.
+    """
+    client = backend.connect(uri)
+    session = Session(plan, store, uri, client, "", digest([_FORMAT, plan.to_json()], 16))
+    with backend.file_lock(session.folder / "tracking.lock", _LOCK_SECONDS):
+        session.experiment = _experiment(session)
+        _read_back(session)
+    return session
+
+
+def write(session: Session, limit: float | None = None) -> SyncResult:
+    """One pass over the plan: writes what is new in the store since the last one."""
+    session.end = None if limit is None else time.monotonic() + limit
+    session.refused = {}
+    session.results = overview.results(session.folder)
+    try:
+        with backend.file_lock(session.folder / "tracking.lock", _LOCK_SECONDS):
+            try:
+                for phase in _parents_first(session.plan):
+                    session.check_time()
+                    _attempt(session, session.plan.phases[phase].label, partial(_write_phase, session, phase))
+                _attempt(session, "the sweep's own run", partial(_write_sweep, session))
+            finally:
+                _save_watermark(session)
+    except OutOfTime:
+        return session.result(f"the {limit:g} s allowed for it are over")
+    return session.result()
+
+
+def _attempt(session: Session, what: str, work: Callable[[], None]) -> None:
+    """Runs `work`; what the server answers with a refusal concerns this run alone, all else ends the pass."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        work()
+    except MlflowException as error:
+        code = error.get_http_status_code()
+        if not 400 <= code < 500 or code in (408, 429) or not error.error_code or "HTTPConnection" in str(error):
+            raise
+        session.refused[what] = backend.explain(error)
+        session.known.clear()
+
+
+def _parents_first(plan: Plan) -> list[str]:
+    order: dict[str, None] = {}
+
+    def visit(phase: str) -> None:
+        if phase not in order:
+            for parent in plan.phases[phase].parents:
+                visit(parent.phase)
+            order[phase] = None
+
+    for phase in plan.phases:
+        visit(phase)
+    return list(order)
+
+
+# -- the experiment and what it holds --------------------------------------------------------------------
+
+
+def _experiment(session: Session) -> str:
+    """The experiment's id, made when missing."""
+    from mlflow.exceptions import MlflowException
+
+    name = overview.experiment_name(session.plan)
+    found = session.client.get_experiment_by_name(name)
+    if found is None:
+        # A server keeps artifacts where it was told to; for a database MLflow's default is the working folder.
+        local = session.store.path / backend.ARTIFACTS / name.replace("/", "-")
+        location = None if backend.is_server(session.uri) else local.as_uri()
+        try:
+            return session.client.create_experiment(name, artifact_location=location)
+        except MlflowException:  # another store's sweep of this name was quicker
+            found = session.client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise EnvironmentProblem(
+            f"the MLflow experiment '{name}' was deleted: bring it back with "
+            f"`mlflow experiments restore -x {found.experiment_id}`, or remove it for good with `mlflow gc`"
+        )
+    return found.experiment_id
+
+
+def _read_back(session: Session) -> None:
+    """Finds the runs and models of earlier passes, and the watermark if it belongs to them."""
+    rivals: dict[str, list[Any]] = {}
+    for run in _pages(
+        lambda token: session.client.search_runs([session.experiment], max_results=_PAGE, page_token=token)
+    ):
+        if PHASE in run.data.tags:
+            rivals.setdefault(run.data.tags[PHASE], []).append(run)
+    for phase, runs in rivals.items():
+        # Two, when the answer to "create" was lost and it was asked again: keep the one with points.
+        runs.sort(key=lambda run: (-len(run.data.metrics), run.info.start_time, run.info.run_id))
+        session.runs[phase] = runs[0].info.run_id
+        for spare in runs[1:]:
+            if not spare.data.metrics:
+                session.client.delete_run(spare.info.run_id)
+    for model in _pages(
+        lambda token: session.client.search_logged_models([session.experiment], max_results=100, page_token=token)
+    ):
+        if lineage.MARK in model.tags:
+            session.models.setdefault(model.tags[lineage.MARK], model)
+            session.measured.update((model.model_id, m.run_id, m.key, m.value) for m in model.metrics or [])
+    try:
+        saved = read_json(session.folder / WATERMARK)
+        if saved["uri"] == backend.redact(session.uri) and saved["plan"] == session.plan_digest:
+            for phase, (run, seen) in saved["phases"].items():
+                if session.runs.get(phase) == run:
+                    session.seen[phase] = seen
+            if session.runs.get(SWEEP) == saved["sweep"]:
+                session.files = dict(saved["files"])
+            session.extents = {phase: views.Extent(*ends) for phase, ends in saved["extents"].items()}
+            session.saved = saved
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # lost or damaged: MLflow is asked instead
+
+
+def _pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _save_watermark(session: Session) -> None:
+    content = {
+        "uri": backend.redact(session.uri),
+        "experiment": session.experiment,
+        "plan": session.plan_digest,
+        "sweep": session.runs.get(SWEEP),
+        "files": session.files,
+        "extents": {phase: list(ends) for phase, ends in session.extents.items()},
+        "phases": {phase: [session.runs[phase], seen] for phase, seen in session.seen.items() if phase in session.runs},
+    }
+    if content != session.saved:
+        write_json(session.folder / WATERMARK, content)
+        session.saved = content
+
+
+# -- one phase -------------------------------------------------------------------------------------------
+
+
+def _write_phase(session: Session, phase: str) -> None:
+    """Brings the run of a phase up to what its folder holds."""
+    plan, folder = session.plan, session.store.phase(phase)
+    planned = plan.phases[phase]
+    steps = [step for step in planned.marks if folder.exists_mark(step)]
+    status = folder.status()
+    numbers = session.results.get(phase, {})
+    look = digest([session.plan_digest, _journal_sizes(folder), status, steps, numbers], 16)
+    if session.seen.get(phase) == look:
+        return
+    rows = facts.wanted_rows(planned, folder.curve())
+    state = facts.state(planned, status["state"], rows)
+    if phase not in session.runs and not rows and state not in ("running", "failed"):
+        return  # nothing has happened yet
+
+    ends = views.extent(rows) if facts.role(plan, phase) == "compared" else None
+    if ends:
+        session.extents[phase] = ends
+    start = int((rows[0]["time"] if rows else time.time()) * 1000)
+    run = _run(session, phase, f"{planned.label}", start)
+    reason = f"{state}: {status['reason']}" if state == "failed" and status.get("reason") else ""
+    model_ids = {mark: model.model_id for mark, model in session.models.items()}
+    tags = {
+        **_common_tags(session),
+        PHASE: phase,
+        "procray.kind": planned.recipe.kind,
+        "procray.role": facts.role(plan, phase),
+        "variant": facts.variant(plan, phase),
+        "procray.state": state,
+        "mlflow.runName": planned.label,
+        "mlflow.note.content": lineage.note(plan, phase, session.experiment, session.runs, model_ids, reason),
+    }
+    colour = facts.colour(plan, phase)
+    if colour:
+        tags["mlflow.runColor"] = colour
+
+    before = facts.tokens_before(plan, phase)
+    points = [facts.points(plan, phase, row, before) for row in rows if int(row["tokens"]) not in run.steps]
+    _send(session, run, facts.parameters(plan, phase), tags, points)
+
+    sources = _sources(session, phase)
+    description = folder.description() or {}
+    _write_inputs(session, run, phase, description.get("data_digest"), sources)
+    for step in steps:
+        _write_mark(session, run, phase, folder, step, rows)
+    final = facts.closing(plan, phase, rows) if state == "done" else []
+    if final:
+        final += [
+            Point(facts.summary(plan, phase, name), value, final[0].time, 0) for name, value in sorted(numbers.items())
+        ]
+    _write_summary(session, run, facts.opening(plan, phase, rows) + final, sources)
+    _write_transfer(session, run, folder, steps)
+    _set_status(session, run, facts.run_status(state), int(rows[-1]["time"] * 1000) if rows else None)
+    if len(sources) == len(planned.parents):
+        session.seen[phase] = look
+
+
+def _journal_sizes(folder: PhaseFolder) -> list[list[Any]]:
+    """Changes whenever an evaluation is added."""
+    journals = folder.path / "journal"
+    try:
+        return sorted([file.name, file.stat().st_size] for file in journals.iterdir() if file.suffix == ".jsonl")
+    except FileNotFoundError:
+        return []
+
+
+def _common_tags(session: Session) -> dict[str, str]:
+    name = overview.experiment_name(session.plan)
+    tags = {"procray.sweep": name, "mlflow.source.name": f"procray sweep {name}", "mlflow.source.type": "LOCAL"}
+    try:
+        return {**tags, "mlflow.user": getpass.getuser()}
+    except (KeyError, OSError):  # a container without a user name
+        return tags
+
+
+def _run(session: Session, phase: str, name: str, start: int) -> Known:
+    """What MLflow holds of the run of `phase`; the run is made when there is none."""
+    if phase in session.known:
+        return session.known[phase]
+    if phase not in session.runs:
+        # The tag comes with the run in one request, so a kill right after it leaves a run that is found again.
+        tags = {**_common_tags(session), PHASE: phase}
+        made = session.client.create_run(session.experiment, start_time=start, run_name=name, tags=tags)
+        session.runs[phase] = made.info.run_id
+        session.new_runs += 1
+        known = Known(made.info.run_id, name=name, tags=tags)
+    else:
+        found = session.client.get_run(session.runs[phase])
+        history = session.client.get_metric_history(found.info.run_id, facts.TOTAL)
+        inputs, outputs = found.inputs, found.outputs
+        known = Known(
+            found.info.run_id,
+            found.info.status,
+            found.info.run_name,
+            {point.step for point in history},
+            dict(found.data.params),
+            dict(found.data.tags),
+            dict(found.data.metrics),
+            {(item.dataset.name, item.dataset.digest) for item in (inputs.dataset_inputs if inputs else [])},
+            {item.model_id for item in (inputs.model_inputs or [] if inputs else [])},
+            {item.model_id for item in (outputs.model_outputs or [] if outputs else [])},
+        )
+    session.known[phase] = known
+    return known
+
+
+def _send(session: Session, run: Known, params: dict[str, str], tags: dict[str, str], rows: list[list[Point]]) -> None:
+    """Writes parameters, tags and rows. A row's points go in one request, so MLflow has all of it or nothing."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    new_params = [Param(name, value) for name, value in params.items() if name not in run.params]
+    new_tags = [RunTag(name, value) for name, value in tags.items() if run.tags.get(name) != value]
+    while new_params or new_tags or rows:
+        session.check_time()
+        batch: list[Point] = []
+        taken = 0
+        while taken < len(rows) and len(batch) + len(rows[taken]) <= _BATCH:
+            batch += rows[taken]
+            taken += 1
+        metrics = [Metric(point.name, point.value, point.time, point.step) for point in batch]
+        session.client.log_batch(run.id, metrics=metrics, params=new_params, tags=new_tags)
+        run.params.update({param.key: param.value for param in new_params})
+        run.tags.update({tag.key: tag.value for tag in new_tags})
+        run.steps.update(point.step for point in batch if point.name == facts.TOTAL)
+        session.new_points += len(batch)
+        rows, new_params, new_tags = rows[taken:], [], []
+
+
+def _sources(session: Session, phase: str) -> list[str]:
+    """The models that a phase starts from, as far as MLflow has them by now."""
+    marks = [f"{parent.phase}/{parent.step}" for parent in session.plan.phases[phase].parents]
+    return [session.models[mark].model_id for mark in marks if mark in session.models]
+
+
+def _write_inputs(session: Session, run: Known, phase: str, data_digest: str | None, sources: list[str]) -> None:
+    from mlflow.entities import LoggedModelInput
+
+    inputs = lineage.datasets(session.plan, phase, data_digest)
+    # Before the data are prepared only the digest of their recipe is known: wait for the lasting one.
+    if "task" not in session.plan.phases[phase].recipe.data and not data_digest:
+        inputs = []
+    inputs = [item for item in inputs if (item.dataset.name, item.dataset.digest) not in run.datasets]
+    models = [model for model in sources if model not in run.sources]
+    if inputs or models:
+        session.client.log_inputs(run.id, datasets=inputs, models=[LoggedModelInput(model) for model in models])
+        run.datasets.update((item.dataset.name, item.dataset.digest) for item in inputs)
+        run.sources.update(models)
+
+
+def _write_mark(
+    session: Session, run: Known, phase: str, folder: PhaseFolder, step: int, rows: list[dict[str, Any]]
+) -> None:
+    """The checkpoint as a model, as what the run gave out, with the loss it had."""
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    session.check_time()
+    key = f"{phase}/{step}"
+    before = session.models.get(key)
+    model = lineage.write_model(session.client, session.experiment, run.id, session.plan, phase, folder, step, before)
+    session.models[key] = model
+    session.new_models += before is None
+    if model.model_id not in run.results:
+        tokens = session.plan.phases[phase].nominal[step]
+        session.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, tokens)])
+        run.results.add(model.model_id)
+    name = facts.metric(session.plan, phase, "loss/val")
+    row = next((row for row in rows if row["step"] == step and facts.finite(row.get("loss"))), None)
+    if row is not None and (model.model_id, run.id, name, float(row["loss"])) not in session.measured:
+        # The same point as in the curve, so the curve gains nothing and the model's page gains its loss.
+        time_ms = int(row["time"] * 1000)
+        metric = Metric(name, float(row["loss"]), time_ms, int(row["tokens"]), model_id=model.model_id)
+        session.client.log_batch(run.id, metrics=[metric])
+        session.measured.add((model.model_id, run.id, name, metric.value))
+
+
+def _write_summary(session: Session, run: Known, numbers: list[Point], sources: list[str]) -> None:
+    """Numbers of the whole run, each also on the page of every checkpoint that the run started from."""
+    from mlflow.entities import Metric
+
+    for point in numbers:
+        links = [model for model in sources if (model, run.id, point.name, point.value) not in session.measured]
+        before = run.metrics.get(point.name)
+        is_new = before != point.value
+        # The latest counts: a number that changed since (more seeds, a larger budget) is told with the time of now.
+        moment = point.time if before is None or not is_new else int(time.time() * 1000)
+        wanted: list[str | None] = [*links] or ([None] if is_new else [])
+        for model in wanted:
+            metric = Metric(point.name, point.value, moment, point.step, model_id=model)
+            session.client.log_batch(run.id, metrics=[metric])
+        session.measured.update((model, run.id, point.name, point.value) for model in links)
+        session.new_points += is_new
+        run.metrics[point.name] = point.value
+
+
+def _write_transfer(session: Session, run: Known, folder: PhaseFolder, steps: list[int]) -> None:
+    """What was copied and what drawn anew, as an artifact; a tag says that it is there."""
+    if "procray.transfer" in run.tags:
+        return
+    manifest = lineage.transfer_manifest(folder, steps)
+    if manifest is not None:
+        session.client.log_dict(run.id, manifest, "transfer.json")
+        session.client.set_tag(run.id, "procray.transfer", digest(manifest, 16))
+        run.tags["procray.transfer"] = digest(manifest, 16)
+
+
+def _set_status(session: Session, run: Known, status: str, end: int | None) -> None:
+    if run.status == status:
+        return
+    if status in ("FINISHED", "FAILED", "KILLED"):
+        session.client.set_terminated(run.id, status, end)
+    else:
+        session.client.update_run(run.id, status)
+    run.status = status
+
+
+# -- the sweep's own run ---------------------------------------------------------------------------------
+
+
+def _write_sweep(session: Session) -> None:
+    """The run of the sweep with its file, plan and report, the page's text and the saved views."""
+    plan = session.plan
+    found = overview.states(plan, session.store)
+    state = overview.overall(found)
+    name = overview.experiment_name(plan)
+    run = _run(session, SWEEP, f"sweep {name}", int(time.time() * 1000))
+    tags = {
+        **_common_tags(session),
+        PHASE: SWEEP,
+        "procray.kind": SWEEP,
+        "procray.role": SWEEP,
+        "procray.state": state,
+        "mlflow.note.content": overview.sweep_note(plan, found, session.experiment, session.runs),
+    }
+    _send(session, run, overview.sweep_parameters(plan), tags, [])
+    for path, content in overview.artifacts(plan, session.folder):
+        stat = None if isinstance(content, str) else content.stat()
+        print_of_file = digest([stat.st_size, stat.st_mtime_ns] if stat else content, 16)
+        if session.files.get(path) == print_of_file:
+            continue
+        session.check_time()
+        if isinstance(content, str):
+            session.client.log_text(run.id, content, path)
+        else:
+            session.client.log_artifact(run.id, str(content), str(Path(path).parent))
+        session.files[path] = print_of_file
+    _write_page(session)
+    _set_status(session, run, facts.run_status(state), int(time.time() * 1000))
+
+
+def _write_page(session: Session) -> None:
+    """The experiment's text and saved views, where they changed."""
+    plan_file = session.folder / "plan.json"
+    created = int(plan_file.stat().st_mtime * 1000) if plan_file.exists() else 0
+    wanted = overview.experiment_tags(session.plan, session.extents, created)
+    now = digest(wanted, 16)
+    if session.files.get("(page)") == now:
+        return
+    for name, value in wanted.items():
+        session.client.set_experiment_tag(session.experiment, name, value)
+    session.files["(page)"] = now
