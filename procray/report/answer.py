@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,9 +41,10 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     if best is None:
         nearest = min(warmed, key=lambda v: v.difference.mean if v.difference else 0.0)
         who = f"none of {len(warmed)} variants reaches" if len(warmed) > 1 else f"{nearest.name} does not reach"
+        nearest_one = f"the nearest, {nearest.name}," if len(warmed) > 1 else "it"
         return (
             f"Not reached: {who} {goal} nats within {count(base.t2)} tokens; "
-            f"{'the nearest, ' + nearest.name + ',' if len(warmed) > 1 else 'it'} ends {difference_text(nearest)} from it."
+            f"{nearest_one} ends {difference_text(nearest)} from it."
         )
     form, variant = best
     match = getattr(variant, form)
@@ -227,10 +229,16 @@ def level_text(target: Target, variant: Variant) -> str:
     return "not reached" if share is None else percent(share)
 
 
-def best_first(target: Target) -> Callable[[Variant], tuple[bool, float]]:
-    """Sorts by final difference, best first; what has none comes last."""
+def best_first(target: Target) -> Callable[[Variant], tuple[float, float]]:
+    """Sorts by tokens to the target's level where it has one, then by final difference; what has none comes last."""
     sign = 1 if target.mode == "min" else -1
-    return lambda v: (v.difference is None, sign * v.difference.mean if v.difference else 0.0)
+
+    def rank(variant: Variant) -> tuple[float, float]:
+        share = target.level_fraction(variant) if target.level is not None else 0.0
+        difference = sign * variant.difference.mean if variant.difference else math.inf
+        return (math.inf if share is None else share, difference)
+
+    return rank
 
 
 def final_text(variant: Variant) -> str:

@@ -1,0 +1,378 @@
+"""Where every model came from: phases, the marks they kept, and what was carried on from them.
+
+Phases that differ only in their seed or in the length of their schedule stand as one box, so that a sweep of
+hundreds of phases stays readable. Boxes trained on one stream of data stand in one frame; a line leads from the mark
+whose weights were carried to the phase that began with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from procray.errors import StoreError, did_you_mean
+from procray.files import canonical_json, digest
+from procray.palette import BLACK, colours
+from procray.report.results import title_of
+from procray.report.runs import Reader, budget_of
+from procray.report.wording import count, listing, plural
+
+if TYPE_CHECKING:
+    from procray.sweep.plan import Plan, PlannedPhase
+    from procray.sweep.store import Store
+
+MOST_BOXES = 60  # in the drawing; beyond that, boxes that differ only in what was carried become one
+
+
+@dataclass
+class Box:
+    """Phases that differ in seed or length of schedule only."""
+
+    key: str
+    title: str
+    data: str  # the frame it stands in
+    kind: str
+    phases: list[str] = field(default_factory=list)
+    seeds: set[int] = field(default_factory=set)
+    budgets: set[int] = field(default_factory=set)  # nominal tokens at the ends
+    marks: dict[int, int] = field(default_factory=dict)  # nominal tokens by step, of marks that others begin with
+    carried: list[tuple[str, int, tuple[str, ...]]] = field(default_factory=list)  # (parent box, step, components)
+    states: dict[str, int] = field(default_factory=dict)
+    depth: int = 0
+    variant: str = ""
+
+    @property
+    def state(self) -> str:
+        """`done`, or counts of what is not: `2 done, 1 failed`."""
+        if set(self.states) == {"done"}:
+            return "done"
+        order = ("done", "running", "paused", "waiting", "failed", "skipped")
+        return ", ".join(f"{self.states[state]} {state}" for state in order if state in self.states)
+
+
+def boxes(plan: Plan, store: Store | None = None, merge_modes: bool = False) -> list[Box]:
+    """The phases of a plan, grouped, parents before children.
+
+    Args:
+        store: tells states; without it every phase counts as waiting.
+        merge_modes: also take boxes together that differ only in the components carried over.
+    """
+    reader = Reader(plan, store) if store is not None else None
+    keys: dict[str, str] = {}
+    found: dict[str, Box] = {}
+
+    def key_of(phase_id: str) -> str:
+        if phase_id not in keys:
+            keys[phase_id] = _key(plan.phases[phase_id], key_of, plan, merge_modes)
+        return keys[phase_id]
+
+    for phase in _parents_first(plan):
+        key = key_of(phase.id)
+        box = found.get(key)
+        if box is None:
+            box = found[key] = Box(key, "", _frame(phase.recipe.data), phase.recipe.kind)
+            box.variant = next(iter(phase.variants), "")
+        end = max(phase.marks, default=0)
+        box.phases.append(phase.id)
+        box.seeds.add(phase.recipe.seed)
+        box.budgets.add(budget_of(phase, end))
+        state = reader.state(phase.id, end)[0] if reader else "waiting"
+        box.states[state] = box.states.get(state, 0) + 1
+        for parent, step, components in _carried(phase):
+            if parent not in plan.phases:
+                continue
+            above = found[key_of(parent)]
+            above.marks[step] = budget_of(plan.phases[parent], step)
+            box.depth = max(box.depth, above.depth + 1)
+            link = (above.key, step, components)
+            if link not in box.carried:
+                box.carried.append(link)
+    for box in found.values():
+        box.title = _title(box, plan)
+    return list(found.values())
+
+
+def _parents_first(plan: Plan) -> list[PlannedPhase]:
+    done: dict[str, PlannedPhase] = {}
+
+    def visit(phase: PlannedPhase) -> None:
+        if phase.id in done:
+            return
+        for parent in phase.parents:
+            if parent.phase in plan.phases:
+                visit(plan.phases[parent.phase])
+        done[phase.id] = phase
+
+    for phase in plan.phases.values():
+        visit(phase)
+    return list(done.values())
+
+
+def _key(phase: PlannedPhase, key_of: Any, plan: Plan, merge_modes: bool) -> str:
+    recipe = phase.recipe.to_json()
+    recipe.pop("seed")
+    recipe.pop("steps")
+    init = recipe.pop("init")
+    parts = {
+        name: [key_of(parent["phase"]) if parent["phase"] in plan.phases else parent["phase"], parent["step"]]
+        for name, parent in init["components"].items()
+    }
+    carried: Any = sorted(map(list, {tuple(part) for part in parts.values()})) if merge_modes else parts
+    return digest([recipe, carried, "" if merge_modes else init.get("embeddings")], 16)
+
+
+def _carried(phase: PlannedPhase) -> list[tuple[str, int, tuple[str, ...]]]:
+    """`(parent, step, components)` for every mark that a phase begins with."""
+    table: dict[tuple[str, int], list[str]] = {}
+    for component, parent in phase.recipe.init.components.items():
+        table.setdefault((parent.phase, parent.step), []).append(component)
+    return [(parent, step, tuple(sorted(components))) for (parent, step), components in table.items()]
+
+
+def _frame(data: dict[str, Any]) -> str:
+    """The stream of data in a few words, with the parameters that tell streams of one name apart."""
+    title = title_of(data)
+    task = data.get("task")
+    if isinstance(task, dict):
+        parameters = {key: value for key, value in task.items() if key not in ("name", "task")}
+        short = ", ".join(f"{key} {_short(value)}" for key, value in parameters.items() if key in _TELLING)
+        return f"{title} ({short})" if short else title
+    tokenizer = data.get("tokenizer")
+    name = tokenizer.get("name") or tokenizer.get("kind") if isinstance(tokenizer, dict) else tokenizer
+    if isinstance(tokenizer, dict) and "bpe" in tokenizer:
+        name = f"bpe {tokenizer['bpe']}"
+    return f"{title} ({name})" if isinstance(name, str) else title
+
+
+_TELLING = ("length", "vocab", "k", "rule", "width", "pairs", "p_open", "max_depth")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        if {"min", "max"} <= set(value):
+            return f"{value['min']}-{value['max']}"
+        return canonical_json(value).replace('"', "")
+    return str(value)
+
+
+def _title(box: Box, plan: Plan) -> str:
+    """The label without its seed, frame and matched fraction."""
+    label = plan.phases[box.phases[0]].label
+    label = re.sub(r"\s+(s|seed\s?)\d+\b", "", label)
+    label = re.sub(r"\s*@\s*0?\.\d+\b", "", label)
+    return label.strip() or box.kind
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def lineage_text(plan: Plan, store: Store | None = None, phase: str | None = None) -> str:
+    """A tree in plain text: the whole plan grouped, or the ancestors and descendants of one phase.
+
+    Args:
+        phase: an id, the beginning of an id, or a label of a phase of the plan.
+
+    Raises:
+        StoreError: no phase, or more than one, fits `phase`.
+    """
+    if phase is not None:
+        return _one_phase(plan, store, find_phase(plan, phase))
+    found = boxes(plan, store)
+    children: dict[str, list[tuple[Box, int, tuple[str, ...]]]] = {}
+    for box in found:
+        for parent, step, components in box.carried:
+            children.setdefault(parent, []).append((box, step, components))
+    lines = [f"{plan.name}@{plan.scale}: {plural(len(plan.phases), 'phase')} in {len(found)} groups"]
+
+    def show(box: Box, link: str, prefix: str, last: bool, root: bool) -> None:
+        lines.append(prefix + ("" if root else "└─ " if last else "├─ ") + link + _line(box))
+        below = sorted(children.get(box.key, []), key=lambda item: item[1])
+        inner = prefix + ("" if root else "   " if last else "│  ")
+        for index, (child, step, components) in enumerate(below):
+            edge = f"at {count(box.marks[step])}, {'+'.join(components)} → "
+            show(child, edge, inner, index == len(below) - 1, False)
+
+    for box in found:
+        if not box.carried:
+            lines.append("")
+            show(box, "", "", True, True)
+    return "\n".join(lines)
+
+
+def _line(box: Box) -> str:
+    budgets = " / ".join(count(tokens) for tokens in sorted(box.budgets, reverse=True))
+    return f"{box.title}  [{box.data}]  {budgets} tokens  ×{len(box.seeds)}  {box.state}"
+
+
+def find_phase(plan: Plan, text: str) -> str:
+    """The id of the one phase that `text` names by id, beginning of an id, or label."""
+    if text in plan.phases:
+        return text
+    fits = [phase.id for phase in plan.phases.values() if phase.label == text or phase.id.startswith(text)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        names = listing([f"{phase} ({plan.phases[phase].label})" for phase in fits[:5]])
+        raise StoreError(f"'{text}' fits {len(fits)} phases of {plan.name}@{plan.scale}: {names}; give more of the id")
+    known = [*plan.phases, *(phase.label for phase in plan.phases.values())]
+    raise StoreError(f"{plan.name}@{plan.scale} has no phase '{text}'{did_you_mean(text, known)}")
+
+
+def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
+    reader = Reader(plan, store) if store is not None else None
+
+    def line(one: str) -> str:
+        phase = plan.phases.get(one)
+        if phase is None:
+            return f"{one}  (outside this plan)"
+        end = max(phase.marks, default=0)
+        state = reader.state(one, end)[0] if reader else "waiting"
+        return f"{phase.label}  [{one}]  {phase.recipe.kind}, {count(budget_of(phase, end))} tokens, {state}"
+
+    lines = [f"* {line(phase_id)}", f"  trained on {_frame(plan.phases[phase_id].recipe.data)}"]
+
+    def up(one: str, prefix: str) -> None:
+        links = _carried(plan.phases[one]) if one in plan.phases else []
+        if not links and prefix == "  ":
+            lines.append("  began with random weights")
+        for parent, step, components in links:
+            tokens = count(budget_of(plan.phases[parent], step)) if parent in plan.phases else f"step {step}"
+            lines.append(f"{prefix}{' + '.join(components)} from {line(parent)}, mark at {tokens}")
+            up(parent, prefix + "    ")
+
+    def down(one: str, prefix: str) -> None:
+        for child in plan.phases.values():
+            for parent, step, components in _carried(child):
+                if parent == one:
+                    tokens = count(budget_of(plan.phases[one], step))
+                    lines.append(f"{prefix}mark at {tokens} gave {' + '.join(components)} to {line(child.id)}")
+                    down(child.id, prefix + "    ")
+
+    up(phase_id, "  ")
+    down(phase_id, "  ")
+    return "\n".join(lines)
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------------
+
+_WIDE, _GAP, _PAD, _HEAD, _ROW = 250, 150, 12, 30, 22
+
+
+def lineage_svg(plan: Plan, store: Store | None = None) -> str:
+    """A layered drawing: columns are generations, frames streams of data, dots marks, lines carried weights."""
+    found = boxes(plan, store)
+    if len(found) > MOST_BOXES:
+        found = boxes(plan, store, merge_modes=True)
+    shades = colours(cell.variant for cell in plan.cells)
+    columns: dict[int, dict[str, list[Box]]] = {}
+    for box in found:
+        columns.setdefault(box.depth if box.carried or box.kind == "procedural" else _last(found), {}).setdefault(
+            box.data, []
+        ).append(box)
+    place: dict[str, tuple[float, float, float]] = {}  # left, top, height
+    frames, height = [], 0.0
+    for depth in sorted(columns):
+        left, top = 14 + depth * (_WIDE + 2 * _PAD + _GAP), 14.0
+        for data, members in columns[depth].items():
+            ordered = _in_parents_order(members, place)
+            start = top
+            top += _HEAD
+            for box in ordered:
+                tall = max(44, 26 + 18 * len(box.marks))
+                place[box.key] = (left + _PAD, top, tall)
+                top += tall + 8
+            frames.append((left, start, top - start + _PAD - 8, data))
+            top += _PAD + 14
+        height = max(height, top)
+    width = 28 + max(columns, default=0) * (_WIDE + 2 * _PAD + _GAP) + _WIDE + 2 * _PAD
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+        f'height="{height:g}" role="img" font-family="system-ui, -apple-system, \'Segoe UI\', \'DejaVu Sans\', '
+        f'sans-serif" font-size="13">',
+        f"<title>Lineage of {escape(plan.name)}@{escape(plan.scale)}</title>",
+        f'<rect width="{width:g}" height="{height:g}" fill="#FFFFFF"/>',
+    ]
+    parts += [_frame_svg(*frame) for frame in frames]
+    by_key = {box.key: box for box in found}
+    for box in found:
+        parts += [_edge_svg(by_key[parent], step, box, place, shades) for parent, step, _ in box.carried]
+    parts += [_box_svg(box, place[box.key], shades) for box in found]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _last(found: Iterable[Box]) -> int:
+    return max((box.depth for box in found), default=0)
+
+
+def _in_parents_order(members: Sequence[Box], place: dict[str, tuple[float, float, float]]) -> list[Box]:
+    """Children in the order of their parents and marks, so that lines cross as little as possible."""
+
+    def height(box: Box) -> float:
+        tops = [place[parent][1] + 0.001 * step for parent, step, _ in box.carried if parent in place]
+        return sum(tops) / len(tops) if tops else -1.0
+
+    return sorted(members, key=height)
+
+
+def _frame_svg(left: float, top: float, tall: float, data: str) -> str:
+    return (
+        f'<rect x="{left:g}" y="{top:g}" width="{_WIDE + 2 * _PAD}" height="{tall:g}" rx="8" fill="#F6F6F4" '
+        f'stroke="#DDDDDA"/><text x="{left + _PAD:g}" y="{top + 20:g}" fill="#555555" font-size="12">'
+        f"{escape(_clip(data, 38))}<title>{escape(data)}</title></text>"
+    )
+
+
+def _mark_place(box: Box, step: int, place: dict[str, tuple[float, float, float]]) -> tuple[float, float]:
+    left, top, tall = place[box.key]
+    steps = sorted(box.marks)
+    first = top + tall / 2 - 9 * (len(steps) - 1)
+    return left + _WIDE, first + 18 * steps.index(step)
+
+
+def _edge_svg(
+    parent: Box, step: int, child: Box, place: dict[str, tuple[float, float, float]], shades: dict[str, str]
+) -> str:
+    x1, y1 = _mark_place(parent, step, place)
+    left, top, tall = place[child.key]
+    x2, y2 = left, top + tall / 2
+    middle = (x1 + x2) / 2
+    return (
+        f'<path d="M{x1 + 6:g} {y1:g} C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}" fill="none" '
+        f'stroke="{shades.get(child.variant, BLACK)}" stroke-width="1.6" opacity="0.75"/>'
+    )
+
+
+def _box_svg(box: Box, where: tuple[float, float, float], shades: dict[str, str]) -> str:
+    left, top, tall = where
+    failed = "failed" in box.states
+    whole = set(box.states) == {"done"}
+    edge = "#D55E00" if failed else "#8A8A86" if whole else "#B9B9B5"
+    dash = "" if whole or failed else ' stroke-dasharray="5 3"'
+    colour = shades.get(box.variant, "#8A8A86") if box.kind != "procedural" else "#8A8A86"
+    budgets = " / ".join(count(tokens) for tokens in sorted(box.budgets, reverse=True)[:4])
+    carried = {component for _, _, components in box.carried for component in components}
+    line = " · ".join([budgets, f"×{plural(len(box.seeds), 'seed')}", *([] if whole else [box.state])])
+    hover = f"{box.title}; {box.data}; {'+'.join(sorted(carried)) or 'random weights'}; {', '.join(box.phases[:12])}"
+    parts = [
+        f'<g><title>{escape(hover)}</title><rect x="{left:g}" y="{top:g}" width="{_WIDE}" height="{tall:g}" rx="5" '
+        f'fill="#FFFFFF" stroke="{edge}"{dash}/>',
+        f'<rect x="{left:g}" y="{top:g}" width="5" height="{tall:g}" rx="2" fill="{colour}"/>',
+        f'<text x="{left + 14:g}" y="{top + 18:g}" fill="#222222">{escape(_clip(box.title, 30))}</text>',
+        f'<text x="{left + 14:g}" y="{top + 35:g}" fill="{"#B04A00" if failed else "#666666"}" font-size="11.5">'
+        f"{escape(_clip(line, 38))}</text>",
+    ]
+    for step in sorted(box.marks):
+        x, y = _mark_place(box, step, {box.key: where})
+        parts.append(
+            f'<text x="{x - 10:g}" y="{y + 4:g}" text-anchor="end" font-size="11.5" fill="#222222">'
+            f'{count(box.marks[step])}</text><circle cx="{x:g}" cy="{y:g}" r="5" fill="#FFFFFF" stroke="#444444" '
+            f'stroke-width="1.6"/>'
+        )
+    return "".join([*parts, "</g>"])
+
+
+def _clip(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + "…"
