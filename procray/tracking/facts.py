@@ -38,6 +38,7 @@ class Point(NamedTuple):
     value: float
     time: int
     step: int
+    model: str | None = None  # on whose page it also stands
 
 
 def cells_of(plan: Plan, phase: str) -> list[Cell]:
@@ -120,19 +121,38 @@ def wanted_rows(planned: PlannedPhase, curve: list[dict[str, Any]]) -> list[dict
     return [row for row in curve if row["step"] <= planned.marks[-1]]
 
 
-def points(plan: Plan, phase: str, row: dict[str, Any], before: int) -> list[Point]:
-    """The points of one evaluation, at `step` = tokens of the phase's own data. Gaps where nothing is finite."""
-    time, step = int(row["time"] * 1000), int(row["tokens"])
-    values = {
-        metric(plan, phase, "loss/val"): row.get("loss"),
-        metric(plan, phase, "loss/train"): row.get("train_loss"),
-        "perf/tokens_per_s": row.get("tokens_per_s"),
-        "optim/lr": row.get("lr"),
-        TOTAL: before + step,
+def curve_names(plan: Plan, phase: str) -> dict[str, str]:
+    """`{entry of a journal row: metric}` of what is drawn as curves."""
+    names = {
+        "loss": metric(plan, phase, "loss/val"),
+        "train_loss": metric(plan, phase, "loss/train"),
+        "tokens_per_s": "perf/tokens_per_s",
+        "lr": "optim/lr",
     }
     if "task" in plan.phases[phase].recipe.data:
-        values[metric(plan, phase, "accuracy/val")] = row.get("accuracy")
-    return [Point(name, float(value), time, step) for name, value in values.items() if finite(value)]
+        names["accuracy"] = metric(plan, phase, "accuracy/val")
+    return names
+
+
+def points(names: dict[str, str], row: dict[str, Any], before: int, model: str | None = None) -> list[Point]:
+    """The points of one evaluation, at `step` = tokens of the phase's own data. Gaps where nothing is finite.
+
+    Args:
+        before: tokens of the phases before.
+        model: the checkpoint kept at this evaluation, whose page then shows the loss.
+    """
+    time, step = milliseconds(row), int(row["tokens"])
+    found = [
+        Point(name, float(row[entry]), time, step, model if entry == "loss" else None)
+        for entry, name in names.items()
+        if finite(row.get(entry))
+    ]
+    return [*found, Point(TOTAL, float(before + step), time, step)]
+
+
+def milliseconds(row: dict[str, Any]) -> int:
+    """When an evaluation was made, as MLflow counts."""
+    return int(row["time"] * 1000)
 
 
 def finite(value: Any) -> TypeGuard[float]:
@@ -145,16 +165,20 @@ def opening(plan: Plan, phase: str, rows: list[dict[str, Any]]) -> list[Point]:
     if not rows or rows[0]["step"] != 0 or not finite(rows[0].get("loss")):
         return []
     name = summary(plan, phase, START)
-    return [Point(name, float(rows[0]["loss"]), int(rows[0]["time"] * 1000), 0)]
+    return [Point(name, float(rows[0]["loss"]), milliseconds(rows[0]), 0)]
 
 
-def closing(plan: Plan, phase: str, rows: list[dict[str, Any]]) -> list[Point]:
-    """The numbers that a finished phase ends with, at step 0 so that MLflow draws bars."""
+def closing(plan: Plan, phase: str, rows: list[dict[str, Any]], found: dict[str, float]) -> list[Point]:
+    """The numbers that a finished phase ends with, at step 0 so that MLflow draws bars.
+
+    Args:
+        found: what the report found for this phase.
+    """
     last = rows[-1]
-    values = {FINAL: last.get("loss")}
+    values = {FINAL: last.get("loss"), **found}
     if is_diagnostic(plan, phase):
         values["final_accuracy"] = last.get("accuracy")
-    time = int(last["time"] * 1000)
+    time = milliseconds(last)
     return [Point(summary(plan, phase, name), float(v), time, 0) for name, v in values.items() if finite(v)]
 
 

@@ -304,8 +304,8 @@ def _write_phase(session: Session, phase: str) -> None:
     planned = plan.phases[phase]
     steps = [step for step in planned.marks if folder.exists_mark(step)]
     status = folder.status()
-    numbers = session.results.get(phase, {})
-    look = digest([session.plan_digest, _journal_sizes(folder), status, steps, numbers], 16)
+    found = session.results.get(phase, {})
+    look = digest([session.plan_digest, _journal_sizes(folder), status, steps, found], 16)
     if session.seen.get(phase) == look:
         return
     rows = facts.wanted_rows(planned, folder.curve())
@@ -316,43 +316,43 @@ def _write_phase(session: Session, phase: str) -> None:
     ends = views.extent(rows) if facts.role(plan, phase) == "compared" else None
     if ends:
         session.extents[phase] = ends
-    start = int((rows[0]["time"] if rows else time.time()) * 1000)
-    run = _run(session, phase, f"{planned.label}", start)
-    reason = f"{state}: {status['reason']}" if state == "failed" and status.get("reason") else ""
+    run = _run(session, phase, planned.label, facts.milliseconds(rows[0]) if rows else int(time.time() * 1000))
+    sources = _sources(session, phase)
+    _write_inputs(session, run, phase, (folder.description() or {}).get("data_digest"), sources)
+    kept = _write_marks(session, run, phase, folder, steps)
+
+    names, before = facts.curve_names(plan, phase), facts.tokens_before(plan, phase)
+    groups = [
+        facts.points(names, row, before, kept.get(row["step"])) for row in rows if int(row["tokens"]) not in run.steps
+    ]
+    numbers = facts.opening(plan, phase, rows)
+    if state == "done":
+        numbers += facts.closing(plan, phase, rows, found)
+    groups += _news(session, run, numbers, sources) + _late(session, run, names["loss"], rows, kept)
+    reason = str(status.get("reason") or "") if state == "failed" else ""
+    _send(session, run, facts.parameters(plan, phase), _tags(session, phase, state, reason), groups)
+    _write_transfer(session, run, folder, steps)
+    _set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
+    if len(sources) == len(planned.parents):
+        session.seen[phase] = look
+
+
+def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, str]:
+    """What may change while the sweep runs or its file grows."""
+    plan = session.plan
     model_ids = {mark: model.model_id for mark, model in session.models.items()}
     tags = {
         **_common_tags(session),
         PHASE: phase,
-        "procray.kind": planned.recipe.kind,
+        "procray.kind": plan.phases[phase].recipe.kind,
         "procray.role": facts.role(plan, phase),
         "variant": facts.variant(plan, phase),
         "procray.state": state,
-        "mlflow.runName": planned.label,
+        "mlflow.runName": plan.phases[phase].label,
         "mlflow.note.content": lineage.note(plan, phase, session.experiment, session.runs, model_ids, reason),
     }
     colour = facts.colour(plan, phase)
-    if colour:
-        tags["mlflow.runColor"] = colour
-
-    before = facts.tokens_before(plan, phase)
-    points = [facts.points(plan, phase, row, before) for row in rows if int(row["tokens"]) not in run.steps]
-    _send(session, run, facts.parameters(plan, phase), tags, points)
-
-    sources = _sources(session, phase)
-    description = folder.description() or {}
-    _write_inputs(session, run, phase, description.get("data_digest"), sources)
-    for step in steps:
-        _write_mark(session, run, phase, folder, step, rows)
-    final = facts.closing(plan, phase, rows) if state == "done" else []
-    if final:
-        final += [
-            Point(facts.summary(plan, phase, name), value, final[0].time, 0) for name, value in sorted(numbers.items())
-        ]
-    _write_summary(session, run, facts.opening(plan, phase, rows) + final, sources)
-    _write_transfer(session, run, folder, steps)
-    _set_status(session, run, facts.run_status(state), int(rows[-1]["time"] * 1000) if rows else None)
-    if len(sources) == len(planned.parents):
-        session.seen[phase] = look
+    return {**tags, "mlflow.runColor": colour} if colour else tags
 
 
 def _journal_sizes(folder: PhaseFolder) -> list[list[Any]]:
@@ -404,26 +404,35 @@ def _run(session: Session, phase: str, name: str, start: int) -> Known:
     return known
 
 
-def _send(session: Session, run: Known, params: dict[str, str], tags: dict[str, str], rows: list[list[Point]]) -> None:
-    """Writes parameters, tags and rows. A row's points go in one request, so MLflow has all of it or nothing."""
+def _send(
+    session: Session, run: Known, params: dict[str, str], tags: dict[str, str], groups: list[list[Point]]
+) -> None:
+    """Writes parameters, tags and groups of points. A group goes in one request: MLflow has all of it or nothing."""
     from mlflow.entities import Metric, Param, RunTag
 
     new_params = [Param(name, value) for name, value in params.items() if name not in run.params]
     new_tags = [RunTag(name, value) for name, value in tags.items() if run.tags.get(name) != value]
-    while new_params or new_tags or rows:
+    while new_params or new_tags or groups:
         session.check_time()
         batch: list[Point] = []
+        places: set[tuple[str, int, int]] = set()
         taken = 0
-        while taken < len(rows) and len(batch) + len(rows[taken]) <= _BATCH:
-            batch += rows[taken]
+        while taken < len(groups) and len(batch) + len(groups[taken]) <= _BATCH:
+            here = {(point.name, point.time, point.step) for point in groups[taken]}
+            if places & here:
+                break  # the same point for another model's page
+            batch += groups[taken]
+            places |= here
             taken += 1
-        metrics = [Metric(point.name, point.value, point.time, point.step) for point in batch]
+        metrics = [Metric(point.name, point.value, point.time, point.step, model_id=point.model) for point in batch]
         session.client.log_batch(run.id, metrics=metrics, params=new_params, tags=new_tags)
         run.params.update({param.key: param.value for param in new_params})
         run.tags.update({tag.key: tag.value for tag in new_tags})
         run.steps.update(point.step for point in batch if point.name == facts.TOTAL)
+        run.metrics.update({point.name: point.value for point in batch if point.step == 0})
+        session.measured.update((point.model, run.id, point.name, point.value) for point in batch if point.model)
         session.new_points += len(batch)
-        rows, new_params, new_tags = rows[taken:], [], []
+        groups, new_params, new_tags = groups[taken:], [], []
 
 
 def _sources(session: Session, phase: str) -> list[str]:
@@ -447,49 +456,64 @@ def _write_inputs(session: Session, run: Known, phase: str, data_digest: str | N
         run.sources.update(models)
 
 
-def _write_mark(
-    session: Session, run: Known, phase: str, folder: PhaseFolder, step: int, rows: list[dict[str, Any]]
-) -> None:
-    """The checkpoint as a model, as what the run gave out, with the loss it had."""
-    from mlflow.entities import LoggedModelOutput, Metric
+def _write_marks(session: Session, run: Known, phase: str, folder: PhaseFolder, steps: list[int]) -> dict[int, str]:
+    """The checkpoints as models and as what the run gave out: `{step: model}`."""
+    from mlflow.entities import LoggedModelOutput
 
-    session.check_time()
-    key = f"{phase}/{step}"
-    before = session.models.get(key)
-    model = lineage.write_model(session.client, session.experiment, run.id, session.plan, phase, folder, step, before)
-    session.models[key] = model
-    session.new_models += before is None
-    if model.model_id not in run.results:
-        tokens = session.plan.phases[phase].nominal[step]
-        session.client.log_outputs(run.id, [LoggedModelOutput(model.model_id, tokens)])
-        run.results.add(model.model_id)
-    name = facts.metric(session.plan, phase, "loss/val")
-    row = next((row for row in rows if row["step"] == step and facts.finite(row.get("loss"))), None)
-    if row is not None and (model.model_id, run.id, name, float(row["loss"])) not in session.measured:
-        # The same point as in the curve, so the curve gains nothing and the model's page gains its loss.
-        time_ms = int(row["time"] * 1000)
-        metric = Metric(name, float(row["loss"]), time_ms, int(row["tokens"]), model_id=model.model_id)
-        session.client.log_batch(run.id, metrics=[metric])
-        session.measured.add((model.model_id, run.id, name, metric.value))
+    kept: dict[int, str] = {}
+    for step in steps:
+        session.check_time()
+        key = f"{phase}/{step}"
+        known = session.models.get(key)
+        model = lineage.write_model(
+            session.client, session.experiment, run.id, session.plan, phase, folder, step, known
+        )
+        session.models[key] = model
+        session.new_models += known is None
+        kept[step] = model.model_id
+    nominal = session.plan.phases[phase].nominal
+    new = [LoggedModelOutput(model, nominal[step]) for step, model in kept.items() if model not in run.results]
+    if new:
+        session.client.log_outputs(run.id, new)
+        run.results.update(output.model_id for output in new)
+    return kept
 
 
-def _write_summary(session: Session, run: Known, numbers: list[Point], sources: list[str]) -> None:
-    """Numbers of the whole run, each also on the page of every checkpoint that the run started from."""
-    from mlflow.entities import Metric
+def _late(
+    session: Session, run: Known, name: str, rows: list[dict[str, Any]], kept: dict[int, str]
+) -> list[list[Point]]:
+    """The losses of checkpoints that came after their rows had been written.
 
+    Each is the same point as in the curve, so the curve gains nothing and the model's page gains its loss.
+    """
+    found = []
+    for row in rows:
+        if row["step"] in kept and int(row["tokens"]) in run.steps and facts.finite(row.get("loss")):
+            model = kept[row["step"]]
+            if (model, run.id, name, float(row["loss"])) not in session.measured:
+                found.append([Point(name, float(row["loss"]), facts.milliseconds(row), int(row["tokens"]), model)])
+    return found
+
+
+def _news(session: Session, run: Known, numbers: list[Point], sources: list[str]) -> list[list[Point]]:
+    """What MLflow lacks of the numbers of the whole run, each also for the checkpoints that the run started from.
+
+    One group for each checkpoint: two of them in one request would be one point written twice.
+    """
+    groups: list[list[Point]] = []
     for point in numbers:
-        links = [model for model in sources if (model, run.id, point.name, point.value) not in session.measured]
         before = run.metrics.get(point.name)
-        is_new = before != point.value
-        # The latest counts: a number that changed since (more seeds, a larger budget) is told with the time of now.
-        moment = point.time if before is None or not is_new else int(time.time() * 1000)
-        wanted: list[str | None] = [*links] or ([None] if is_new else [])
-        for model in wanted:
-            metric = Metric(point.name, point.value, moment, point.step, model_id=model)
-            session.client.log_batch(run.id, metrics=[metric])
-        session.measured.update((model, run.id, point.name, point.value) for model in links)
-        session.new_points += is_new
-        run.metrics[point.name] = point.value
+        # The latest counts: a number that changed since (a larger budget) is told with the time of now.
+        changed = before is not None and before != point.value
+        moment = int(time.time() * 1000) if changed else point.time
+        for place, model in enumerate(sources or [None]):
+            shown = (
+                before == point.value if model is None else (model, run.id, point.name, point.value) in session.measured
+            )
+            if not shown:
+                groups += [[] for _ in range(place + 1 - len(groups))]
+                groups[place].append(point._replace(time=moment, model=model))
+    return [group for group in groups if group]
 
 
 def _write_transfer(session: Session, run: Known, folder: PhaseFolder, steps: list[int]) -> None:
