@@ -99,6 +99,8 @@ def open_stream(name: str, config: str | None, split: str, commit: str) -> Any:
         raise EnvironmentProblem(
             f"corpus '{name}' needs the package 'datasets': pip install datasets; {OFFLINE_CORPORA}"
         ) from error
+    # Its default is 20 attempts of 5 s each; a preparation that stops can go on, so it need not wait so long.
+    datasets.config.STREAMING_READ_MAX_RETRIES = 4
     return datasets.load_dataset(name, config, split=split, streaming=True, revision=commit)
 
 

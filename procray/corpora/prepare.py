@@ -17,10 +17,10 @@ import numpy as np
 
 from procray.corpora import documents, hub, mathematics, shards
 from procray.corpora.documents import Documents
-from procray.corpora.prepared import Prepared, corpus_folder, load, read_manifest
+from procray.corpora.prepared import Prepared, corpus_folder, load, read_manifest, saved_tokenizer
 from procray.corpora.questions import encode_records, read_records, special_tokens
 from procray.corpora.recipe import check_unchanged, local_files, title
-from procray.corpora.tokenizer import Tokenizer, build_tokenizer, load_tokenizer, save_tokenizer
+from procray.corpora.tokenizer import Tokenizer, build_tokenizer, save_tokenizer
 from procray.errors import CorpusError, EnvironmentProblem
 from procray.files import write_json
 
@@ -147,8 +147,7 @@ def _tokenizer(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any], r
     """The tokenizer of an earlier attempt, or a new one, saved and named in the manifest."""
     facts = manifest.get("tokenizer")
     if facts is not None:
-        content = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        return load_tokenizer(facts["kind"], content)
+        return saved_tokenizer(folder, facts)
     if recipe["tokenizer"]["kind"] == "bpe":
         say(f"{title(recipe)}: training a byte-pair encoding of {recipe['tokenizer']['entries']:,} entries")
 

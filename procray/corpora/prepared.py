@@ -16,7 +16,7 @@ from procray.corpora.order import permuted
 from procray.corpora.questions import row_bounds
 from procray.corpora.recipe import title
 from procray.corpora.shards import ShardReader, content_digest
-from procray.corpora.tokenizer import SEPARATOR, Tokenizer, load_tokenizer
+from procray.corpora.tokenizer import SEPARATOR, Tokenizer, load_tokenizer, tokenizer_digest
 from procray.errors import CorpusError
 from procray.files import digest, read_json
 
@@ -40,6 +40,23 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path} is damaged ({error}); delete {folder} to prepare the corpus again") from error
+
+
+def saved_tokenizer(folder: Path, facts: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that a preparation saved in `folder`; `facts` is its entry in the manifest.
+
+    Raises:
+        CorpusError: its file is not the one that the manifest names.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        content = path.read_text(encoding="utf-8")
+        if tokenizer_digest(facts["kind"], content) == facts["sha256"]:
+            return load_tokenizer(facts["kind"], content)
+        why = "does not have the content that its manifest says"
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    raise CorpusError(f"tokenizer {path} {why}; delete {folder} to prepare the corpus again")
 
 
 def load(recipe: dict[str, Any], root: Path) -> Prepared:
@@ -130,7 +147,7 @@ class Prepared:
         for epoch, number in dict.fromkeys(zip(epochs.tolist(), windows.tolist(), strict=True)):
             here = (epochs == epoch) & (windows == number)
             first = number * window
-            key = ("train", seed, epoch, number)
+            key = ("train", int(seed), epoch, number)
             blocks_B[here] = first + permuted(key, insides[here], min(window, total - first))
         return self._gather("train", blocks_B, context)
 
@@ -186,13 +203,7 @@ class Prepared:
             CorpusError: its file is not the one that the manifest names.
         """
         if self._tokenizer is None:
-            path, facts = self.folder / "tokenizer.json", self.manifest["tokenizer"]
-            try:
-                self._tokenizer = load_tokenizer(facts["kind"], path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise CorpusError(f"tokenizer {path} cannot be read: {error}") from error
-            if self._tokenizer.sha256 != facts["sha256"]:
-                raise CorpusError(f"tokenizer {path} does not have the content that its manifest says")
+            self._tokenizer = saved_tokenizer(self.folder, self.manifest["tokenizer"])
         return self._tokenizer
 
     def verify(self) -> None:

@@ -293,7 +293,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
 def load_tokenizer(kind: str, content: str) -> Tokenizer:
     """The tokenizer that `save_tokenizer` wrote. `kind` is "byte", "char", "bpe" or "library"."""
-    sha = hashlib.sha256(f"{kind}\n{content}".encode()).hexdigest()
+    sha = tokenizer_digest(kind, content)
     if kind == "byte":
         return Tokenizer(kind, 257, 256, sha, _encode_bytes, _decode_bytes, content)
     if kind == "char":
@@ -304,6 +304,11 @@ def load_tokenizer(kind: str, content: str) -> Tokenizer:
         saved = json.loads(content)
         return _library_tokenizer(kind, sha, saved["library"], saved["separator"], content)
     return _library_tokenizer(kind, sha, content, SEPARATOR, content)
+
+
+def tokenizer_digest(kind: str, content: str) -> str:
+    """The SHA-256 of what `save_tokenizer` writes."""
+    return hashlib.sha256(f"{kind}\n{content}".encode()).hexdigest()
 
 
 def _library_tokenizer(kind: str, sha: str, library_text: str, separator: str, content: str) -> Tokenizer:
