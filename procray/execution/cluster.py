@@ -9,7 +9,6 @@ import math
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -23,6 +22,7 @@ from procray.sweep.lease import process_start
 DRIVER = "train_driver"  # the resource of a trial that drives a worker group
 OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
 _SLOTS = 64
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # For this process and, through the local cluster, for its workers. What the user has set stays.
 QUIET = {
@@ -131,8 +131,8 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
         try:
             options: dict[str, Any] = {
                 "log_to_driver": False,
-                "configure_logging": False,
-                "logging_level": logging.ERROR,
+                "logging_level": logging.WARNING,
+                "logging_format": _FORMAT,
                 "runtime_env": {"env_vars": worker_environment},
             }
             if temporary is not None:
@@ -206,7 +206,7 @@ def _loggers_to(path: Path) -> Iterator[None]:
     """Sends the loggers of Ray to a file; nothing of them reaches the terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter(_FORMAT))
     before = []
     for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.serve", "ray.rllib"):
         logger = logging.getLogger(name)
@@ -219,4 +219,3 @@ def _loggers_to(path: Path) -> Iterator[None]:
         for logger, handlers, propagate in before:
             logger.handlers, logger.propagate = handlers, propagate
         handler.close()
-        sys.stdout.flush()

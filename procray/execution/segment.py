@@ -155,7 +155,8 @@ def _train(
 ) -> dict[str, Any]:
     import torch
 
-    from procray.training import runtime, train
+    from procray.training import runtime
+    from procray.training.loop import train
 
     until, marks, threads = int(job["until"]), [int(step) for step in job["marks"]], int(job.get("threads", 1))
     if all(folder.exists_mark(step) for step in marks):

@@ -1,0 +1,257 @@
+"""Which segment starts when: order, dependencies, failures, other sweeps. No Ray."""
+
+from __future__ import annotations
+
+import pytest
+
+from procray.errors import StoreError
+from procray.execution.agenda import Agenda, Item, State
+from procray.sweep.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def item(phase: str, until: int = 10, needs=(), weight: float = 1.0, marks=None) -> Item:
+    return Item(phase, phase.upper(), until, tuple(marks or [until]), tuple(needs), weight)
+
+
+def make(store: Store, phase: str, *steps: int) -> None:
+    folder = store.phase(phase)
+    held = folder.acquire()
+    for step in steps:
+        folder.write_mark(held, step, lambda path: {}, {})
+    held.release()
+
+
+class Watched(Agenda):
+    def __init__(self, items, store, **options):
+        self.events: list[dict] = []
+        super().__init__(items, store, on_event=self.events.append, recheck=0.0, **options)
+
+    def told(self, event: str) -> list[str]:
+        return [e["phase"] for e in self.events if e["event"] == event]
+
+    def succeed(self, store: Store, key: str) -> None:
+        done = self.items[key]
+        make(store, done.phase, *done.marks)
+        self.report(key, {"state": "done"})
+
+
+def everything(agenda: Watched, store: Store) -> list[str]:
+    """Runs one segment after the other."""
+    order = []
+    while not agenda.finished():
+        nxt = agenda.next()
+        assert nxt is not None
+        order.append(nxt.key)
+        agenda.succeed(store, nxt.key)
+    return order
+
+
+def test_longest_remaining_chain_first(store):
+    agenda = Watched(
+        [
+            item("short", weight=5),
+            item("head", weight=1),
+            item("middle", needs=[("head", 10)], weight=1),
+            item("tail", needs=[("middle", 10)], weight=9),
+            item("alone", weight=6),
+        ],
+        store,
+    )
+    assert everything(agenda, store) == ["head@10", "middle@10", "tail@10", "alone@10", "short@10"]
+    assert agenda.told("done") == ["head", "middle", "tail", "alone", "short"]
+
+
+def test_a_child_starts_at_the_mark_it_needs(store):
+    """The second budget of a warm-up does not hold up what starts from the first."""
+    agenda = Watched(
+        [item("warm", 10), item("warm", 20), item("tail", 50, [("warm", 10)], weight=99)],
+        store,
+    )
+    assert agenda.next().key == "warm@10"
+    assert agenda.next() is None
+    assert not agenda.finished()
+    agenda.succeed(store, "warm@10")
+    assert {agenda.next().key, agenda.next().key} == {"tail@50", "warm@20"}
+    assert [e["whole"] for e in agenda.events if e["event"] == "done"] == [False]
+    agenda.succeed(store, "warm@20")
+    assert [e["whole"] for e in agenda.events if e["event"] == "done"] == [False, True]
+
+
+def test_segments_of_one_phase_follow_each_other(store):
+    agenda = Watched([item("warm", 20), item("warm", 10)], store)
+    assert everything(agenda, store) == ["warm@10", "warm@20"]
+
+
+def test_what_the_store_holds_is_not_offered(store):
+    make(store, "a", 10)
+    agenda = Watched([item("a"), item("b", needs=[("a", 10)])], store)
+    assert everything(agenda, store) == ["b@10"]
+    assert Watched([item("a"), item("b", needs=[("a", 10)])], store).finished()
+
+
+def test_a_need_may_be_met_by_the_store_alone(store):
+    make(store, "outside", 7)
+    agenda = Watched([item("b", needs=[("outside", 7)])], store)
+    assert agenda.next().key == "b@10"
+    with pytest.raises(StoreError, match="B starts from step 8 of phase outside, which nothing makes"):
+        Watched([item("b", needs=[("outside", 8)])], store)
+
+
+def test_a_failure_skips_its_descendants_and_nothing_else(store):
+    agenda = Watched(
+        [
+            item("bad", 10),
+            item("bad", 20),
+            item("child", needs=[("bad", 20)]),
+            item("grandchild", needs=[("child", 10), ("good", 10)]),
+            item("good"),
+            item("friend", needs=[("good", 10)]),
+        ],
+        store,
+    )
+    assert agenda.next().phase == "bad"
+    agenda.report("bad@10", {"state": "failed", "reason": "the loss is nan at step 3"})
+    assert agenda.failed == {"bad": "the loss is nan at step 3"}
+    assert agenda.skipped == dict.fromkeys(["child", "grandchild"], "BAD failed: the loss is nan at step 3")
+    assert store.phase("child").status()["state"] == "skipped"
+    assert store.phase("grandchild").status()["parent"] == "bad"
+    assert everything(agenda, store) == ["good@10", "friend@10"]
+    assert agenda.told("failed") == ["bad"]
+    assert sorted(agenda.told("skipped")) == ["child", "grandchild"]
+    assert agenda.unfinished() == []
+
+
+def test_a_done_child_of_a_failed_parent_stays_done(store):
+    make(store, "child", 10)
+    agenda = Watched([item("bad"), item("child", needs=[("bad", 10)])], store)
+    agenda.next()
+    agenda.report("bad@10", {"state": "failed", "reason": "no"})
+    assert agenda.skipped == {}
+    assert agenda.state("child@10") is State.DONE
+
+
+def test_recorded_failures_are_believed_until_asked_otherwise(store):
+    items = [item("bad"), item("child", needs=[("bad", 10)])]
+    store.phase("bad").set_status("failed", reason="NaN", final=True)
+    agenda = Watched(items, store)
+    assert agenda.finished()
+    assert agenda.next() is None
+    assert agenda.failed == {"bad": "NaN (in an earlier run)"}
+    assert list(agenda.skipped) == ["child"]
+    assert everything(Watched(items, store, retry_failed=True), store) == ["bad@10", "child@10"]
+
+
+def test_a_failure_that_may_pass_is_tried_again_in_the_next_run(store):
+    store.phase("a").set_status("failed", reason="its worker died", final=False)
+    assert Watched([item("a")], store).next().key == "a@10"
+
+
+def test_a_mark_beyond_which_a_phase_failed_still_counts(store):
+    make(store, "a", 10)
+    store.phase("a").set_status("failed", reason="NaN at step 15", final=True)
+    agenda = Watched([item("a", 10), item("a", 20), item("child", needs=[("a", 10)])], store)
+    assert everything(agenda, store) == ["child@10"]
+    assert list(agenda.failed) == ["a"]
+    assert agenda.skipped == {}
+
+
+def test_dead_workers_are_tried_again_a_few_times(store):
+    agenda = Watched([item("a"), item("child", needs=[("a", 10)])], store, retries=2)
+    for _ in range(3):
+        assert agenda.next().key == "a@10"
+        agenda.crash("a@10", "its worker process died")
+    assert agenda.finished()
+    assert agenda.failed == {"a": "its worker process died"}
+    assert [e["attempt"] for e in agenda.events if e["event"] == "retry"] == [1, 2]
+    status = store.phase("a").status()
+    assert (status["state"], status["final"]) == ("failed", False)
+    assert list(agenda.skipped) == ["child"]
+
+
+def test_a_worker_that_dies_after_its_last_mark_is_done(store):
+    agenda = Watched([item("a")], store)
+    agenda.next()
+    make(store, "a", 10)
+    agenda.crash("a@10", "killed")
+    assert agenda.finished()
+    assert agenda.failed == {}
+
+
+def test_success_without_marks_is_not_believed(store):
+    agenda = Watched([item("a")], store, retries=0)
+    agenda.next()
+    agenda.report("a@10", {"state": "done"})
+    assert "its marks are not in the store" in agenda.failed["a"]
+
+
+def test_a_phase_that_another_sweep_trains_is_waited_for(store):
+    held = store.phase("a").acquire()
+    agenda = Watched([item("a"), item("child", needs=[("a", 10)])], store)
+    assert agenda.next() is None
+    assert not agenda.finished()
+    assert agenda.told("elsewhere") == ["a"]
+    held.release()
+    assert agenda.next().key == "a@10"  # the other one gave it up unfinished
+    agenda.report("a@10", {"state": "leased"})  # and a third was faster
+    assert agenda.next().key == "a@10"
+
+
+def test_what_another_sweep_finishes_or_fails_is_taken_over(store):
+    done, bad = store.phase("done").acquire(), store.phase("bad").acquire()
+    items = [item("done"), item("bad"), item("child", needs=[("done", 10)]), item("orphan", needs=[("bad", 10)])]
+    agenda = Watched(items, store)
+    assert agenda.next() is None
+    store.phase("done").write_mark(done, 10, lambda path: {}, {})
+    store.phase("bad").set_status("failed", reason="NaN", final=True)
+    bad.release()
+    assert agenda.next().key == "child@10"
+    assert agenda.failed == {"bad": "NaN"}
+    assert list(agenda.skipped) == ["orphan"]
+
+
+def test_after_a_stop_nothing_starts_and_what_runs_pauses(store):
+    agenda = Watched([item("a"), item("b"), item("c")], store)
+    agenda.next()
+    agenda.next()
+    agenda.stop("signal")
+    assert agenda.next() is None
+    assert not agenda.finished()
+    agenda.report("a@10", {"state": "paused", "step": 4})
+    agenda.succeed(store, "b@10")
+    assert agenda.finished()
+    assert agenda.unfinished() == ["a", "c"]
+    assert agenda.told("paused") == ["a"]
+
+
+def test_a_crash_while_stopping_is_no_failure(store):
+    agenda = Watched([item("a")], store)
+    agenda.next()
+    agenda.stop("signal")
+    agenda.crash("a@10", "killed")
+    assert agenda.finished()
+    assert agenda.failed == {}
+    assert agenda.unfinished() == ["a"]
+
+
+def test_a_preempted_segment_goes_on_without_counting(store):
+    agenda = Watched([item("a")], store, retries=0)
+    for _ in range(5):
+        assert agenda.next().key == "a@10"
+        agenda.report("a@10", {"state": "paused", "step": 4})
+    assert not agenda.finished()
+
+
+def test_thousands_of_segments_are_handed_out_quickly(store, monkeypatch):
+    import time
+
+    agenda = Watched([item(f"p{n}", weight=n) for n in range(2000)], store)
+    monkeypatch.setattr(agenda, "complete", lambda item: False)
+    before = time.perf_counter()
+    keys = [agenda.next().key for _ in range(2000)]
+    assert keys[0] == "p1999@10"
+    assert time.perf_counter() - before < 2.0

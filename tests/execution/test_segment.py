@@ -1,0 +1,170 @@
+"""One segment in this process: resuming, stopping, failing, extending. No Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+from small_plans import phase, plan
+
+from procray.errors import EnvironmentProblem, PhaseFailed
+from procray.execution import run_segment
+from procray.execution import segment as room
+from procray.sweep.lease import process_start, this_process
+
+
+def job(store, small, until=None, marks=None, **more):
+    wanted = marks or [until or small.marks[-1]]
+    return {
+        "store": str(store.path),
+        "phase": small.id,
+        "recipe": small.recipe.to_json(),
+        "label": small.label,
+        "until": wanted[-1],
+        "marks": wanted,
+        "keep": wanted,
+        **more,
+    }
+
+
+class StopAfter:
+    def __init__(self, steps: int):
+        self.left = steps
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_interrupted_often_gives_the_same_bits(store, reference, same_numbers):
+    small = phase("warm", [7, 20], decaying=True, task="set")
+    states = []
+    for _ in range(10):
+        result = run_segment(job(store, small, marks=[7, 20]), StopAfter(3))
+        states.append(result["state"])
+        if result["state"] == "done":
+            break
+        assert store.phase(small.id).status()["state"] == "paused"
+    assert states == ["paused"] * 6 + ["done"]
+    same_numbers(plan(small), store, reference(plan(small)))
+    assert store.phase(small.id).status()["state"] == "done"
+    assert store.phase(small.id).resumes() == []  # a decaying schedule that ended
+
+
+def test_a_constant_schedule_is_extended_and_replayed(store, reference, same_numbers):
+    small = phase("warm", [10, 15, 20, 30])
+    for step in (10, 30, 20, 15):  # later ones first: 20 and 15 replay from the state at 10
+        assert run_segment(job(store, small, step), lambda: False)["state"] == "done"
+    same_numbers(small_plan := plan(small), store, reference(small_plan))
+    assert set(store.phase(small.id).resumes()) == {10, 15, 20, 30}
+
+
+def test_a_finished_segment_trains_nothing(store, monkeypatch):
+    small = phase("warm", [5])
+    run_segment(job(store, small), lambda: False)
+    monkeypatch.setattr("procray.training.loop.train", lambda *a, **k: pytest.fail("trained again"))
+    assert run_segment(job(store, small), lambda: False) == {
+        "state": "done",
+        "step": 5,
+        "seconds": pytest.approx(0, abs=5),
+    }
+
+
+def test_a_phase_that_somebody_holds_is_left_alone(store):
+    small = phase("warm", [5])
+    held = store.phase(small.id).acquire()
+    assert run_segment(job(store, small), lambda: False)["state"] == "leased"
+    held.release()
+    assert run_segment(job(store, small), lambda: False)["state"] == "done"
+
+
+def test_nan_fails_for_good_and_says_where(store):
+    small = phase("bad", [20], lr=1e30)
+    result = run_segment(job(store, small), lambda: False)
+    assert result["state"] == "failed"
+    assert "learning rate 1e+30" in result["reason"]
+    status = store.phase(small.id).status()
+    assert (status["state"], status["final"]) == ("failed", True)
+    assert status["reason"] == result["reason"]
+    assert "PhaseFailed" in status["traceback"]
+    assert store.phase(small.id).acquire() is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (PhaseFailed("NaN"), True),
+        (ValueError("bad"), True),
+        (KeyError("x"), True),
+        (EnvironmentProblem("no GPU here"), False),
+        (RuntimeError("CUDA out of memory"), False),
+        (OSError("file server away"), False),
+        (MemoryError(), False),
+    ],
+)
+def test_what_a_retry_may_cure_is_raised(store, monkeypatch, error, final):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr("procray.training.loop.train", fail)
+    small = phase("warm", [5])
+    status = store.phase(small.id).status
+    if final:
+        assert run_segment(job(store, small), lambda: False)["state"] == "failed"
+        assert status()["state"] == "failed"
+    else:
+        with pytest.raises(type(error)):
+            run_segment(job(store, small), lambda: False)
+        assert status()["state"] == "paused"
+        assert type(error).__name__ in status()["reason"] or str(error) in status()["reason"]
+
+
+def test_a_runner_that_lost_its_lease_changes_nothing(store):
+    small = phase("warm", [50])
+
+    def taken_over() -> bool:
+        claim = store.phase(small.id).path / "leases/2.json"
+        claim.write_text("{}")
+        store.phase(small.id).set_status("running", attempt=2)
+        return False
+
+    assert run_segment(job(store, small), taken_over)["state"] == "leased"
+    assert store.phase(small.id).marks() == []
+    assert store.phase(small.id).path.joinpath("status.json").read_text().count('"attempt": 2') == 1
+
+
+def test_the_stop_flag_reads_the_control_file(tmp_path):
+    control = tmp_path / "control"
+    asked = room.stop_flag(str(control), every=0.0)
+    assert not asked()
+    control.write_text(room.GO)
+    assert not asked()
+    control.write_text(room.STOP)
+    assert asked()
+    control.unlink()
+    assert asked()
+    assert not room.stop_flag(None)()
+
+
+def _worker(driver, ready) -> None:
+    room.die_with(driver, every=0.05)
+    ready.put(os.getpid())
+    signal.pause()
+
+
+def test_a_worker_ends_with_the_command_that_started_it():
+    fork = multiprocessing.get_context("fork")
+    driver = fork.Process(target=signal.pause)
+    driver.start()
+    who = {**this_process(), "pid": driver.pid, "started": process_start(driver.pid)}
+    ready = fork.Queue()
+    worker = fork.Process(target=_worker, args=(who, ready))
+    worker.start()
+    ready.get(timeout=20)
+    assert worker.is_alive()
+    os.kill(driver.pid, signal.SIGKILL)
+    worker.join(timeout=20)
+    assert worker.exitcode == 1
+    driver.join()
