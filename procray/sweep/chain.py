@@ -1,0 +1,632 @@
+"""What the phases of a chain are: data, budgets in steps, what they inherit; and every check of it.
+
+Facts depend on the axes, never on the seed, and are computed once for each combination of values
+that a phase depends on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from procray import corpora, tasks
+from procray.errors import CorpusError, Problem, TaskError, TransferError, did_you_mean
+from procray.files import canonical_json
+from procray.model.components import COMPONENTS, parse_mode
+from procray.sweep import estimate
+from procray.sweep.counts import format_count
+from procray.sweep.grid import Path, Pick, label, starts_with
+from procray.sweep.spec import Link, SweepSpec, Tail
+from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
+
+EVERY_STEPS = 100  # between evaluations where the file is silent
+TASK_SEQUENCES = 256  # size of the fixed evaluation set where the file is silent
+TEXT_SEQUENCES = 64
+
+_PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One phase without its seed and its parents.
+
+    Attributes:
+        recipe: complete but for seed, init and, where the schedule decays, steps.
+        budget: tokens as asked for.
+        tokens_per_step: nominal tokens of one step (expected, where lengths are drawn).
+        vocab: rows of the token embedding.
+        rows: cells of an automaton's row, else None.
+        symbols: what the vocabulary means: equal for phases whose embeddings can be copied.
+        unused: axes of parameters that this task does not have.
+        label: the task or corpus, for people.
+    """
+
+    link: Link
+    recipe: PhaseRecipe
+    template: tuple[str, str, str, str]  # the canonical JSON around init, seed and steps
+    budget: int
+    tokens_per_step: float
+    vocab: int
+    rows: int | None
+    symbols: str
+    resources: dict[str, float]
+    unused: frozenset[int]
+    label: str
+    flops_per_step: float
+
+    @property
+    def decaying(self) -> bool:
+        return self.recipe.optimizer.schedule != "constant"
+
+    def steps(self, fraction: float | None = None) -> int:
+        """Whole steps for the budget, or for a fraction of it."""
+        asked = self.budget if fraction is None else round(self.budget * fraction)
+        return max(1, whole_steps(asked, self.tokens_per_step))
+
+    def nominal(self, step: int) -> int:
+        return round(step * self.tokens_per_step)
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """Which link, in which cell, supplies each component of a phase."""
+
+    components: dict[str, tuple[int, Pick]]
+    embeddings: Literal["copy", "mean"]
+    replaced: frozenset[int]  # axes that no longer matter, because tasks are named
+
+
+def whole_steps(tokens: int, tokens_per_step: float) -> int:
+    """The smallest number of steps that reaches a budget."""
+    return math.ceil(tokens / tokens_per_step - 1e-9)
+
+
+class Chains:
+    """Facts and inheritance of a sweep's phases; `problems` collects what is wrong.
+
+    Args:
+        spec: the settings.
+        light: leave the file system alone (for scales that are checked but not used).
+    """
+
+    def __init__(self, spec: SweepSpec, light: bool = False):
+        self.spec = spec
+        self.light = light
+        self.problems: dict[Problem, None] = {}
+        self._facts: dict[tuple[Link, Pick], Facts | None] = {}
+        self._inherited: dict[tuple[int, int, int, Pick], Inheritance | None] = {}
+        self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
+        self._recipes: dict[str, dict[str, Any] | str] = {}
+        self._used: dict[Path, set[str]] = {}
+        self._given: dict[Path, dict[str, Pick]] = {}
+        self._own: dict[Link, frozenset[int]] = {}
+
+    def report(self, path: Path, pick: Pick, message: str) -> None:
+        self.problems[self.spec.problem(path, pick, message)] = None
+
+    def own_axes(self, link: Link) -> frozenset[int]:
+        """The axes that a phase itself depends on, its parents aside."""
+        if link not in self._own:
+            paths: list[Path] = [link.section, *link.models, ("precision",)]
+            found = frozenset().union(*(self.spec.relevant(path) for path in paths))
+            if link.kind == "finetune":  # its mode stands in its section
+                found -= {i for i in found if link.transfer and starts_with(self.spec.axes[i].path, link.transfer)}
+            self._own[link] = found
+        return self._own[link]
+
+    def transfer_axes(self, link: Link) -> frozenset[int]:
+        return self.spec.relevant(link.transfer) if link.transfer else frozenset()
+
+    def axes_of(self, links: tuple[Link, ...]) -> frozenset[int]:
+        """Every axis that a chain depends on."""
+        found: frozenset[int] = frozenset()
+        for i, link in enumerate(links):
+            found |= self.own_axes(link)
+            if i:
+                found |= self.transfer_axes(link)
+        return found
+
+    def restrict(self, pick: Pick, axes: frozenset[int]) -> Pick:
+        return tuple(value if i in axes else -1 for i, value in enumerate(pick))
+
+    # Facts
+
+    def facts(self, link: Link, pick: Pick) -> Facts | None:
+        """What a phase is in one cell; None where something is wrong with it."""
+        key = (link, self.restrict(pick, self.own_axes(link)))
+        if key not in self._facts:
+            before = len(self.problems)
+            found = self._read(link, key[1])
+            self._facts[key] = found if len(self.problems) == before else None
+        return self._facts[key]
+
+    def _read(self, link: Link, pick: Pick) -> Facts | None:
+        spec, path = self.spec, link.section
+        section = spec.value(path, pick)
+        if not isinstance(section, dict):
+            return None
+        resources = {**spec.resources, **section.get("resources", {})}
+        resources["workers"] = int(resources["workers"])
+        shape = self._model(link, pick)
+        source = self._task_data(link, section, pick) if "task" in section else self._text_data(link, section, pick)
+        if shape is None or source is None:
+            return None
+        context = self._context(link, pick, shape, source)
+        batch = self._batch(link, section, pick, context)
+        if context is None or batch is None:
+            return None
+        if batch < resources["workers"]:
+            self.report((*path, "batch"), pick, f"a batch of {batch} is too small for {resources['workers']} workers")
+        tokens_per_step = batch * (source.mean_tokens or context)
+        budget = section["tokens"]
+        if budget < tokens_per_step - 1e-9:
+            length = source.mean_tokens or context
+            self.report(
+                (*path, "tokens"),
+                pick,
+                f"{format_count(budget)} tokens are less than one step"
+                f" ({batch} sequences x {length:g} tokens = {tokens_per_step:g})",
+            )
+        steps = max(1, whole_steps(budget, tokens_per_step))
+        optimizer = self._optimizer(link, section.get("optimizer", {}), pick, tokens_per_step, steps)
+        evaluation = self._evaluation(link, section, pick, tokens_per_step, budget)
+        precision = spec.value(("precision",), pick)
+        if precision not in ("fp32", "bf16"):
+            precision = "bf16" if resources["gpu"] > 0 else "fp32"
+        recipe = PhaseRecipe(
+            kind=link.kind,
+            model=ModelShape(**{**shape, "context": context}),
+            data=source.recipe,
+            batch=batch,
+            optimizer=optimizer,
+            evaluation=evaluation,
+            seed=0,
+            steps=None if optimizer.schedule == "constant" else steps,
+            precision=precision,
+        )
+        config = estimate.config(recipe.model, source.vocab, source.rows)
+        positions = batch * context if source.rows is not None else tokens_per_step
+        return Facts(
+            link=link,
+            recipe=recipe,
+            template=_template(recipe),
+            budget=budget,
+            tokens_per_step=tokens_per_step,
+            vocab=source.vocab,
+            rows=source.rows,
+            symbols=source.symbols,
+            resources=resources,
+            unused=source.unused,
+            label=source.label,
+            flops_per_step=positions * estimate.flops_per_token(config, context),
+        )
+
+    def _model(self, link: Link, pick: Pick) -> dict[str, Any] | None:
+        merged: dict[str, Any] = {}
+        where: dict[str, Path] = {}
+        for path in link.models:
+            for key, value in (self.spec.value(path, pick) or {}).items():
+                merged[key] = value
+                where[key] = (*path, key)
+        missing = [key for key in ("layers", "heads", "width") if key not in merged]
+        for key in missing:
+            if "model" in self.spec.base:
+                self.report(("model",), pick, f"missing key '{key}'")
+            else:
+                self.problems[self.spec.root.place.problem("missing key 'model' (layers, heads, width)")] = None
+        if missing:
+            return None
+        if merged["width"] % merged["heads"]:
+            self.report(
+                where["width"], pick, f"a width of {merged['width']} cannot be divided among {merged['heads']} heads"
+            )
+            return None
+        return {"tied": True, "dropout": 0.0, **merged}
+
+    def _context(self, link: Link, pick: Pick, shape: dict[str, Any], source: _Source) -> int | None:
+        """The positions of the model: a task's own, or what the file asks for."""
+        asked = shape.pop("context", None)
+        own = next(
+            (path for path in reversed(link.models[1:]) if "context" in (self.spec.value(path, pick) or {})), None
+        )
+        if source.positions is None:
+            if asked is None:
+                where: Path = ("model",) if "model" in self.spec.base else ()
+                self.report(where, pick, f"missing key 'context', which {'.'.join(map(str, link.section))} needs")
+            return asked
+        if own is None and (
+            link.kind != "diagnostic" or any(not _is_task(o) for t in self.spec.tails for o in t.links)
+        ):
+            return source.positions  # the sweep's own context belongs to its text
+        if asked is not None and asked < source.positions:
+            self.report(
+                (*(own or ("model",)), "context"),
+                pick,
+                f"a context of {asked} is smaller than the {source.positions} positions that {source.label} needs",
+            )
+        return asked if own is not None and asked is not None else source.positions
+
+    def _batch(self, link: Link, section: dict[str, Any], pick: Pick, context: int | None) -> int | None:
+        path = link.section
+        if "batch_tokens" in section and "batch" in section:
+            self.report((*path, "batch_tokens"), pick, "give batch (sequences) or batch_tokens, not both")
+        elif "batch" in section:
+            return section["batch"]
+        elif "batch_tokens" not in section:
+            self.report(path, pick, "missing key 'batch'" + ("" if "task" in section else " or 'batch_tokens'"))
+        elif context is not None:
+            batch, rest = divmod(section["batch_tokens"], context)
+            if not rest:
+                return batch
+            near = [format_count(n * context) for n in (batch, batch + 1) if n]
+            self.report(
+                (*path, "batch_tokens"),
+                pick,
+                f"{format_count(section['batch_tokens'])} is no whole number of sequences of {context} tokens"
+                f" (near: {' or '.join(near)})",
+            )
+        return None
+
+    def _optimizer(
+        self, link: Link, given: dict[str, Any], pick: Pick, tokens_per_step: float, steps: int
+    ) -> Optimizer:
+        path = (*link.section, "optimizer")
+        values = {key: value for key, value in given.items() if key != "warmup"}
+        key = "warmup" if "warmup" in given else "warmup_steps"
+        if "warmup" in given and "warmup_steps" in given:
+            self.report((*path, "warmup_steps"), pick, "give warmup (tokens) or warmup_steps, not both")
+        elif "warmup" in given:
+            values["warmup_steps"] = round(given["warmup"] / tokens_per_step)
+        if values.get("warmup_steps", 0) >= steps:
+            self.report((*path, key), pick, f"a warm-up as long as the whole budget ({steps} steps)")
+        # What a schedule does not use is no part of the phase's identity.
+        if values.get("schedule", "constant") == "constant":
+            values.pop("min_lr", None)
+        if values.get("schedule") != "wsd":
+            values.pop("decay", None)
+        return Optimizer(**values)
+
+    def _evaluation(
+        self, link: Link, section: dict[str, Any], pick: Pick, tokens_per_step: float, budget: int
+    ) -> Evaluation:
+        given = section.get("evaluate", {})
+        every = EVERY_STEPS
+        if "every" in given:
+            every = max(1, round(given["every"] / tokens_per_step))
+            if given["every"] > budget:
+                self.report(
+                    (*link.section, "evaluate", "every"),
+                    pick,
+                    f"every {format_count(given['every'])} tokens is rarer than the budget of {format_count(budget)}",
+                )
+        return Evaluation(every, given.get("sequences", TASK_SEQUENCES if "task" in section else TEXT_SEQUENCES))
+
+    # Tasks
+
+    def _task_data(self, link: Link, section: dict[str, Any], pick: Pick) -> _Source | None:
+        path = link.section
+        params = {key: value for key, value in section.items() if key not in _PHASE_KEYS}
+        task, used, problems = self._task(section["task"], params)
+        given = self._given.setdefault(path, {})
+        for key in params:
+            given.setdefault(key, pick)
+        self._used.setdefault(path, set()).update(used)
+        for key, message in problems:
+            self.report((*path, key), pick, message)
+        if task is None:
+            self._used[path].update(params)  # nobody knows what it would have used
+            return None
+        unused = frozenset(
+            i
+            for i, axis in enumerate(self.spec.axes)
+            if axis.path[:-1] == path and axis.path[-1] in params.keys() - used
+        )
+        recipe = task.recipe()
+        return _Source(
+            recipe={"task": recipe},
+            positions=task.positions,
+            mean_tokens=task.mean_tokens,
+            vocab=task.vocab_size,
+            rows=task.rows,
+            symbols=canonical_json([recipe.get("name"), recipe.get("vocab"), recipe.get("k"), task.vocab_size]),
+            unused=unused,
+            label=label("task", section["task"]),
+        )
+
+    def _task(
+        self, value: Any, params: dict[str, Any]
+    ) -> tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]:
+        """A task, the parameters that it took, and its problems by key."""
+        key = json.dumps([value, params], sort_keys=True)
+        if key not in self._tasks:
+            used: set[str] = set()
+            problems: list[tuple[str, str]] = []
+            task = _build_task(value, params, used, problems)
+            self._tasks[key] = (None if problems else task), frozenset(used), problems
+        return self._tasks[key]
+
+    def unused_parameters(self) -> None:
+        """Reports the parameters of tasks that no task of their section has."""
+        for path, given in self._given.items():
+            for key, pick in given.items():
+                if key not in self._used[path]:
+                    name = self.spec.value((*path, "task"), pick)
+                    known = _parameters_of(name)
+                    self.report(
+                        (*path, key),
+                        pick,
+                        f"{label('task', name)} has no parameter '{key}'{did_you_mean(key, known)}"
+                        f" (parameters: {', '.join(known)})",
+                    )
+
+    # Text
+
+    def _text_data(self, link: Link, section: dict[str, Any], pick: Pick) -> _Source | None:
+        path = link.section
+        corpus, tokenizer = section["corpus"], section.get("tokenizer")
+        name = label("corpus", corpus)
+        if self.light and (
+            (isinstance(corpus, dict) and "files" in corpus)
+            or (isinstance(tokenizer, str) and ("/" in tokenizer or "." in tokenizer))
+        ):
+            return _Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
+        key = canonical_json([corpus, tokenizer])
+        if key not in self._recipes:
+            try:
+                self._recipes[key] = corpora.recipe(corpus, tokenizer)
+            except CorpusError as error:
+                self._recipes[key] = str(error)
+        recipe = self._recipes[key]
+        if isinstance(recipe, str):
+            where = "tokenizer" if tokenizer is not None and _about_tokenizer(recipe, corpus) else "corpus"
+            self.report((*path, where), pick, recipe)
+            return None
+        vocab = corpora.vocab_size_estimate(recipe)
+        symbols = _symbols(recipe["corpus"], recipe["tokenizer"])
+        return _Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
+
+    # Transfer
+
+    def inherit(self, tail: Tail, i: int, before: int, pick: Pick) -> Inheritance | None:
+        """What link `i` takes from link `before` or from the phases that its mode names."""
+        axes = self.axes_of(tail.links[: i + 1])
+        key = (id(tail), i, before, self.restrict(pick, axes))
+        if key not in self._inherited:
+            count = len(self.problems)
+            found = self._inheritance(tail, i, before, key[3])
+            self._inherited[key] = found if len(self.problems) == count else None
+        return self._inherited[key]
+
+    def _inheritance(self, tail: Tail, i: int, before: int, pick: Pick) -> Inheritance | None:
+        link, parent = tail.links[i], tail.links[before]
+        mine = self.facts(link, pick)
+        mode = self.spec.value(link.transfer, pick) if link.transfer else None
+        if mode is None:
+            theirs = self.facts(parent, pick)
+            mode = "full"
+            if parent.kind != "procedural" and mine and theirs and mine.symbols == theirs.symbols:
+                mode = "everything"
+        where: Path = link.transfer or link.section
+        embeddings: Literal["copy", "mean"] = "mean"
+        replaced: frozenset[int] = frozenset()
+        if isinstance(mode, dict):
+            named, replaced = self._composition(tail, i, where, mode, pick)
+            asked = set(named)
+        elif mode == "everything":
+            named = dict.fromkeys(COMPONENTS, (before, pick))
+            embeddings, asked = "copy", set(COMPONENTS)
+        else:
+            try:
+                components, embeddings = parse_mode(mode)
+            except TransferError as error:
+                self.report(where, pick, f"{error} ('everything' also copies embeddings and positions as they are)")
+                return None
+            named = dict.fromkeys(components, (before, pick))
+            asked = set(mode.split("+"))
+        carried: dict[str, tuple[int, Pick]] = {}
+        for component, (j, other) in named.items():
+            theirs = self.facts(tail.links[j], other)
+            if mine is None or theirs is None:
+                return None
+            if self._fits(link, where, pick, component, mine, theirs, component in asked, embeddings):
+                carried[component] = (j, other)
+        return Inheritance(carried, embeddings if "embeddings" in carried else "copy", replaced)
+
+    def _composition(
+        self, tail: Tail, i: int, where: Path, mode: dict[str, str], pick: Pick
+    ) -> tuple[dict[str, tuple[int, Pick]], frozenset[int]]:
+        named: dict[str, tuple[int, Pick]] = {}
+        replaced: frozenset[int] = frozenset()
+        for components, name in mode.items():
+            try:
+                wanted, _ = parse_mode(components)
+            except TransferError as error:
+                self.report((*where, components), pick, str(error))
+                continue
+            found = self._parent_named(tail, i, (*where, components), name, pick)
+            if found is None:
+                continue
+            for component in wanted:
+                if component in named:
+                    self.report((*where, components), pick, f"{component} is named twice")
+                named[component] = found[0]
+            replaced |= found[1]
+        return named, replaced
+
+    def _parent_named(
+        self, tail: Tail, i: int, where: Path, name: str, pick: Pick
+    ) -> tuple[tuple[int, Pick], frozenset[int]] | None:
+        """An earlier link of that name, or the procedural phase of this cell with that task."""
+        links = tail.links[:i]
+        by_name = [j for j, link in enumerate(links) if link.name == name and link.name != link.kind]
+        if by_name:
+            return (by_name[-1], pick), frozenset()
+        known = [link.name for link in links if link.name != link.kind]
+        for j in reversed([j for j, link in enumerate(links) if link.kind == "procedural"]):
+            options, axes = self._other_tasks(links[j], pick)
+            found = options.get(name, [])
+            if len(found) > 1:
+                self.report(where, pick, f"'{name}' may mean several values of {self.spec.axes[min(axes)].name}")
+                return None
+            if found:
+                return (j, found[0]), axes
+            known += options
+        self.report(
+            where, pick, f"no earlier phase is called '{name}'{did_you_mean(name, known)} (known: {', '.join(known)})"
+        )
+        return None
+
+    def _other_tasks(self, link: Link, pick: Pick) -> tuple[dict[str, list[Pick]], frozenset[int]]:
+        """By the task's name, this cell with the task replaced by every value of its axis."""
+        path = (*link.section, "task")
+        axes = self.spec.axes
+        deciding = [i for i, axis in enumerate(axes) if starts_with(path, axis.path)]
+        if not deciding:
+            return {label("task", self.spec.value(path, pick)): [pick]}, frozenset()
+        index = deciding[0]
+        group = next(group for group in self.spec.selection.groups if index in group)
+        options: dict[str, list[Pick]] = {}
+        for value in range(len(axes[index].values) if len(group) == 1 else axes[index].size):
+            other = tuple(value if i in group and pick[i] >= 0 else pick[i] for i in range(len(pick)))
+            for name in {axes[index].labels[value], label("task", self.spec.value(path, other))}:
+                options.setdefault(name, []).append(other)
+        return options, frozenset(group)
+
+    def _fits(
+        self,
+        link: Link,
+        where: Path,
+        pick: Pick,
+        component: str,
+        mine: Facts,
+        theirs: Facts,
+        asked: bool,
+        embeddings: str,
+    ) -> bool:
+        """Whether a component can be carried; what cannot is a problem unless a bundle merely included it."""
+        target, source = mine.recipe.model, theirs.recipe.model
+        for key in ("layers", "width", "heads"):
+            one, other = getattr(source, key), getattr(target, key)
+            if one != other and not (key == "layers" and component in ("embeddings", "positions")):
+                place = self._place_of_shape(link, theirs.link, key, pick)
+                self.report(
+                    place,
+                    pick,
+                    f"weights cannot be carried between models of different {key}:"
+                    f" {theirs.link.name} ({theirs.label}) has {one}, {link.name} ({mine.label}) has {other}",
+                )
+                return False
+        if component == "positions" and source.context < target.context:
+            if asked:
+                self.report(
+                    where,
+                    pick,
+                    f"{theirs.label} has only {source.context} positions to give, {mine.label} needs {target.context}",
+                )
+            return False
+        if component == "embeddings":
+            if theirs.rows is not None or mine.rows is not None:
+                self.report(where, pick, "the rows of an automaton have no token embeddings to carry; use full")
+                return False
+            if embeddings == "copy" and theirs.symbols != mine.symbols:
+                self.report(
+                    where,
+                    pick,
+                    f"{theirs.label} and {mine.label} have different vocabularies; name a mode such as full",
+                )
+                return False
+        return True
+
+    def _place_of_shape(self, link: Link, other: Link, key: str, pick: Pick) -> Path:
+        """Where the shape that differs was written: the strongest override of either phase."""
+        for one in (link, other):
+            for path in reversed(one.models[1:]):
+                if key in (self.spec.value(path, pick) or {}):
+                    return (*path, key)
+        return link.transfer or link.section
+
+
+@dataclass(frozen=True)
+class _Source:
+    recipe: dict[str, Any]
+    positions: int | None  # None for text: the file says it
+    mean_tokens: float | None  # of one sequence; None for text: the whole context
+    vocab: int
+    rows: int | None
+    symbols: str
+    unused: frozenset[int]
+    label: str
+
+
+def _is_task(link: Link) -> bool:
+    return link.kind in ("procedural", "diagnostic")
+
+
+def _parameters_of(value: Any) -> list[str]:
+    """The parameters that a task, or any part of a combination, accepts."""
+    if isinstance(value, dict):
+        inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
+        return list(dict.fromkeys(name for part in inner for name in _parameters_of(part)))
+    if value == "eca":
+        return ["form", *dict.fromkeys([*_parameters_of("eca_rows"), *_parameters_of("eca_tokens")])]
+    try:
+        return list(tasks.describe(value)[1])
+    except TaskError:
+        return []
+
+
+def _build_task(
+    value: Any, params: dict[str, Any], used: set[str], problems: list[tuple[str, str]]
+) -> tasks.Task | None:
+    """A task with those of the parameters that it accepts."""
+    if isinstance(value, dict):
+        inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
+        parts = [_build_task(part, params, used, problems) for part in inner]
+        if problems or any(part is None for part in parts):
+            return None
+        try:
+            if "shuffled" in value:
+                return tasks.get("shuffled", task=parts[0])
+            return tasks.get("mixture", parts=list(zip(parts, value["mixture"].values(), strict=True)))
+        except TaskError as error:
+            problems.append(("task", str(error)))
+            return None
+    if value == "eca" and params.get("form") in ("rows", "tokens"):
+        used.add("form")
+        return _build_task(f"eca_{params['form']}", params, used, problems)
+    accepted = {key: params[key] for key in _parameters_of(value) if key in params}
+    used.update(accepted)
+    try:
+        return tasks.get(value, **accepted)
+    except TaskError as error:
+        for line in str(error).split("\n"):
+            text = line.removeprefix(f"{value}: ")
+            named = re.match(r"\W*(\w+)", text)
+            about = named[1] if named and named[1] in accepted else None
+            if about is None:
+                about = next((key for key in accepted if re.search(rf"\b{key}\b", text)), "task")
+            problems.append((about, line))
+        return None
+
+
+def _symbols(corpus: Any, tokenizer: Any) -> str:
+    """Equal where token ids mean the same; a tokenizer made from the corpus belongs to it."""
+    kind = tokenizer.get("kind") if isinstance(tokenizer, dict) else tokenizer
+    return canonical_json([tokenizer, None if kind in ("byte", "hub", "folder") else corpus])
+
+
+def _about_tokenizer(message: str, corpus: Any) -> bool:
+    return "tokenizer" in message and not (isinstance(corpus, str) and f"'{corpus}'" in message)
+
+
+def _template(recipe: PhaseRecipe) -> tuple[str, str, str, str]:
+    """The canonical JSON of a recipe, cut at init, seed and steps, so that ids come quickly."""
+    marks = {"init": "\x00init", "seed": "\x00seed", "steps": "\x00steps"}
+    text = canonical_json({**recipe.to_json(), **marks})
+    cut = re.compile(r'"\\u0000(init|seed|steps)"')
+    assert cut.findall(text) == ["init", "seed", "steps"]
+    pieces = re.split(r'"\\u0000\w+"', text)
+    return pieces[0], pieces[1], pieces[2], pieces[3]

@@ -1,0 +1,365 @@
+"""Reading a sweep file: YAML, overlays, `--set`, and every problem at once.
+
+Order: the file, then the scale's overlay, then `--set`. Scales that are not asked for are checked
+too, so that a mistake in them does not wait for the day when they are used.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from procray.errors import Problem, SpecError, did_you_mean
+from procray.sweep import schema, source
+from procray.sweep.chain import Chains
+from procray.sweep.grid import Axis, Path, find_axes, get, name_values, picks, put, read_selection, resolve, show
+from procray.sweep.source import Node, plain
+from procray.sweep.spec import SweepSpec, locate, read_tails
+
+DEFAULT_SCALE = "default"  # the name of a file's only scale, where it has no overlays
+
+_TAILS = ("semantic", "diagnostic", "targets")
+_OUTSIDE_CHAIN = ("procedural", "transfer", "finetune", *_TAILS)
+
+
+def load_sweep(
+    path: str | FilePath, scale: str | None = None, set: dict[str, Any] | list[str] | None = None
+) -> SweepSpec:
+    """A sweep file at one scale.
+
+    Args:
+        path: the YAML file.
+        scale: the name of an overlay; the first by default.
+        set: `key=value` texts, or a mapping of dotted keys to values, laid upon everything else.
+
+    Raises:
+        SpecError: every problem of the file, of all its scales and of `set` at once.
+    """
+    file = str(path)
+    try:
+        text = FilePath(path).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise SpecError([Problem(0, 0, f"cannot be read: {error.strerror or error}", "", file)]) from None
+    except UnicodeDecodeError as error:
+        raise SpecError([Problem(0, 0, f"not UTF-8 text (byte {error.start})", "", file)]) from None
+    return load_text(text, file, scale, set)
+
+
+def load_text(
+    text: str, file: str, scale: str | None = None, set: dict[str, Any] | list[str] | None = None
+) -> SweepSpec:
+    """As `load_sweep`, for the text of a file whose name serves in messages only."""
+    root, problems = source.read(text.removeprefix("\ufeff"), file)
+    if root is None:
+        raise SpecError(problems)
+    if not root.is_mapping:
+        raise SpecError([*problems, root.place.problem("a sweep file is a mapping of keys such as name and semantic")])
+    overlays = _overlays(root, problems)
+    root = source.without_nulls(root)
+    base = Node({k: v for k, v in root.value.items() if k != "scales"}, root.place, root.keys)
+    chosen = scale if scale is not None else next(iter(overlays), DEFAULT_SCALE)
+    if chosen not in overlays and (overlays or chosen != DEFAULT_SCALE):
+        listed = f" (scales: {', '.join(overlays)})" if overlays else " (the file has no scales)"
+        problems.append(Problem(0, 0, f"no scale '{chosen}'{did_you_mean(chosen, overlays)}{listed}", "", file))
+    spec: SweepSpec | None = None
+    for name in [chosen, *(name for name in overlays if name != chosen)]:
+        tree = source.merge(base, overlays[name]) if name in overlays else base
+        if name == chosen:
+            tree = _apply(tree, set, problems)
+        elif name not in overlays:
+            continue
+        found, wrong = _check(tree, name, list(overlays) or [DEFAULT_SCALE], text, file, light=name != chosen)
+        problems.extend(wrong)
+        if name == chosen:
+            spec = found
+    if problems or spec is None:
+        raise SpecError(source.unique(problems))
+    return spec
+
+
+def _overlays(root: Node, problems: list[Problem]) -> dict[str, Node]:
+    node = root.value.get("scales")
+    if node is None or node.value is None:
+        return {}
+    if not node.is_mapping:
+        problems.append(node.place.problem("scales: expected a mapping of names to overlays"))
+        return {}
+    found: dict[str, Node] = {}
+    for name, overlay in node.value.items():
+        here = node.keys[name]
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            problems.append(here.problem(f"scales: '{name}' must consist of letters, digits, '-', '_' and '.'"))
+        if overlay.value is None:
+            overlay = Node({}, overlay.place)
+        if not overlay.is_mapping:
+            problems.append(overlay.place.problem(f"scales.{name}: expected a mapping"))
+            continue
+        for key in ("name", "scales"):
+            if key in overlay.value:
+                problems.append(overlay.keys[key].problem(f"scales.{name}: '{key}' cannot differ between scales"))
+        found[name] = Node(
+            {k: v for k, v in overlay.value.items() if k not in ("name", "scales")}, overlay.place, overlay.keys
+        )
+    return found
+
+
+def _apply(tree: Node, settings: Any, problems: list[Problem]) -> Node:
+    try:
+        texts = source.setting_texts(settings)
+    except TypeError as error:
+        problems.append(Problem(0, 0, f"set: {error}", "", "--set"))
+        return tree
+    for text in texts:
+        parts, node, place, wrong = source.parse_setting(text)
+        problems.extend(wrong)
+        if not parts or node is None:
+            continue
+        if parts[0] == "scales":
+            problems.append(place.problem("an overlay cannot be set; set its keys, and choose it with --scale"))
+            continue
+        value = Node(None, node.place) if node.value == {} and not text.partition("=")[2].strip() else node
+        try:
+            tree = source.assign(tree, parts, value, place)
+        except KeyError as error:
+            problems.append(place.problem(f"{text.partition('=')[0]}: {error.args[0]}"))
+    return tree
+
+
+def _check(
+    root: Node, scale: str, scales: list[str], text: str, file: str, light: bool
+) -> tuple[SweepSpec | None, list[Problem]]:
+    axes, problems = find_axes(root, schema.GRIDS)
+    selection, wrong = read_selection(root, axes)
+    problems += wrong
+    base, wrong = _validate(root, axes)
+    problems += wrong
+    problems += _structure(root, base)
+    if problems or base is None:
+        return None, problems
+    name_values(axes)
+    resources = {"workers": 1, "gpu": 0.0, "cpu": 1.0, **base.get("resources", {})}
+    spec = SweepSpec(
+        name=base["name"],
+        scale=scale,
+        scales=scales,
+        setting=base.get("setting", "additive"),
+        question=base.get("question", ""),
+        seeds=base.get("seeds", [0]),
+        matched=sorted(base.get("matched", [])),
+        resources=resources,
+        retries=base.get("retries", 2),
+        published=base.get("published", []),
+        tails=read_tails(base),
+        axes=axes,
+        selection=selection,
+        base=base,
+        resolved=plain(root),
+        source=text,
+        file=file,
+        root=root,
+    )
+    problems += _compare(spec)
+    chains = Chains(spec, light)
+    spec.chains = chains
+    if not problems:
+        _check_chains(spec, chains)
+    problems += chains.problems
+    return (None if problems or light else spec), problems
+
+
+def _check_chains(spec: SweepSpec, chains: Chains) -> None:
+    """Looks at every phase and every handing-over of weights in every cell once."""
+    for tail in spec.tails:
+        relevant = chains.axes_of(tail.links)
+        cells = picks(spec.axes, spec.selection, relevant)
+        if not cells:
+            where = "exclude" if "exclude" in spec.root.value else "name"
+            message = "every cell of the grid is excluded" + (f" for the target '{tail.name}'" if tail.name else "")
+            chains.problems[spec.root.keys[where].problem(message)] = None
+        cold = [i for i, link in enumerate(tail.links) if link.kind != "procedural"]
+        for pick in cells:
+            for i, link in enumerate(tail.links):
+                chains.facts(link, pick)
+                if i:
+                    chains.inherit(tail, i, i - 1, pick)
+            for before, i in itertools.pairwise(cold):
+                if before != i - 1:  # in the baseline, the phases between them are gone
+                    chains.inherit(tail, i, before, pick)
+    chains.unused_parameters()
+
+
+def _compare(spec: SweepSpec) -> list[Problem]:
+    """Settles which link is compared."""
+    name = spec.base.get("compare")
+    if name is None:
+        return []
+    known: dict[str, None] = {}
+    matches = False
+    for n, tail in enumerate(spec.tails):
+        found = [i for i, link in enumerate(tail.links) if name in (link.name, link.kind) and link.kind != "procedural"]
+        known |= {link.name: None for link in tail.links if link.kind != "procedural"}
+        if found:
+            matches = True
+            spec.tails[n] = type(tail)(tail.name, tail.links, found[-1])
+    if matches:
+        return []
+    return [
+        spec.problem(
+            ("compare",), tuple(-1 for _ in spec.axes),
+            f"no phase '{name}' after the warm-up{did_you_mean(name, known)} (phases: {', '.join(known)})",
+        )
+    ]  # fmt: skip
+
+
+def _structure(root: Node, base: dict[str, Any] | None) -> list[Problem]:
+    """Which sections stand together."""
+    problems: list[Problem] = []
+    keys = root.value
+
+    def one_of(node: Node, names: Iterable[str], where: str) -> None:
+        found = [name for name in names if name in node.value]
+        for extra in found[1:]:
+            problems.append(node.keys[extra].problem(f"{where}'{extra}' cannot stand beside '{found[0]}'"))
+
+    if "chain" in keys:
+        for key in _OUTSIDE_CHAIN:
+            if key in keys:
+                problems.append(root.keys[key].problem(f"'{key}' cannot stand beside 'chain': write it into the chain"))
+        problems += _chain(keys["chain"])
+        return problems
+    one_of(root, _TAILS, "")
+    if not any(key in keys for key in _TAILS):
+        problems.append(root.place.problem("nothing to compare: give semantic, diagnostic, targets or chain"))
+    if "targets" in keys:
+        if "finetune" in keys:
+            message = "'finetune' cannot stand beside 'targets': give it to each target"
+            problems.append(root.keys["finetune"].problem(message))
+        names: list[Any] = []
+        for i, target in enumerate(keys["targets"].value if isinstance(keys["targets"].value, list) else []):
+            if not target.is_mapping:
+                continue
+            one_of(target, ("semantic", "diagnostic"), f"targets.{i}: ")
+            if not {"semantic", "diagnostic"} & target.value.keys():
+                problems.append(target.place.problem(f"targets.{i}: give semantic or diagnostic"))
+            name = target.value["name"].value if "name" in target.value else None
+            if name is not None and name in names:
+                problems.append(target.value["name"].place.problem(f"targets.{i}.name: '{name}' stands here twice"))
+            names.append(name)
+    if base is not None and "transfer" in base and "procedural" not in base:
+        problems.append(root.keys["transfer"].problem("transfer: there is no procedural phase to carry weights from"))
+    return problems
+
+
+def _chain(chain: Node) -> list[Problem]:
+    problems: list[Problem] = []
+    kinds: list[str] = []
+    names: list[Any] = []
+    for i, item in enumerate(chain.value if isinstance(chain.value, list) else []):
+        if not item.is_mapping:
+            continue
+        found = [kind for kind in schema.KINDS if kind in item.value]
+        if len(found) != 1:
+            listed = ", ".join(schema.KINDS)
+            problems.append(item.place.problem(f"chain.{i}: give exactly one of {listed}"))
+        kinds += found[:1]
+        if i == 0 and "transfer" in item.value:
+            problems.append(item.keys["transfer"].problem("chain.0.transfer: there is no phase before the first"))
+        if found and found[0] == "finetune" and "finetune" in item.value and item.value["finetune"].is_mapping:
+            inner = item.value["finetune"]
+            if "transfer" in inner.value:
+                problems.append(
+                    inner.keys["transfer"].problem(f"chain.{i}: write transfer beside finetune, not into it")
+                )
+        name = item.value["name"].value if "name" in item.value else None
+        if name is not None and name in names:
+            problems.append(item.value["name"].place.problem(f"chain.{i}.name: '{name}' stands here twice"))
+        names.append(name)
+    if kinds and all(kind == "procedural" for kind in kinds):
+        problems.append(chain.place.problem("chain: nothing to compare: every phase is procedural"))
+    return problems
+
+
+# Checking against the models
+
+
+def _validate(root: Node, axes: list[Axis]) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """The converted settings with every grid at its first value; fills `values` of the axes."""
+    data = resolve(root)
+    base, problems = _model(root, data, axes, {})
+    for axis in axes:
+        axis.values = []
+        for node in axis.nodes:
+            value, wrong = _model(root, put(data, axis.path, plain(node)), axes, {axis.path: node})
+            problems += wrong
+            axis.values.append(get(value, axis.path) if value is not None else None)
+    return base, list(dict.fromkeys(problems))
+
+
+def _model(
+    root: Node, data: dict[str, Any], axes: list[Axis], chosen: dict[Path, Node]
+) -> tuple[dict[str, Any] | None, list[Problem]]:
+    try:
+        return schema.Sweep.model_validate(data).model_dump(exclude_none=True), []
+    except ValidationError as error:
+        nodes = {axis.path: axis.nodes[0] for axis in axes} | chosen
+        return None, [_translate(root, item, nodes) for item in error.errors(include_url=False)]
+
+
+def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
+    """A problem in our words and at its place, from one of pydantic's errors."""
+    kind, context = error["type"], error.get("ctx", {})
+    path: Path = tuple(error["loc"])
+    if kind == "wrong":
+        path = (*path, *context["path"])
+    name = ".".join(map(str, path))
+    if kind == "extra_forbidden":
+        key = str(path[-1])
+        section = next((part for part in reversed(path[:-1]) if isinstance(part, str)), "")
+        known = schema.SECTIONS[section].model_fields
+        hint = f": {schema.LATER[key]}" if key in schema.LATER else did_you_mean(key, known)
+        return locate(root, path, nodes, key=True).problem(f"{name}: unknown key '{key}'{hint}")
+    if kind == "missing":
+        where = name.rpartition(".")[0]
+        return locate(root, path, nodes).problem(f"{where + ': ' if where else ''}missing key '{path[-1]}'")
+    if kind in ("wrong", "value_error"):
+        message = context["message"] if kind == "wrong" else str(context["error"])
+        given = "" if kind == "wrong" else f" (got {_short(error['input'])})"
+        return locate(root, path, nodes, key=False).problem(f"{name}: {message}{given}")
+    message = _WORDS.get(kind, error["msg"]).format(**context)
+    if kind == "literal_error":
+        literals = [item.strip(" '") for item in context["expected"].replace(" or ", ", ").split(",")]
+        message = f"expected {context['expected']}{did_you_mean(str(error['input']), literals)}"
+    if isinstance(error["input"], list) and kind != "too_short":
+        message += "; several values are written {grid: [...]}"
+    place = locate(root, path, nodes)
+    return place.problem(f"{name}: {message} (got {_short(error['input'])})")
+
+
+_WORDS = {
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "string_type": "expected text",
+    "list_type": "expected a list",
+    "model_type": "expected a mapping",
+    "dict_type": "expected a mapping",
+    "finite_number": "expected a finite number",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must not be longer than {max_length} characters",
+    "string_pattern_mismatch": "must consist of letters, digits, '-', '_' and '.'",
+}
+
+
+def _short(value: Any) -> str:
+    text = show(value)
+    return text if len(text) <= 60 else text[:57] + "..."

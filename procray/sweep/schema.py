@@ -1,0 +1,368 @@
+"""The keys of a sweep file and what each may hold, as pydantic models, and the JSON Schema of them.
+
+The models describe one setting: `grid:` forms are taken apart before a value reaches them. They
+check and convert; defaults belong to the code that reads a value.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, create_model
+from pydantic_core import PydanticCustomError
+
+from procray import tasks
+from procray.sweep.counts import parse_count
+
+KINDS = ("procedural", "semantic", "diagnostic", "finetune")
+
+# Sections in which `grid:` may stand.
+GRIDS = ("model", "precision", "procedural", "transfer", "semantic", "diagnostic", "finetune", "targets", "chain")
+
+
+def _wrong(message: str, *path: str | int) -> PydanticCustomError:
+    """A problem at `path` below the value that a validator looks at."""
+    return PydanticCustomError("wrong", "{message}", {"message": message, "path": path})
+
+
+def _count(value: Any) -> int:
+    return parse_count(value)
+
+
+_COUNT_SCHEMA = {
+    "anyOf": [
+        {"type": "number"},
+        {"type": "string", "pattern": r"^[+]?[0-9_]+(\.[0-9]+)?([eE][+-]?[0-9]+)? ?(Ki|Mi|Gi|[kKMGBT])?$"},
+    ]
+}
+Count = Annotated[int, BeforeValidator(_count), Field(gt=0), WithJsonSchema(_COUNT_SCHEMA)]
+CountOrZero = Annotated[int, BeforeValidator(_count), Field(ge=0), WithJsonSchema(_COUNT_SCHEMA)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _mapping(value: dict[Any, Any], known: tuple[str, ...], what: str) -> None:
+    for key in value:
+        if key not in known:
+            raise _wrong(f"unknown key '{key}' of {what} (known: {', '.join(known)})", key)
+
+
+def _task(value: Any) -> Any:
+    """A task's name, `{shuffled: task}` or `{mixture: {name: weight}}`."""
+    expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or len(value) != 1:
+        raise _wrong(expected)
+    if "shuffled" in value:
+        return {"shuffled": _task(value["shuffled"])}
+    if "mixture" not in value:
+        raise _wrong(expected)
+    parts = value["mixture"]
+    if not isinstance(parts, dict) or not parts:
+        raise _wrong("expected a mapping of tasks to weights", "mixture")
+    for name, weight in parts.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            raise _wrong("a weight must be a number above 0", "mixture", name)
+    return {"mixture": {name: float(weight) for name, weight in parts.items()}}
+
+
+def _parameter(value: Any) -> Any:
+    """A task's parameter: the task itself knows what it accepts."""
+    if isinstance(value, str):
+        try:
+            return parse_count(value)
+        except ValueError:
+            return value
+    if isinstance(value, dict):
+        return {key: _parameter(child) for key, child in value.items()}
+    if isinstance(value, list):
+        raise _wrong("expected one value; several are written {grid: [...]}")
+    return value
+
+
+def _transfer(value: Any) -> Any:
+    """A mode such as `full` or `attention+mlp`, or `{component: parent}`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and value:
+        for component, parent in value.items():
+            if not isinstance(parent, str):
+                raise _wrong("expected the name of a procedural task or of an earlier phase", component)
+            if ":" in parent or "/" in parent:
+                raise _wrong(f"'{parent}': weights from outside the sweep cannot be a parent yet", component)
+        return value
+    raise _wrong("expected a mode such as full, attention or attention+mlp, or {component: parent}")
+
+
+def _source(value: Any) -> Any:
+    if isinstance(value, str) or (isinstance(value, dict) and value):
+        return value
+    raise _wrong("expected a name or a mapping")
+
+
+def _seeds(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise _wrong("expected a list of whole numbers, such as [0, 1, 2]")
+    if not value:
+        raise _wrong("expected at least one seed")
+    for i, seed in enumerate(value):
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise _wrong(f"a seed is a whole number from 0 to 2^32 - 1 (got {seed!r})", i)
+        if seed in value[:i]:
+            raise _wrong(f"seed {seed} stands here twice", i)
+    return value
+
+
+def _fractions(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise _wrong("expected a list of fractions, such as [0.5, 0.7]")
+    for i, fraction in enumerate(value):
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+            raise _wrong(f"a fraction lies between 0 and 1 (got {fraction!r})", i)
+        if fraction in value[:i]:
+            raise _wrong(f"{fraction} stands here twice", i)
+    return [float(fraction) for fraction in value]
+
+
+_NAME_OR_MAPPING = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+TaskName = Annotated[Any, BeforeValidator(_task), WithJsonSchema(_NAME_OR_MAPPING)]
+Parameter = Annotated[Any, BeforeValidator(_parameter), WithJsonSchema({"type": ["number", "string", "object"]})]
+Transfer = Annotated[Any, BeforeValidator(_transfer), WithJsonSchema(_NAME_OR_MAPPING)]
+Source = Annotated[Any, BeforeValidator(_source), WithJsonSchema(_NAME_OR_MAPPING)]
+Seeds = Annotated[list[int], BeforeValidator(_seeds)]
+Fractions = Annotated[list[float], BeforeValidator(_fractions)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Model(Section):
+    """A GPT-2. Vocabulary comes from the data; a task's context from the task."""
+
+    layers: int | None = Field(None, ge=1)
+    heads: int | None = Field(None, ge=1)
+    width: int | None = Field(None, ge=1)
+    context: int | None = Field(None, ge=1, description="positions of the models that train on text")
+    tied: bool | None = Field(None, description="one matrix for token embeddings and head; default true")
+    dropout: Number | None = Field(None, ge=0, lt=1, description="default 0")
+
+
+class Optimizer(Section):
+    """AdamW and its learning-rate schedule."""
+
+    lr: Number = Field(gt=0)
+    schedule: Literal["constant", "linear", "cosine", "wsd"] | None = Field(None, description="default constant")
+    warmup: CountOrZero | None = Field(None, description="tokens, rounded to whole steps; default 0")
+    warmup_steps: CountOrZero | None = Field(None, description="in place of warmup")
+    min_lr: Number | None = Field(None, ge=0, le=1, description="the floor as a fraction of lr; default 0")
+    decay: Number | None = Field(None, gt=0, le=1, description="wsd: the decaying fraction of all steps; default 0.2")
+    weight_decay: Number | None = Field(None, ge=0, description="on matrices; default 0.1")
+    beta1: Number | None = Field(None, ge=0, lt=1, description="default 0.9")
+    beta2: Number | None = Field(None, ge=0, lt=1, description="default 0.999")
+    eps: Number | None = Field(None, gt=0, description="default 1e-8")
+    clip: Number | None = Field(None, ge=0, description="global gradient norm, 0 for none; default 1")
+
+
+class Evaluate(Section):
+    """When to evaluate and on how much held-out data."""
+
+    every: Count | None = Field(None, description="tokens, rounded to whole steps; default 100 steps")
+    sequences: Count | None = Field(None, description="size of the fixed set; default 256 for tasks, 64 for text")
+
+
+class Resources(Section):
+    """What one phase takes."""
+
+    workers: int | None = Field(None, ge=1, description="default 1")
+    gpu: Number | None = Field(None, ge=0, description="GPUs of one worker, may be a fraction; default 0")
+    cpu: Number | None = Field(None, gt=0, description="processors of one worker; default 1")
+
+
+class _Phase(Section):
+    tokens: Count = Field(description="the budget, rounded up to whole steps")
+    batch: Count | None = Field(None, description="sequences in one optimiser step")
+    optimizer: Optimizer
+    evaluate: Evaluate | None = None
+    model: Model | None = Field(None, description="what differs from the sweep's model")
+    resources: Resources | None = Field(None, description="what differs from the sweep's resources")
+
+
+def task_parameters() -> dict[str, str]:
+    """Every parameter that some task accepts, with its meaning."""
+    found: dict[str, str] = {"form": "eca: rows or tokens"}
+    for name in tasks.names():
+        for parameter, (_, meaning) in tasks.describe(name)[1].items():
+            found.setdefault(parameter, meaning)
+    return {name: meaning for name, meaning in found.items() if name not in ("task", "parts")}
+
+
+class _TaskBase(_Phase):
+    task: TaskName
+
+
+TaskPhase = create_model(
+    "TaskPhase",
+    __base__=_TaskBase,
+    __doc__="Training on a generated task; the task's parameters stand beside its name.",
+    **{name: (Parameter | None, Field(None, description=text)) for name, text in task_parameters().items()},  # type: ignore[call-overload]
+)
+
+
+class TextPhase(_Phase):
+    """Training on text."""
+
+    corpus: Source
+    tokenizer: Source | None = Field(None, description="default: the corpus's own")
+    batch_tokens: Count | None = Field(None, description="tokens in one optimiser step, in place of batch")
+
+
+class FinetunePhase(TextPhase):
+    """Training on other text after the semantic phase."""
+
+    transfer: Transfer | None = Field(None, description="default everything")
+
+
+class Target(Section):
+    """One of several tails after the same warm-ups."""
+
+    name: Name
+    semantic: TextPhase | None = None
+    diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
+    finetune: FinetunePhase | None = None
+    transfer: Transfer | None = Field(None, description="in place of the sweep's")
+    model: Model | None = Field(None, description="what differs from the sweep's model")
+
+
+class Link(Section):
+    """One phase of a general chain."""
+
+    name: Name | None = None
+    procedural: TaskPhase | None = None  # type: ignore[valid-type]
+    semantic: TextPhase | None = None
+    diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
+    finetune: FinetunePhase | None = None
+    transfer: Transfer | None = Field(None, description="how the weights of the phase before arrive")
+
+
+class Published(Section):
+    """A published value to compare with."""
+
+    value: Number
+    source: str = Field(min_length=1)
+    strength: str = Field(min_length=1, description="how good the evidence for the value is")
+    tolerance: Number = Field(ge=0)
+    quantity: str | None = Field(None, description="default data_fraction")
+    variant: str | None = None
+    target: str | None = None
+    note: str | None = None
+
+
+Assignment = dict[str, Any]
+
+
+class Sweep(Section):
+    """A sweep: the grid of chains that one file describes."""
+
+    name: Name
+    question: str | None = None
+    setting: Literal["additive", "substitutive"] | None = Field(None, description="default additive")
+    seeds: Seeds | None = Field(None, description="default [0]")
+    model: Model | None = None
+    precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="auto: bf16 on a GPU, else fp32")
+    procedural: TaskPhase | None = None  # type: ignore[valid-type]
+    transfer: Transfer | None = Field(None, description="default full")
+    semantic: TextPhase | None = None
+    diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
+    finetune: FinetunePhase | None = None
+    targets: list[Target] | None = Field(None, min_length=1)
+    chain: list[Link] | None = Field(None, min_length=1)
+    matched: Fractions | None = Field(None, description="fractions of T2 to rerun with a schedule of their own")
+    compare: str | None = Field(None, description="the phase whose curve is the result; default the last")
+    resources: Resources | None = None
+    retries: int | None = Field(None, ge=0, description="default 2")
+    published: list[Published] | None = None
+    zip: list[Any] | None = Field(None, description="lists of axes whose values go together")
+    exclude: list[Assignment] | None = None
+    include: list[Assignment] | None = None
+    scales: dict[str, Any] | None = None
+
+
+# The model that reads the section under each key, for the known keys of a message.
+SECTIONS: dict[str, type[BaseModel]] = {
+    "": Sweep,
+    "model": Model,
+    "optimizer": Optimizer,
+    "evaluate": Evaluate,
+    "resources": Resources,
+    "procedural": TaskPhase,
+    "diagnostic": TaskPhase,
+    "semantic": TextPhase,
+    "finetune": FinetunePhase,
+    "targets": Target,
+    "chain": Link,
+    "published": Published,
+}
+
+# Keys of later versions: what to say in place of a guess.
+LATER = {
+    "freeze": "components cannot be frozen yet",
+    "perturb": "weights cannot be perturbed yet",
+    "hf": "weights from outside the sweep cannot be a parent yet",
+    "init": "a phase starts from the phase before it; see transfer",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a sweep file, for editors: every value of a section may also be a grid.
+
+    What an overlay may complete is not required, so a file that passes may still miss a key.
+    """
+    schema = Sweep.model_json_schema()
+    definitions = schema.pop("$defs")
+    for name, definition in definitions.items():
+        definition.pop("required", None)
+        if name not in ("Resources", "Published"):
+            fixed = ("name", "resources")
+            definition["properties"] = {
+                key: value if key in fixed else _or_grid(value) for key, value in definition["properties"].items()
+            }
+    properties = {
+        key: _or_grid(value) if key in GRIDS and key not in ("targets", "chain") else value
+        for key, value in schema["properties"].items()
+    }
+    overlay = {key: value for key, value in properties.items() if key not in ("name", "scales")}
+    definitions["Overlay"] = {
+        "type": "object",
+        "description": "What differs at this scale; null removes a key.",
+        "properties": {key: {"anyOf": [value, {"type": "null"}]} for key, value in overlay.items()},
+        "additionalProperties": False,
+    }
+    properties["scales"] = {
+        "type": "object",
+        "description": "named overlays; the first is the default",
+        "additionalProperties": {"$ref": "#/$defs/Overlay"},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A procray sweep",
+        "type": "object",
+        "properties": properties,
+        "required": ["name"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _or_grid(value: dict[str, Any]) -> dict[str, Any]:
+    about: dict[str, Any] = {key: value[key] for key in ("title", "description") if key in value}
+    inner = {key: child for key, child in value.items() if key not in ("title", "description", "default")}
+    grid = {
+        "type": "object",
+        "properties": {"grid": {"type": "array", "items": inner, "minItems": 1}},
+        "required": ["grid"],
+        "additionalProperties": False,
+    }
+    return {**about, "anyOf": [inner, grid]}
