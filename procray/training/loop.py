@@ -363,7 +363,8 @@ class _Run:
             return
         if self.context.world_size == 1:
             self.drain()
-        loss = self.last[2] if self.last else None
+        assert self.state.row is not None
+        loss = self.last[2] if self.last else self.state.row["loss"]
         step, tokens = self.state.step, self.state.tokens
         seconds = self.state.seconds + (now - self.started if self.started else 0.0)
         speed = (tokens - self.shown_tokens) / max(1e-9, seconds - self.shown_seconds)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from procray import corpora, tasks
+from procray.errors import CorpusError, TaskError
+from procray.training import task_source, text_source
+from procray.training.recipe import Evaluation, ModelShape
+from procray.training.source import VALIDATION_BATCH
+
+from .phases import CURRICULUM, RANGE, ROWS, SET, recipe
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        words = rng.choice(["sum", "of", "all", "parts", "is", "less"], 60)
+        (folder / f"{number}.txt").write_text(" ".join(words))
+    data = corpora.recipe({"files": [str(folder / "*.txt")]}, "byte")
+    return data, corpora.prepare(data, folder / "corpora", 1000)
+
+
+def test_a_task_trains_on_the_recipes_seed_and_validates_on_one_set_for_all_seeds():
+    one, two = task_source(recipe(seed=1)), task_source(recipe(seed=2))
+    task = tasks.from_recipe(SET["task"])
+    assert np.array_equal(one.batch(7, None).tokens_BT, task.sample(1, "train", 7, 8).tokens_BT)
+    assert not np.array_equal(one.batch(7, None).tokens_BT, two.batch(7, None).tokens_BT)
+    for left, right in zip(one.validation(None), two.validation(None), strict=True):
+        assert np.array_equal(left.tokens_BT, right.tokens_BT)
+    assert one.exposure(5) == {}
+
+
+def test_the_validation_set_has_the_size_that_the_recipe_says():
+    sequences = 2 * VALIDATION_BATCH + 5
+    source = task_source(recipe(data=RANGE, evaluation=Evaluation(4, sequences)))
+    batches = list(source.validation(None))
+    assert sum(len(batch.tokens_BT) for batch in batches) == sequences
+    assert len({batch.nominal_tokens / len(batch.tokens_BT) for batch in batches}) > 1, "a range shows several lengths"
+
+
+def test_what_a_model_needs_follows_from_the_task():
+    assert (task_source(recipe()).vocab, task_source(recipe()).rows) == (
+        tasks.from_recipe(SET["task"]).vocab_size,
+        None,
+    )
+    assert task_source(recipe(data=ROWS)).rows == 12
+    assert task_source(recipe(data=CURRICULUM)).curriculum.start == 1
+
+
+def test_a_task_that_is_longer_than_the_context_is_refused():
+    with pytest.raises(
+        TaskError, match=r"sequences of up to \d+ positions, but the model has a context of 4"
+    ):
+        task_source(recipe(model=ModelShape(1, 1, 8, context=4)))
+
+
+def test_text_blocks_are_as_long_as_the_context(text):
+    data, prepared = text
+    source = text_source(recipe(data=data, evaluation=Evaluation(4, 3)), prepared)
+    batch = source.batch(2, None)
+    assert batch.tokens_BT.shape == (8, 32)
+    assert np.array_equal(batch.tokens_BT, prepared.batch(0, 2, 8, 32).tokens_BT)
+    assert sum(len(part.tokens_BT) for part in source.validation(None)) == 3
+    assert source.exposure(10) == prepared.exposure(80, 32)
+    assert set(source.exposure(10)) == {"epoch", "unique_tokens"}
+    assert not source.whole_answers
+
+
+def test_a_task_recipe_is_no_text(text):
+    with pytest.raises(CorpusError, match="a corpus was expected in the recipe's data, which has task"):
+        text_source(recipe(), text[1])
