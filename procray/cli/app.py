@@ -1,0 +1,380 @@
+"""The commands. Heavy imports (torch, Ray, MLflow) stand inside them so that `procray --help` is instant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from procray import __version__
+from procray.cli.terminal import answer, answer_json, say, short_bytes, short_count
+
+if TYPE_CHECKING:
+    from procray.sweep import Plan, Store
+
+app = typer.Typer(
+    name="procray",
+    help="Sweeps that measure what procedural pretraining saves.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+data = typer.Typer(help="Prepare and inspect corpora.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(data, name="data")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, such as sweeps/substitutive.yaml.")]
+Scale = Annotated[str | None, typer.Option("--scale", help="A named overlay of the file; the first is the default.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be repeated.")
+]
+StorePath = Annotated[
+    Path, typer.Option("--store", envvar="PROCRAY_STORE", help="The folder that holds checkpoints and results.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines.")]
+STORE = Path("store")
+
+
+def load(file: Path, scale: str | None, settings: list[str] | None) -> Plan:
+    """The plan of a sweep file; SpecError lists every problem."""
+    from procray.sweep import load_sweep, plan
+
+    return plan(load_sweep(file, scale=scale, set=settings or []))
+
+
+def open_store(path: Path) -> Store:
+    from procray.sweep import Store
+
+    return Store(path)
+
+
+def same_command(file: Path, scale: str | None, settings: list[str] | None, store: Path, command: str = "sweep") -> str:
+    """The line that a user types to come back to this sweep."""
+    import shlex
+
+    words = ["procray", command, str(file)]
+    if scale:
+        words += ["--scale", scale]
+    for setting in settings or []:
+        words += ["--set", setting]
+    if store != STORE and "PROCRAY_STORE" not in os.environ:
+        words += ["--store", str(store)]
+    return shlex.join(words)
+
+
+def show_version(value: bool) -> None:
+    if value:
+        answer(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Sweeps that measure what procedural pretraining saves."""
+
+
+@app.command()
+def sweep(
+    file: File,
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+    address: Annotated[
+        str | None, typer.Option("--address", help="An existing Ray cluster; a local one is started without it.")
+    ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option("--max-concurrent", min=1, help="At most so many phases at once.")
+    ] = None,
+    max_hours: Annotated[
+        float | None, typer.Option("--max-hours", min=0, help="Save and stop, resumable, after so many hours.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try phases again that failed before.")] = False,
+    tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Write the runs to MLflow.")] = True,
+    json: Json = False,
+) -> None:
+    """Run a sweep, or continue it: the same command goes on wherever it was stopped."""
+    from procray.cli.sweep_command import run_sweep
+
+    graph = load(file, scale, set)
+    code = run_sweep(
+        graph,
+        open_store(store),
+        address=address,
+        max_concurrent=max_concurrent,
+        max_hours=max_hours,
+        retry_failed=retry_failed,
+        tracking=tracking,
+        json=json,
+        again=same_command(file, scale, set, store),
+        ui=same_command(file, scale, set, store, "ui"),
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    file: File,
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+    json: Json = False,
+) -> None:
+    """Show what a sweep would train, what is already there and how long it takes."""
+    from procray.cli.plan_view import plan_text
+
+    graph = load(file, scale, set)
+    if json:
+        answer_json(graph.summary())
+        return
+    answer(plan_text(graph, open_store(store)))
+
+
+@app.command()
+def status(
+    file: File,
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+    json: Json = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep the table up to date until it is finished.")] = False,
+) -> None:
+    """Show every phase of a sweep, running or past."""
+    import dataclasses
+    import time
+
+    from procray.cli import live
+
+    graph = load(file, scale, set)
+    watcher = live.Watcher(graph, open_store(store))
+    if json:
+        answer_json([dataclasses.asdict(r) for r in watcher.rows()])
+        return
+    if follow:
+        with live.watching(graph, open_store(store)):
+            while not all(r.state in ("done", "failed", "skipped") for r in watcher.rows()):
+                time.sleep(1.0)
+    rows = watcher.rows()
+    for r in rows:
+        answer(live.line(r))
+    answer(live.counts(rows))
+
+
+@app.command()
+def report(
+    file: File,
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+    json: Json = False,
+) -> None:
+    """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
+    from procray import report as room
+
+    graph = load(file, scale, set)
+    opened = open_store(store)
+    paths = room.write_report(graph, opened)
+    results = room.summarise(graph, opened)
+    if json:
+        answer_json(results.to_json())
+        return
+    answer(room.answer(results))
+    answer(f"\nreport  {paths.html}")
+
+
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(metavar="FILE|PHASE", help="A sweep file, or the id of a phase.")],
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+) -> None:
+    """Show which checkpoints every phase was made from."""
+    from procray import report as room
+
+    opened = open_store(store)
+    if Path(what).suffix in (".yaml", ".yml") or Path(what).exists():
+        answer(room.lineage_text(load(Path(what), scale, set), opened))
+    else:
+        answer(room.phase_lineage_text(what, opened))
+
+
+@app.command()
+def ui(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The sweep to open.")] = None,
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+    port: Annotated[int | None, typer.Option("--port", help="A port on 127.0.0.1; a free one without it.")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Start MLflow on this machine's 127.0.0.1 and open it on the sweep's curves."""
+    from procray import tracking
+
+    tracking.serve(open_store(store), load(file, scale, set) if file else None, port=port, open_browser=browser)
+
+
+@app.command()
+def sync(file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
+    """Write to MLflow whatever it does not have yet of a sweep."""
+    from procray import tracking
+
+    result = tracking.sync(load(file, scale, set), open_store(store))
+    answer(str(result))
+
+
+@app.command()
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="A task; without one, all are listed.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Parameters, such as length=16.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many samples to show.")] = 4,
+    json: Json = False,
+) -> None:
+    """List the procedural and diagnostic tasks, or show readable samples of one."""
+    import yaml
+
+    from procray import tasks as room
+    from procray.errors import TaskError
+
+    if name is None:
+        known = {task: room.describe(task) for task in room.names()}
+        if json:
+            answer_json({task: {"summary": about[0], "diagnostic": about[2]} for task, about in known.items()})
+            return
+        for task, about in known.items():
+            answer(f"{task:13} {about[0]}")
+        return
+    chosen: dict[str, Any] = {}
+    for parameter in parameters or []:
+        key, equals, value = parameter.partition("=")
+        if not equals:
+            raise TaskError(f"'{parameter}' is not KEY=VALUE")
+        chosen[key] = yaml.safe_load(value)
+    task = room.get(name, **chosen)
+    samples = room.samples(task, count)
+    summary, known_parameters, _ = room.describe(name)
+    if json:
+        answer_json({"task": task.recipe(), "vocab": task.vocab_size, "positions": task.positions, "samples": samples})
+        return
+    answer(f"{name}: {summary}\n")
+    for key, (default, meaning) in known_parameters.items():
+        answer(f"  {key:10} {meaning} (default {default})")
+    answer(f"\n{task.vocab_size} symbols, up to {task.positions} positions, {task.mean_tokens:g} tokens a sequence\n")
+    for sample in samples:
+        answer(sample)
+
+
+@app.command()
+def transfer(
+    source: Annotated[Path, typer.Argument(help="A checkpoint folder: a mark of the store, or any GPT-2.")],
+    target: Annotated[Path, typer.Argument(help="The checkpoint folder that receives the weights.")],
+    output: Annotated[Path, typer.Argument(help="A folder to create.")],
+    mode: Annotated[str, typer.Option("--mode", help="full, attention, mlp, any +-list of components.")] = "full",
+) -> None:
+    """Carry components of one checkpoint into another, and write the result with its manifest."""
+    from procray import files, model
+    from procray.errors import TransferError
+
+    if output.exists():
+        raise TransferError(f"{output} exists already; name a new folder")
+    weights, _ = model.load_weights(source)
+    receiver = model.load_model(target)
+    manifest = model.transfer(
+        weights, receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
+    )
+    model.save_weights(receiver, output)
+    files.write_json(output / "transfer.json", manifest)
+    answer(f"{output}: {manifest['copied']} tensors from {source}, {manifest['kept']} from {target}")
+
+
+@app.command("import")
+def import_checkpoint(
+    source: Annotated[Path, typer.Argument(help="A .pth file of the papers' official code.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
+) -> None:
+    """Convert an official .pth checkpoint; nothing in it is executed."""
+    from procray import model
+
+    facts = model.import_official(source, folder)
+    answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
+
+
+@app.command("export")
+def export_phase(
+    phase: Annotated[str, typer.Argument(help="The id of a phase, as `procray status --json` prints it.")],
+    folder: Annotated[Path, typer.Argument(help="A folder to create.")],
+    step: Annotated[int | None, typer.Option("--step", help="Which mark; the last one without it.")] = None,
+    store: StorePath = STORE,
+) -> None:
+    """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
+    import shutil
+
+    from procray.errors import StoreError
+
+    kept = open_store(store).phase(phase)
+    marks = kept.marks()
+    if not marks:
+        raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
+    if folder.exists():
+        raise StoreError(f"{folder} exists already; name a new folder")
+    shutil.copytree(kept.mark(step if step is not None else marks[-1]), folder)
+    answer(f"{folder}: step {step if step is not None else marks[-1]} of phase {phase}")
+
+
+@app.command()
+def doctor(store: StorePath = STORE, json: Json = False) -> None:
+    """Check this machine, measure it, and store what `plan` needs for its predictions."""
+    from procray.cli.doctor import examine
+
+    facts, problems = examine(open_store(store))
+    if json:
+        answer_json({"facts": facts, "problems": problems})
+    else:
+        for key, value in facts.items():
+            answer(f"{key:22} {value}")
+        for problem in problems:
+            say(f"problem: {problem}")
+    if problems:
+        raise typer.Exit(3)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a sweep file, for completion in an editor."""
+    from procray.sweep import json_schema
+
+    answer_json(json_schema())
+
+
+@data.command("prepare")
+def data_prepare(file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
+    """Tokenise the corpora of a sweep into the store."""
+    from procray.execution import prepare_corpora
+
+    for prepared in prepare_corpora(load(file, scale, set), open_store(store), progress=say):
+        answer(f"{prepared.digest}  {short_count(prepared.train_tokens)} training tokens")
+
+
+@data.command("show")
+def data_show(
+    file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE, json: Json = False
+) -> None:
+    """Describe the prepared corpora of a sweep, with a decoded sample."""
+    from procray import corpora
+    from procray.execution import corpora_of
+
+    opened = open_store(store)
+    shown = [corpora.summary(corpora.load(recipe, opened.corpora)) for recipe in corpora_of(load(file, scale, set))]
+    if json:
+        answer_json(shown)
+        return
+    for facts in shown:
+        for key, value in facts.items():
+            answer(f"{key:18} {value}")
+        answer("")

@@ -1,0 +1,165 @@
+"""The live table of a sweep: it reads the store, so it works for a sweep of any process, past or present."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from procray.cli.terminal import say, short_count, short_time
+from procray.sweep import Plan, PlannedPhase, Store
+
+STATES = ("running", "waiting", "paused", "done", "failed", "skipped")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One phase as `status` and the live table show it. Tokens are nominal, of the phase's own data."""
+
+    id: str
+    label: str
+    kind: str
+    state: str
+    tokens: float
+    budget: float
+    tokens_per_s: float | None
+    loss: float | None
+    reason: str | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        if self.state != "running" or not self.tokens_per_s:
+            return None
+        return max(0.0, self.budget - self.tokens) / self.tokens_per_s
+
+
+def row(phase: PlannedPhase, store: Store) -> Row:
+    """The state of one phase according to the store."""
+    folder = store.phase(phase.id)
+    end = phase.end
+    budget = phase.nominal[end]
+    status = folder.status()
+    state = status.get("state", "waiting")
+    tokens, speed, loss = 0.0, None, None
+    if folder.exists_mark(end):
+        state, tokens = "done", budget
+        about = folder.manifest(end)
+        loss = about.get("loss")
+    elif state == "done":
+        state = "waiting"  # done for a smaller budget, wanted longer now
+    if state in ("running", "paused", "failed"):
+        live = folder.progress() or {}
+        tokens, speed, loss = live.get("tokens", 0.0), live.get("tokens_per_s"), live.get("loss")
+    return Row(phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, loss, status.get("reason"))
+
+
+class Watcher:
+    """Follows the phases of a plan; a finished phase is read only once."""
+
+    def __init__(self, plan: Plan, store: Store):
+        self.plan, self.store = plan, store
+        self.settled: dict[str, Row] = {}
+        self.started = time.monotonic()
+
+    def rows(self) -> list[Row]:
+        rows = []
+        for phase in self.plan.phases.values():
+            current = self.settled.get(phase.id) or row(phase, self.store)
+            if current.state == "done":
+                self.settled[phase.id] = current
+            rows.append(current)
+        return rows
+
+
+def counts(rows: list[Row]) -> str:
+    """`done 3 · running 2 · waiting 16`."""
+    have = Counter(r.state for r in rows)
+    order = ("done", "running", "waiting", "paused", "failed", "skipped")
+    return " · ".join(f"{state} {have[state]}" for state in order if have[state]) + f" of {len(rows)} phases"
+
+
+def line(r: Row) -> str:
+    """One phase as a plain line."""
+    parts = [f"{r.state:8}", r.label, f"{short_count(r.tokens)} of {short_count(r.budget)} tokens"]
+    if r.loss is not None:
+        parts.append(f"loss {r.loss:.4f}")
+    if r.state == "running" and r.tokens_per_s:
+        parts.append(f"{short_count(r.tokens_per_s)} tokens/s")
+    if r.reason and r.state in ("failed", "skipped"):
+        parts.append(r.reason)
+    return "  ".join(parts)
+
+
+def table(rows: list[Row], height: int, seconds: float) -> Any:
+    """The rich table: what runs, what failed, what finished last, and the counts."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, caption_justify="left")
+    grid.add_column("phase", no_wrap=True, overflow="ellipsis")
+    for name in ("tokens", "tokens/s", "loss", "left"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("state")
+    rank = {"running": 0, "failed": 1, "skipped": 2, "paused": 3, "done": 4, "waiting": 5}
+    style = {
+        "running": "bold",
+        "failed": "red",
+        "skipped": "yellow",
+        "done": "green",
+        "waiting": "dim",
+        "paused": "cyan",
+    }
+    shown = sorted(rows, key=lambda r: rank.get(r.state, 6))[: max(3, height - 4)]
+    for r in shown:
+        left = r.seconds_left
+        grid.add_row(
+            Text(r.label),
+            f"{short_count(r.tokens)} / {short_count(r.budget)}",
+            short_count(r.tokens_per_s) if r.tokens_per_s and r.state == "running" else "",
+            f"{r.loss:.4f}" if r.loss is not None else "",
+            short_time(left) if left is not None else "",
+            Text(r.state, style=style.get(r.state, "dim")),
+        )
+    grid.caption = f"{counts(rows)} · {short_time(seconds)}"
+    return grid
+
+
+@contextmanager
+def watching(plan: Plan, store: Store, every: float = 1.0) -> Iterator[None]:
+    """Shows the sweep while the body runs: a live table on a terminal, plain lines elsewhere (stderr)."""
+    from rich.console import Console
+    from rich.live import Live
+
+    watcher = Watcher(plan, store)
+    console = Console(stderr=True)
+    stop = threading.Event()
+
+    def plain() -> None:
+        known = {r.id: r.state for r in watcher.rows()}
+        while True:
+            last = stop.wait(every)
+            for r in watcher.rows():
+                if known.get(r.id) != r.state and r.state != "waiting":
+                    say(f"{time.monotonic() - watcher.started:7.1f}s  {line(r)}")
+                known[r.id] = r.state
+            if last:
+                return
+
+    def live() -> None:
+        with Live(console=console, refresh_per_second=4, transient=True) as view:
+            while not stop.wait(every):
+                rows = watcher.rows()
+                view.update(table(rows, console.height, time.monotonic() - watcher.started))
+
+    thread = threading.Thread(target=live if console.is_terminal else plain, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        say(counts(watcher.rows()))

@@ -1,0 +1,84 @@
+"""What `procray plan` prints: what would be trained, what is there already, and what it costs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from procray.cli.terminal import short_bytes, short_count, short_time
+
+if TYPE_CHECKING:
+    from procray.sweep import Plan, Store
+
+_ROWS = 40
+
+
+def plan_text(plan: Plan, store: Store) -> str:
+    """The plan as text. Reads the store; writes and downloads nothing."""
+    have = finished(plan, store)
+    totals = plan.totals
+    lines = [f"{plan.name}@{plan.scale} ({plan.setting})"]
+    if plan.question:
+        lines.append(plan.question)
+    lines += ["", f"{'phase':38} {'tokens':>8}  {'marks':24} state"]
+    for phase in list(plan.phases.values())[:_ROWS]:
+        marks = ", ".join(short_count(phase.nominal[step]) for step in phase.marks[:-1]) or "-"
+        budget = short_count(phase.nominal[phase.end])
+        lines.append(f"{phase.label[:38]:38} {budget:>8}  {marks[:24]:24} {state(phase, store, have)}")
+    if len(plan.phases) > _ROWS:
+        lines.append(f"... and {len(plan.phases) - _ROWS} more")
+    kinds = Counter(phase.kind for phase in plan.phases.values())
+    lines += [
+        "",
+        f"phases    {totals['phases']} unique ({', '.join(f'{n} {kind}' for kind, n in kinds.items())}); "
+        f"run one by one the grid would need {totals['naive_phases']}",
+        f"tokens    {short_count(totals['tokens'])}; one by one {short_count(totals['naive_tokens'])} "
+        f"({totals['naive_tokens'] / max(1, totals['tokens']):.2f}x)",
+        f"compute   {totals['flops']:.3g} FLOP",
+        f"in store  {len(have)} of {totals['phases']} phases are finished",
+        prediction(plan, store, have),
+    ]
+    return "\n".join(lines)
+
+
+def finished(plan: Plan, store: Store) -> set[str]:
+    """The phases whose every wanted mark exists."""
+    return {
+        phase.id
+        for phase in plan.phases.values()
+        if all(store.phase(phase.id).exists_mark(step) for step in phase.marks)
+    }
+
+
+def state(phase: Any, store: Store, have: set[str]) -> str:
+    """`done`, `new`, or where the phase would go on from."""
+    if phase.id in have:
+        return "done"
+    folder = store.phase(phase.id)
+    missing = next(step for step in phase.marks if not folder.exists_mark(step))
+    usable = [step for step in folder.resumes() if step <= missing]
+    if usable:
+        return f"continues at {short_count(usable[-1] * phase.tokens_per_step)}"
+    return "starts again" if folder.resumes() else "new"
+
+
+def prediction(plan: Plan, store: Store, have: set[str]) -> str:
+    """The predicted time of what is left, where `procray doctor` has measured this machine."""
+    from procray.files import read_json
+    from procray.sweep.estimate import estimate, phase_rate
+
+    path = store.path / "machine.json"
+    if len(have) == len(plan.phases):
+        return "left      nothing"
+    if not path.exists():
+        return "left      no prediction yet: `procray doctor` measures this machine once"
+    machine = read_json(path)
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    widest = max(phase.resources["cpu"] * phase.resources["workers"] for phase in plan.phases.values())
+    concurrent = max(1, int(processors // widest))
+    left = estimate(plan, lambda phase: phase_rate(phase, machine), concurrent=concurrent, done=have)
+    text = f"left      about {short_time(left.seconds)} on {machine['device']}, {concurrent} at a time"
+    if left.gpu_hours:
+        text += f"; {left.gpu_hours:.2g} GPU-hours"
+    return f"{text}; {short_bytes(left.disk_bytes)} of disk"

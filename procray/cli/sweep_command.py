@@ -1,0 +1,95 @@
+"""What `procray sweep` does around the run: MLflow beside it, a table on top, the report and the answer after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from procray.cli import live
+from procray.cli.terminal import answer, answer_json, say, short_time
+from procray.sweep import Plan, Store
+
+
+def run_sweep(
+    plan: Plan,
+    store: Store,
+    *,
+    address: str | None,
+    max_concurrent: int | None,
+    max_hours: float | None,
+    retry_failed: bool,
+    tracking: bool,
+    json: bool,
+    again: str,
+    ui: str,
+) -> int:
+    """Runs or continues a plan and reports on it; returns the exit code.
+
+    Args:
+        again: the command line that continues this sweep.
+        ui: the command line that opens it in MLflow.
+    """
+    from procray.execution import RunOptions, run
+    from procray.report import answer as answer_text
+    from procray.report import results_json, summarise, write_report
+
+    follower = _follow(plan, store) if tracking else None
+    try:
+        with live.watching(plan, store):
+            result = run(
+                plan,
+                store,
+                RunOptions(
+                    max_concurrent=max_concurrent,
+                    max_hours=max_hours,
+                    address=address,
+                    retry_failed=retry_failed,
+                    on_event=_tell,
+                    retries=plan.retries,
+                ),
+            )
+        results = summarise(plan, store)
+        page: Path | None = None
+        if result.done or not result.interrupted:
+            page = write_report(plan, store).page
+    finally:
+        if follower is not None:
+            _finish(follower)
+
+    if json:
+        answer_json(results_json(results))
+    else:
+        more = [f"MLflow: {ui}"] if tracking else []
+        answer(answer_text(results, page, more))
+    say(f"took {short_time(result.seconds)}; logs in {result.logs}" if result.trained else "nothing was left to train")
+    if result.interrupted or result.out_of_time:
+        why = "interrupted" if result.interrupted else "out of time"
+        say(f"{why}; everything trained so far is kept. Continue with")
+        say(f"  {again}")
+        return 130 if result.interrupted else 0
+    return 1 if result.failed or result.skipped else 0
+
+
+def _follow(plan: Plan, store: Store) -> Any:
+    from procray.tracking import Follower
+
+    return Follower(plan, store).start()
+
+
+def _finish(follower: Any) -> None:
+    result = follower.stop()
+    if not result.complete:
+        say(result.message)
+
+
+def _tell(event: dict[str, Any]) -> None:
+    """The few events that the table cannot show."""
+    match event["event"]:
+        case "corpus":
+            say(event["message"])
+        case "retry":
+            say(f"{event['label']}: {event['reason']}; attempt {event['attempt']} of {event['of']}")
+        case "elsewhere":
+            say(f"{event['label']} is being trained by process {event['pid']} on {event['host']}; waiting for it")
+        case "stopping":
+            say("saving what runs, then stopping (press Ctrl-C again to stop at once)")
