@@ -137,7 +137,7 @@ def _folder_recipe(path: Path, entries: int | None) -> dict[str, Any]:
     size = _entries_of(folder, json.dumps(shas, sort_keys=True))
     if expected and size != expected:
         raise CorpusError(f"tokenizer: '{path}' has {size:,} entries, expected {expected:,}: its files are damaged")
-    return {"kind": "folder", "path": str(path), "files": shas, "entries": size}
+    return {"kind": "folder", "path": str(path), "files": shas, "entries": size, "stated": expected is not None}
 
 
 @lru_cache(maxsize=64)
@@ -193,9 +193,9 @@ def build_tokenizer(recipe: dict[str, Any], texts: Callable[[], Iterable[str]]) 
         return load_tokenizer("bpe", _train_bpe(recipe["entries"], texts))
     if kind == "folder":
         folder = Path(recipe["path"]).expanduser()
-        if _folder_recipe(Path(recipe["path"]), recipe["entries"])["files"] != recipe["files"]:
+        if _folder_recipe(Path(recipe["path"]), None)["files"] != recipe["files"]:
             raise CorpusError(f"tokenizer: the files in '{recipe['path']}' have changed since the sweep was planned")
-        return _from_folder(folder, f"folder '{recipe['path']}'", recipe["entries"])
+        return _from_folder(folder, f"tokenizer '{recipe['path']}'", recipe["entries"] if recipe["stated"] else None)
     where = f"tokenizer '{recipe['name']}'"
     return _from_folder(_hub_folder(recipe["name"], recipe["revision"], where), where, recipe["entries"])
 
@@ -287,7 +287,7 @@ def _separator_of(library: Any, folder: Path) -> str | None:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes what `load_tokenizer` needs, and nothing for bytes."""
+    """Writes what `load_tokenizer` needs (for bytes, an empty file)."""
     write_atomic(folder / "tokenizer.json", tokenizer.content)
 
 
