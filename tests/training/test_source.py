@@ -49,9 +49,7 @@ def test_what_a_model_needs_follows_from_the_task():
 
 
 def test_a_task_that_is_longer_than_the_context_is_refused():
-    with pytest.raises(
-        TaskError, match=r"sequences of up to \d+ positions, but the model has a context of 4"
-    ):
+    with pytest.raises(TaskError, match=r"sequences of up to \d+ positions, but the model has a context of 4"):
         task_source(recipe(model=ModelShape(1, 1, 8, context=4)))
 
 
