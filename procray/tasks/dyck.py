@@ -82,13 +82,14 @@ class Dyck(BaseTask):
 
 
 def _levels(coins_TB: np.ndarray) -> np.ndarray:
-    """`levels_TB`: brackets open around each token, not counting its own pair."""
+    """`levels_TB`: brackets open around each token, not counting its own pair. A true coin opens."""
     length, size = coins_TB.shape
-    levels_TB = np.empty((length, size), np.int32)
-    depth_B = np.zeros(size, np.int32)
+    steps_TB = np.where(coins_TB, np.int32(1), np.int32(-1))
+    depths_SB = np.zeros((length + 1, size), np.int32)  # S = T + 1: before the first token and after each
     for i in range(length):
-        opens_B = (coins_TB[i] | (depth_B == 0)) & (depth_B < length - i)
-        after_B = depth_B + 2 * opens_B - 1
-        levels_TB[i] = np.minimum(depth_B, after_B)
-        depth_B = after_B.astype(np.int32)
-    return levels_TB
+        # Depth 0 turns every step upwards. As many tokens as are open must remain after this one;
+        # depth and remaining tokens are both even or both odd, so the bound forces closings only.
+        np.add(depths_SB[i], steps_TB[i], out=depths_SB[i + 1])
+        np.absolute(depths_SB[i + 1], out=depths_SB[i + 1])
+        np.minimum(depths_SB[i + 1], length - 1 - i, out=depths_SB[i + 1])
+    return np.minimum(depths_SB[:-1], depths_SB[1:])

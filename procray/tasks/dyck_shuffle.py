@@ -1,6 +1,6 @@
 """k-DYCK SHUFFLE: brackets of k types that need not nest (arXiv 2601.21725).
 
-Shape suffixes: B sequences, T positions, S slots for types that are open.
+Shape suffixes: B sequences, T positions, S = T + 1 moments.
 """
 
 from __future__ import annotations
@@ -54,32 +54,46 @@ class DyckShuffle(BaseTask):
         return bracket(token, self.k)
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        coins_TB = rng.random((length, size), np.float32) < self.p_open
-        new_TB = rng.integers(0, self.k, (length, size), dtype=np.int32)
+        opens_TB = _openings(rng.random((length, size), np.float32) < self.p_open, self.max_depth)
+        new_TB = rng.integers(0, self.k, (length, size), dtype=np.intp)
         choices_TB = rng.random((length, size))
-        tokens_TB = np.empty((length, size), np.int32)
-        # Each sequence keeps the list of its open types (the first `kinds_B` slots) and their counts,
-        # so that a uniform choice among them takes one look-up. Slot S is scrap.
-        slots = min(self.k, self.max_depth)
-        open_SB = np.zeros((slots + 1, size), np.int32)
-        counts_KB = np.zeros((self.k, size), np.int32)
-        kinds_B = np.zeros(size, np.intp)
-        depth_B = np.zeros(size, np.int32)
-        columns_B = np.arange(size)
+        change_TB = np.where(opens_TB, np.intp(1), np.intp(-1))
+        # `counts` has k cells for each sequence; a type is named by the place of its count. `listed`
+        # names the types that are open, so that a uniform choice among them takes one look-up:
+        # `start_B` is where a sequence's list starts, `end_B` where it ends and new ones go.
+        slots = min(self.k, self.max_depth) + 1  # the last stays free for a type that is listed already
+        counts = np.zeros(size * self.k, np.intp)
+        listed = np.zeros(size * slots, np.intp)
+        origin_B, start_B = np.arange(size) * self.k, np.arange(size) * slots
+        end_B = start_B.copy()
+        new_TB += origin_B
+        types_TB = np.empty((length, size), np.intp)
         for i in range(length):
-            opens_B = (coins_TB[i] | (depth_B == 0)) & (depth_B < self.max_depth)
-            slot_B = (choices_TB[i] * kinds_B).astype(np.intp)
-            type_B = np.where(opens_B, new_TB[i], open_SB[slot_B, columns_B])
-            tokens_TB[i] = np.where(opens_B, type_B, type_B + self.k)
-            change_B = np.where(opens_B, 1, -1)
-            count_B = counts_KB[type_B, columns_B] + change_B
-            counts_KB[type_B, columns_B] = count_B
-            depth_B += change_B
-            appears_B = opens_B & (count_B == 1)
-            vanishes_B = count_B == 0  # only a closing ends at zero
-            open_SB[np.where(appears_B, kinds_B, slots), columns_B] = type_B
-            last_B = open_SB[np.maximum(kinds_B - 1, 0), columns_B]
-            open_SB[np.where(vanishes_B, slot_B, slots), columns_B] = last_B
-            kinds_B += appears_B
-            kinds_B -= vanishes_B
-        return all_but_last(np.ascontiguousarray(tokens_TB.T), self.pad, self.nominal(length))
+            open_B = opens_TB[i]
+            chosen_B = start_B + (choices_TB[i] * (end_B - start_B)).astype(np.intp)
+            type_B = np.where(open_B, new_TB[i], listed.take(chosen_B))
+            count_B = counts.take(type_B) + change_TB[i]
+            counts[type_B] = count_B
+            types_TB[i] = type_B
+            # An opening is written behind the list, which it lengthens if it is the first of its type.
+            # A type that closed for good gives its place to the last one; any other keeps it.
+            gone_B = count_B == 0
+            listed[np.where(open_B, end_B, chosen_B)] = np.where(gone_B, listed.take(end_B - 1, mode="wrap"), type_B)
+            end_B += open_B & (count_B == 1)
+            end_B -= gone_B
+        tokens_TB = types_TB - origin_B + np.where(opens_TB, 0, self.k)
+        tokens_BT = tokens_TB.T.astype(np.int32, order="C")
+        return all_but_last(tokens_BT, self.pad, self.nominal(length))
+
+
+def _openings(coins_TB: np.ndarray, max_depth: int) -> np.ndarray:
+    """`opens_TB`: where a token opens. A true coin opens, except that depth stays in 0..max_depth."""
+    length, size = coins_TB.shape
+    steps_TB = np.where(coins_TB, np.int32(1), np.int32(-1))
+    depths_SB = np.zeros((length + 1, size), np.int32)  # S = T + 1: before the first token and after each
+    for i in range(length):
+        # Both ends turn the step around.
+        np.add(depths_SB[i], steps_TB[i], out=depths_SB[i + 1])
+        np.absolute(depths_SB[i + 1], out=depths_SB[i + 1])
+        np.minimum(depths_SB[i + 1], 2 * max_depth - depths_SB[i + 1], out=depths_SB[i + 1])
+    return depths_SB[1:] > depths_SB[:-1]

@@ -80,7 +80,7 @@ class EcaRows(BaseTask):
         for start in range(0, size, 64 * GROUPS_AT_ONCE):
             part = slice(start, start + 64 * GROUPS_AT_ONCE)
             group = start // 64
-            history = _histories(first_GR[group : group + GROUPS_AT_ONCE], self.rule, int(steps_BT[part].max()))
+            history = histories(first_GR[group : group + GROUPS_AT_ONCE], self.rule, int(steps_BT[part].max()))
             member_B = np.arange(len(steps_BT[part]))
             packed_BTW = history[(member_B // 64)[:, None, None], steps_BT[part, :, None], columns_BW[part, None, :]]
             rows_BTW[part] = (packed_BTW >> (member_B % 64).astype(np.uint64)[:, None, None]) & np.uint64(1)
@@ -122,34 +122,40 @@ class EcaTokens(BaseTask):
         return answered(prefix_BP, next_BL, length, self.pad, self.nominal(length))
 
 
-def _histories(first_GR: np.ndarray, rule: int, steps: int) -> np.ndarray:
+def histories(first_GR: np.ndarray, rule: int, steps: int) -> np.ndarray:
     """`history_GSR`: rows 0..steps of 64 automata at once in the bits of each 64-bit word.
 
     The rule is written as an exclusive-or of products of its neighbourhood (its algebraic normal
     form), so one update of 64 automata is a few operations on whole words.
     """
     groups, ring = first_GR.shape
-    history_GSR = np.empty((groups, steps + 1, ring), np.uint64)
-    history_GSR[:, 0] = first_GR
-    around = np.empty((groups, ring + 2), np.uint64)  # the ring with its ends repeated on the other side
-    left, centre, right = around[:, :-2], around[:, 1:-1], around[:, 2:]
+    terms = _normal_form(rule)
+    # One cell more on either side closes the ring.
+    history = np.empty((groups, steps + 1, ring + 2), np.uint64)
+    history[:, 0, 1:-1] = first_GR
     product = np.empty_like(first_GR)
-    terms = [term for term, wanted in enumerate(_normal_form(rule)) if wanted]
-    for step in range(steps):
-        now = history_GSR[:, step]
-        around[:, 1:-1], around[:, 0], around[:, -1] = now, now[:, -1], now[:, 0]
-        following = history_GSR[:, step + 1]
-        following.fill(2**64 - 1 if 0 in terms else 0)
-        for term in terms:
-            factors = [cell for bit, cell in ((4, left), (2, centre), (1, right)) if term & bit]
-            if len(factors) == 1:
-                following ^= factors[0]
-            elif factors:
-                np.bitwise_and(factors[0], factors[1], out=product)
-                if len(factors) == 3:
-                    product &= factors[2]
+    ones = np.uint64(2**64 - 1 if terms[0] else 0)
+    for step in range(steps + 1):
+        row = history[:, step]
+        row[:, 0], row[:, -1] = row[:, -2], row[:, 1]
+        if step == steps:
+            break
+        left, centre, right = row[:, :-2], row[:, 1:-1], row[:, 2:]
+        following = history[:, step + 1, 1:-1]
+        following.fill(ones)
+        for term, cells in ((0b100, left), (0b010, centre), (0b001, right)):
+            if terms[term]:
+                following ^= cells
+        for term, cells, others in ((0b110, left, centre), (0b101, left, right)):
+            if terms[term]:
+                following ^= np.bitwise_and(cells, others, out=product)
+        if terms[0b011] or terms[0b111]:
+            np.bitwise_and(centre, right, out=product)
+            if terms[0b011]:
                 following ^= product
-    return history_GSR
+            if terms[0b111]:
+                following ^= np.bitwise_and(left, product, out=product)
+    return history[:, :, 1:-1]
 
 
 def _normal_form(rule: int) -> list[int]:

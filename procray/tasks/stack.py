@@ -1,6 +1,6 @@
 """STACK: the final content of a stack after pushes and pops (arXiv 2601.21725).
 
-Shape suffixes: B sequences, L operations, N symbols.
+Shape suffixes: B sequences, L operations, S = L + 1 moments, N symbols, P prefix.
 """
 
 from __future__ import annotations
@@ -49,29 +49,44 @@ class Stack(BaseTask):
         return "P" if token == POP else str(token)
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        # The stack is the tail of a permutation of the symbols, its top the tail's first: a push
-        # swaps a uniformly chosen free symbol to the border and moves the border, a pop moves it back.
         count = self.vocab - 1
-        symbols_NB = np.repeat(np.arange(1, self.vocab, dtype=np.int32)[:, None], size, axis=1)
-        free_B = np.full(size, count)
-        coins_LB = rng.random((length, size))
-        choices_LB = rng.random((length, size))
-        operations_LB = np.empty((length, size), np.int32)
+        depths_SB = _depths(rng, size, length, count)
+        free_LB = count - depths_SB[:-1]  # symbols that are not on the stack before each operation
+        push_LB = depths_SB[1:] > depths_SB[:-1]
+        # The stack is the tail of a permutation of the symbols, its top the tail's first. A push
+        # swaps a uniformly chosen free symbol to the border and moves the border; a pop only moves
+        # the border, which is a swap of the border with itself.
         columns_B = np.arange(size)
+        border_LB = np.maximum(free_LB - 1, 0)
+        chosen_LB = np.where(push_LB, (rng.random((length, size)) * free_LB).astype(np.intp), border_LB)
+        border_LB, chosen_LB = border_LB * size + columns_B, chosen_LB * size + columns_B
+        symbols_NB = np.repeat(np.arange(1, self.vocab, dtype=np.int32)[:, None], size, axis=1)
+        flat = symbols_NB.reshape(-1)
+        picked_LB = np.empty((length, size), np.int32)
         for i in range(length):
-            depth_B = count - free_B
-            chance = LIKELY if i < int(2 * length / 3) else 1 - LIKELY
-            push_B = (depth_B <= 1) | ((coins_LB[i] < chance) & (free_B > 0) & (i < length - 1))
-            chosen_B = (choices_LB[i] * free_B).astype(np.intp)
-            border_B = np.maximum(free_B - 1, 0)
-            picked_B, displaced_B = symbols_NB[chosen_B, columns_B], symbols_NB[border_B, columns_B]
-            # Where nothing is pushed, both swaps put back what was there.
-            symbols_NB[chosen_B, columns_B] = np.where(push_B, displaced_B, picked_B)
-            symbols_NB[border_B, columns_B] = np.where(push_B, picked_B, symbols_NB[border_B, columns_B])
-            operations_LB[i] = np.where(push_B, picked_B, POP)
-            free_B += np.where(push_B, -1, 1)
-        depth_B = count - free_B
-        deepest = int(depth_B.max())
-        rest_BL = symbols_NB[np.minimum(free_B[:, None] + np.arange(deepest), count - 1), columns_B[:, None]]
+            picked_LB[i] = flat[chosen_LB[i]]
+            flat[chosen_LB[i]] = flat[border_LB[i]]
+            flat[border_LB[i]] = picked_LB[i]
+        operations_LB = np.where(push_LB, picked_LB, POP)
+        depth_B = depths_SB[-1]
+        tail_BN = (count - depth_B)[:, None] + np.arange(int(depth_B.max()))
+        rest_BN = symbols_NB[np.minimum(tail_BN, count - 1), columns_B[:, None]]
         prefix_BP = np.hstack([operations_LB.T, column(self.vocab, size)])
-        return answered(prefix_BP, rest_BL, depth_B, self.pad, self.nominal(length))
+        return answered(prefix_BP, rest_BN, depth_B, self.pad, self.nominal(length))
+
+
+def _depths(rng: np.random.Generator, size: int, length: int, count: int) -> np.ndarray:
+    """`depths_SB`, S = L + 1: depth before the first operation and after each."""
+    pushes = int(2 * length / 3)
+    chance_L = np.where(np.arange(length) < pushes, LIKELY, 1 - LIKELY)
+    chance_L[-1] = 0.0  # the last operation pops wherever something lies on top of something
+    steps_LB = np.where(rng.random((length, size)) < chance_L[:, None], np.intp(1), np.intp(-1))
+    above_SB = np.zeros((length + 1, size), np.intp)  # symbols above the lowest one
+    above_SB[0] = -1
+    above_SB[1] = 0
+    for i in range(1, length):
+        # At 0 every step leads upwards; with all symbols on the stack every step leads down.
+        np.add(above_SB[i], steps_LB[i], out=above_SB[i + 1])
+        np.absolute(above_SB[i + 1], out=above_SB[i + 1])
+        np.minimum(above_SB[i + 1], 2 * (count - 1) - above_SB[i + 1], out=above_SB[i + 1])
+    return above_SB + 1
