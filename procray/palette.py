@@ -2,7 +2,8 @@
 
 The hues are those of Okabe and Ito, told apart by every common kind of colour vision. Baselines are
 black. Variants that differ only in a token count share a hue and go from light to dark as the count
-grows, so that a grid of budgets reads as families.
+grows, so that a grid of budgets reads as families. What stands before `baseline` in a baseline's
+name is the target; the same warm-up has the same colour on every target.
 """
 
 from __future__ import annotations
@@ -26,23 +27,29 @@ def is_baseline(variant: str) -> bool:
 def colours(variants: Iterable[str]) -> dict[str, str]:
     """A colour `#RRGGBB` for every variant name, decided by the names and their order alone.
 
-    The first baseline is black and further ones grey. More than seven families repeat the hues in
+    The first baseline of a target is black and further ones grey. More than seven families repeat the hues in
     darker shades; pictures with so many curves should not rely on colour alone.
     """
     names = list(dict.fromkeys(variants))
-    baselines = [name for name in names if is_baseline(name)]
-    families: dict[str, list[tuple[float, str]]] = {}
-    for name in names:
-        if name not in baselines:
-            family, count = _family(name)
-            families.setdefault(family, []).append((count, name))
-    table = {name: _mix(BLACK, "#FFFFFF", min(0.6, 0.3 * index)) for index, name in enumerate(baselines)}
+    targets = [name.partition("baseline")[0] for name in names if is_baseline(name)]
+    short = {name: _without_target(name, targets) for name in names}
+    baselines = list(dict.fromkeys(short[name] for name in names if is_baseline(name)))
+    families: dict[str, dict[str, float]] = {}
+    for text in short.values():
+        if text not in baselines:
+            family, count = _family(text)
+            families.setdefault(family, {})[text] = count
+    table = {text: _mix(BLACK, "#FFFFFF", min(0.6, 0.3 * index)) for index, text in enumerate(baselines)}
     for index, members in enumerate(families.values()):
         hue = HUES[index % len(HUES)]
         hue = _mix(hue, BLACK, min(0.6, 0.3 * (index // len(HUES))))
-        for rank, (_, name) in enumerate(sorted(members)):
-            table[name] = _shade(hue, rank, len(members))
-    return {name: table[name] for name in names}
+        for rank, text in enumerate(sorted(members, key=lambda text: (members[text], text))):
+            table[text] = _shade(hue, rank, len(members))
+    return {name: table[short[name]] for name in names}
+
+
+def _without_target(name: str, targets: Iterable[str]) -> str:
+    return next((name.removeprefix(target) for target in targets if target and name.startswith(target)), name)
 
 
 def _family(name: str) -> tuple[str, float]:

@@ -22,7 +22,7 @@ def test_budgets_of_one_family_share_a_hue_and_darken_as_they_grow():
 
 
 def test_every_name_has_a_distinct_valid_colour_also_beyond_seven_families():
-    names = ["baseline", "lr=1e-3/baseline", *(f"task{i}/{t}M" for i in range(12) for t in (1, 2))]
+    names = ["baseline", "baseline/lr1e-3", *(f"task{i}/{t}M" for i in range(12) for t in (1, 2))]
     table = colours(names)
     assert list(table) == names
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in table.values())
@@ -33,3 +33,9 @@ def test_baseline_is_recognised_as_a_whole_part_of_the_name_only():
     assert is_baseline("baseline")
     assert is_baseline("code/baseline")
     assert not is_baseline("baselines/mlp")
+
+
+def test_a_warm_up_has_one_colour_on_all_targets():
+    table = colours(["code/baseline", "code/2M/mlp", "haystack/baseline", "haystack/2M/mlp", "haystack/1M/mlp"])
+    assert table["code/baseline"] == table["haystack/baseline"] == BLACK
+    assert table["code/2M/mlp"] == table["haystack/2M/mlp"] != table["haystack/1M/mlp"]

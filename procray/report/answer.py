@@ -40,8 +40,8 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     best = _best_match(warmed)
     if best is None:
         nearest = min(warmed, key=lambda v: v.difference.mean if v.difference else 0.0)
-        who = f"none of {len(warmed)} variants reaches" if len(warmed) > 1 else f"{nearest.name} does not reach"
-        nearest_one = f"the nearest, {nearest.name}," if len(warmed) > 1 else "it"
+        who = f"none of {len(warmed)} variants reaches" if len(warmed) > 1 else f"{nearest.short} does not reach"
+        nearest_one = f"the nearest, {nearest.short}," if len(warmed) > 1 else "it"
         return (
             f"Not reached: {who} {goal} nats within {count(base.t2)} tokens; "
             f"{nearest_one} ends {difference_text(nearest)} from it."
@@ -51,8 +51,8 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     other = variant.matched if form == "readoff" else variant.readoff
     best_of = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
     return (
-        f"{variant.name} reaches {goal} nats with {_fraction(match)} of the {count(base.t2)} tokens "
-        f"({form_name(form)}{_k_of_n(match)}{_other_form(form, other)}){best_of}; "
+        f"{variant.short} reaches {goal} nats with {_fraction(match)} of the {count(base.t2)} tokens "
+        f"({form_name(form)}{_k_of_n(match)}{'' if variant.constant else _other_form(form, other)}){best_of}; "
         f"its final loss differs by {difference_text(variant)}."
     )
 
@@ -65,7 +65,7 @@ def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
     if level is None:
         top = max(warmed, key=lambda v: v.final.mean if v.final else 0.0)
         assert top.final is not None
-        best_of = f"the best of {len(warmed)} variants, {top.name}," if len(warmed) > 1 else top.name
+        best_of = f"the best of {len(warmed)} variants, {top.short}," if len(warmed) > 1 else top.short
         return (
             f"The baseline ends at {percent(base.final.mean, 1)} accuracy; "
             f"{best_of} ends at {percent(top.final.mean, 1)}: {difference_text(top)}."
@@ -75,7 +75,7 @@ def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
     there = [variant for variant in warmed if variant.levels.get(level) is not None]
     best = min(there, key=lambda v: v.levels[level] or 0.0, default=None)
     if best is None:
-        who = f"none of {len(warmed)} variants gets" if len(warmed) > 1 else f"{warmed[0].name} does not get"
+        who = f"none of {len(warmed)} variants gets" if len(warmed) > 1 else f"{warmed[0].short} does not get"
         return (
             f"Not reached: the baseline stays above {percent(level)} accuracy from {count(needs)} tokens on; "
             f"{who} there for good within {count(base.t2)} tokens."
@@ -86,11 +86,11 @@ def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
     if share >= 1:
         return (
             f"No data saved: the baseline stays above {percent(level)} accuracy from {count(needs)} tokens on; the "
-            f"quickest of {plural(len(warmed), 'variant')}, {best.name}, needs {count(own)}."
+            f"quickest of {plural(len(warmed), 'variant')}, {best.short}, needs {count(own)}."
         )
     extra = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
     return (
-        f"{best.name} stays above {percent(level)} accuracy from {count(own)} tokens on, the baseline from "
+        f"{best.short} stays above {percent(level)} accuracy from {count(own)} tokens on, the baseline from "
         f"{count(needs)}: {percent(share)} of the data ({plural(best.n, 'seed')}){extra}; "
         f"its final accuracy differs by {difference_text(best)}."
     )
@@ -101,6 +101,8 @@ def _best_match(warmed: Sequence[Variant]) -> tuple[str, Variant] | None:
     for form in ("matched", "readoff"):
         if form == "matched" and any(v.matched.state in ("not planned", "pending") for v in warmed):
             continue  # unlike forms are never ranked against each other
+        if form == "matched" and all(v.constant for v in warmed):
+            continue  # both forms are one
         there = [v for v in warmed if getattr(v, form).fraction is not None]
         if there:
             return form, min(there, key=lambda v: getattr(v, form).fraction)
@@ -155,7 +157,7 @@ def remarks(target: Target) -> list[str]:
     for base in target.baselines:
         if base.settled is not None and base.t2 and base.settled < 0.97 * base.t2:
             said.append(
-                f"The mean curve of {base.name} itself stays at its final level from {count(base.settled)} tokens on: "
+                f"The mean curve of {base.short} itself stays at its final level from {count(base.settled)} tokens on: "
                 f"compare data fractions with {percent(base.settled / base.t2)}, not only with 100 %."
             )
     tried = [variant for variant in target.warmed if variant.readoff.state in ("reached", "not reached")]
@@ -169,7 +171,7 @@ def remarks(target: Target) -> list[str]:
     numbers = {variant.n for variant in target.variants if variant.n}
     if numbers and max(numbers) < 3:
         said.append(f"With {plural(max(numbers), 'seed')} a difference can easily be chance.")
-    open_cells = [variant.name for variant in target.variants if variant.state != "complete"]
+    open_cells = [variant.short for variant in target.variants if variant.state != "complete"]
     if open_cells:
         said.append(f"Not complete: {listing(open_cells[:6])}{' and others' if len(open_cells) > 6 else ''}.")
     return said
@@ -207,7 +209,7 @@ def _table(target: Target) -> list[str]:
     warmed = sorted(target.warmed, key=best_first(target))
     shown = [*target.baselines, *warmed[:_ROWS]]
     rows = [["variant", "final", "against baseline (95 %)", "data, read-off", "data, matched"]]
-    rows += [[v.name, final_text(v), interval_text(v), match_text(v.readoff), match_text(v.matched)] for v in shown]
+    rows += [[v.short, final_text(v), interval_text(v), match_text(v.readoff), match_text(v.matched)] for v in shown]
     if target.level is not None:
         rows[0].append(f"data to {percent(target.level)}")
         for row, variant in zip(rows[1:], shown, strict=True):

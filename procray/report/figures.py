@@ -85,19 +85,6 @@ def _line(variant: Variant, metric: str) -> _Line | None:
     return _Line(variant, [float(t) for t in tokens], means, sds, len(runs), not variant.finished)
 
 
-def family(variant: Variant) -> str:
-    """The variant's name without its number of procedural tokens: one curve over T1."""
-    return "/".join(part for part in variant.name.split("/") if part != _t1_part(variant)) or variant.name
-
-
-def _t1_part(variant: Variant) -> str | None:
-    """The part of the name that states T1, when there is one."""
-    for part in variant.name.split("/"):
-        if part[:1].isdigit() and part[-1:] in "kKMGBi0123456789" and not part.isalpha():
-            return part
-    return None
-
-
 def _named(target: Target) -> tuple[list[Variant], str]:
     """The variants drawn in colour, and what to say about the choice.
 
@@ -113,7 +100,7 @@ def _named(target: Target) -> tuple[list[Variant], str]:
 
     best: dict[str, Variant] = {}
     for variant in sorted(warmed, key=rank):
-        best.setdefault(family(variant), variant)
+        best.setdefault(variant.family, variant)
     chosen = list(best.values())[:MOST_LABELS]
     kept = {variant.name for variant in chosen}
     named = [variant for variant in warmed if variant.name in kept]
@@ -232,7 +219,7 @@ def _ranking(axes: Any, lines: Sequence[_Line], palette: dict[str, str], total: 
                 f"{percent(missing)} not reached", (reached[-1][0], row), (9, 0), textcoords="offset points",
                 va="center", fontsize=10, color=FAINT,
             )  # fmt: skip
-    axes.set_yticks(range(len(ordered)), [line.variant.name for line in ordered])
+    axes.set_yticks(range(len(ordered)), [line.variant.short for line in ordered])
     for label, line in zip(axes.get_yticklabels(), ordered, strict=True):
         label.set_color(readable(palette[line.variant.name]))
     axes.tick_params(axis="y", length=0)
@@ -268,7 +255,7 @@ def _in_colour(line: _Line, chosen: set[str]) -> bool:
 
 
 def _label(line: _Line) -> str:
-    return f"{line.variant.name}  {line.mean[-1]:.3f}"
+    return f"{line.variant.short}  {line.mean[-1]:.3f}"
 
 
 def _draw(axes: Any, line: _Line, palette: dict[str, str], in_colour: bool, total: bool) -> None:
@@ -339,7 +326,7 @@ def _gap(target: Target, palette: dict[str, str], name: str, where: str) -> Pict
     details = [where, f"paired by seed, {_band(gaps)}"]
     if choice:
         details.append(choice)
-    width = max((len(f"{line.variant.name}  {_delta_text(target, 0.001)}") for line in gaps), default=0)
+    width = max((len(f"{line.variant.short}  {_delta_text(target, 0.001)}") for line in gaps), default=0)
     with sheet(title, " · ".join(details), 11.5, 5.4, margin=0.5 + 0.098 * width) as (figure, (axes,)):
         axes.axhline(0, color=BLACK, lw=1.6, zorder=2)
         for line in gaps:
@@ -360,7 +347,7 @@ def _gap(target: Target, palette: dict[str, str], name: str, where: str) -> Pict
         token_axis(axes.xaxis)
         settle(figure)
         labels = [
-            (line.mean[-1], f"{line.variant.name}  {_delta_text(target, line.mean[-1])}", palette[line.variant.name])
+            (line.mean[-1], f"{line.variant.short}  {_delta_text(target, line.mean[-1])}", palette[line.variant.name])
             for line in gaps
             if line.variant.name in chosen
         ]
@@ -419,7 +406,7 @@ def _differences(target: Target, palette: dict[str, str], name: str, where: str)
     numbers = sorted({v.difference.n for v in known if v.difference})
     seeds = plural(numbers[0], "seed") if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]} seeds"
     subtitle = f"{where} · mean difference of {seeds}, paired, with 95 % t-interval; small dots: single seeds"
-    longest = max(len(variant.name) for variant in rows)
+    longest = max(len(variant.short) for variant in rows)
     with sheet(title, subtitle, 8.0 + 0.1 * longest, 1.75 + 0.36 * len(rows), margin=1.1) as (figure, (axes,)):
         axes.axvline(0, color=BLACK, lw=1.6, zorder=1)
         axes.grid(axis="y", visible=False)
@@ -446,7 +433,7 @@ def _differences(target: Target, palette: dict[str, str], name: str, where: str)
                 fontweight="bold" if difference.excludes_zero else "normal",
             )  # fmt: skip
             number.set_in_layout(False)
-        axes.set_yticks(range(len(rows)), [variant.name for variant in rows])
+        axes.set_yticks(range(len(rows)), [variant.short for variant in rows])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.spines["left"].set_visible(False)
@@ -501,7 +488,7 @@ def _substitutive(target: Target, palette: dict[str, str], name: str, where: str
     families: dict[str, list[Variant]] = {}
     for variant in sorted(target.warmed, key=lambda v: v.t1):
         if variant.baseline == base.name:
-            families.setdefault(family(variant), []).append(variant)
+            families.setdefault(variant.family, []).append(variant)
     own = _own_tokens(target)
     title = f"{target.title}: {own} tokens that still reach the baseline's {_metric(target)}"
     numbers = sorted({variant.n for variant in target.variants})
@@ -590,28 +577,10 @@ def _substitutive_labels(
 # --- which weights carry it ------------------------------------------------------------------------------------------
 
 
-def _transfer_axis(variant: Variant) -> str | None:
-    return next((name for name in variant.axes if str(name).split(".")[-1] == "transfer"), None)
-
-
-def _mode(variant: Variant) -> str:
-    """The transfer mode of a variant as one text."""
-    axis = _transfer_axis(variant)
-    value = variant.axes[axis] if axis else ""
-    if isinstance(value, dict):
-        return "+".join(f"{component}={source}" for component, source in sorted(value.items()))
-    return str(value)
-
-
 def _modes(target: Target) -> list[str]:
     """The transfer modes when there is more than one to compare, in the plan's order."""
-    modes = list(dict.fromkeys(_mode(variant) for variant in target.warmed if _transfer_axis(variant)))
+    modes = list(dict.fromkeys(variant.carried for variant in target.warmed if variant.carried))
     return modes if len(modes) > 1 else []
-
-
-def _setting(variant: Variant) -> str:
-    """The name without its transfer mode: a row of the transfer table."""
-    return "/".join(part for part in variant.name.split("/") if part != _mode(variant)) or "warm-up"
 
 
 def _transfer(target: Target, name: str, where: str) -> Picture:
@@ -619,7 +588,7 @@ def _transfer(target: Target, name: str, where: str) -> Picture:
     from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 
     modes = _modes(target)
-    cells = {(_setting(v), _mode(v)): v for v in target.warmed if _transfer_axis(v)}
+    cells = {(v.setting, v.carried): v for v in target.warmed if v.carried}
     rows = list(dict.fromkeys(setting for setting, _ in cells))
     sign = -1 if target.mode == "min" else 1
     reach = max(abs(v.difference.mean) for v in cells.values() if v.difference) or 1e-6

@@ -6,7 +6,6 @@ Fields are added, never renamed. A number that does not exist (not reached, not 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from procray.report.results import Results, Target, Trouble, Variant
@@ -52,6 +51,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
     return {
         "name": variant.name,
         "target": variant.target,
+        "short": variant.short,
         "is_baseline": variant.is_baseline,
         "baseline": variant.baseline,
         "axes": variant.axes,
@@ -63,7 +63,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "t1": variant.t1,
         "t2": variant.t2,
         "final_loss": _spread_json(variant.final_loss),
-        "perplexity": _perplexity(variant),
+        "perplexity": variant.perplexity,
         "accuracy": _spread_json(variant.final_accuracy),
         "delta": _difference_json(variant.delta),
         "accuracy_delta": _difference_json(variant.accuracy_delta),
@@ -108,12 +108,6 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
             for run in variant.runs
         ],
     }
-
-
-def _perplexity(variant: Variant) -> float | None:
-    if variant.metric != "loss" or variant.final_loss is None:
-        return None
-    return math.exp(variant.final_loss.mean) if variant.final_loss.mean < 700 else None
 
 
 def _target_json(target: Target) -> dict[str, Any]:

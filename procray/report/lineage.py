@@ -7,7 +7,6 @@ whose weights were carried to the phase that began with them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from procray.sweep.plan import Plan, PlannedPhase
     from procray.sweep.store import Store
 
-MOST_BOXES = 60  # in the drawing; beyond that, boxes that differ only in what was carried become one
+MOST_BOXES = 30  # in the drawing; beyond that, boxes that differ only in what was carried become one
 
 
 @dataclass
@@ -85,7 +84,7 @@ def boxes(plan: Plan, store: Store | None = None, merge_modes: bool = False) -> 
             if parent not in plan.phases:
                 continue
             above = found[key_of(parent)]
-            above.marks[step] = budget_of(plan.phases[parent], step)
+            above.marks[step] = _asked(plan.phases[parent], step)
             box.depth = max(box.depth, above.depth + 1)
             link = (above.key, step, components)
             if link not in box.carried:
@@ -132,19 +131,22 @@ def _carried(phase: PlannedPhase) -> list[tuple[str, int, tuple[str, ...]]]:
     return [(parent, step, tuple(sorted(components))) for (parent, step), components in table.items()]
 
 
+def _asked(phase: PlannedPhase, step: int) -> int:
+    """The budget that the sweep file asks for, which the phase rounds up to a whole step."""
+    return phase.asked[step][0] if phase.asked.get(step) else budget_of(phase, step)
+
+
 def _frame(data: dict[str, Any]) -> str:
     """The stream of data in a few words, with the parameters that tell streams of one name apart."""
     title = title_of(data)
-    task = data.get("task")
+    task, tokenizer = data.get("task"), data.get("tokenizer")
     if isinstance(task, dict):
-        parameters = {key: value for key, value in task.items() if key not in ("name", "task")}
-        short = ", ".join(f"{key} {_short(value)}" for key, value in parameters.items() if key in _TELLING)
+        short = ", ".join(f"{key} {_short(value)}" for key, value in task.items() if key in _TELLING)
         return f"{title} ({short})" if short else title
-    tokenizer = data.get("tokenizer")
-    name = tokenizer.get("name") or tokenizer.get("kind") if isinstance(tokenizer, dict) else tokenizer
-    if isinstance(tokenizer, dict) and "bpe" in tokenizer:
-        name = f"bpe {tokenizer['bpe']}"
-    return f"{title} ({name})" if isinstance(name, str) else title
+    if isinstance(tokenizer, dict):
+        words = [str(value) for key, value in tokenizer.items() if key in ("kind", "name", "entries")]
+        return f"{title} ({' '.join(words)})" if words else title
+    return title
 
 
 _TELLING = ("length", "vocab", "k", "rule", "width", "pairs", "p_open", "max_depth")
@@ -159,11 +161,21 @@ def _short(value: Any) -> str:
 
 
 def _title(box: Box, plan: Plan) -> str:
-    """The label without its seed, frame and matched fraction."""
-    label = plan.phases[box.phases[0]].label
-    label = re.sub(r"\s+(s|seed\s?)\d+\b", "", label)
-    label = re.sub(r"\s*@\s*0?\.\d+\b", "", label)
-    return label.strip() or box.kind
+    """What the planner calls the phases, without seed, matched fraction and the name of the target.
+
+    Boxes that were merged show the parts in which their members differ side by side.
+    """
+    names = []
+    targets = {cell.target for cell in plan.cells if cell.target}
+    for phase in box.phases:
+        name = plan.phases[phase].variant.partition("@")[0]
+        head, slash, rest = name.partition("/")
+        names.append(rest if slash and head in targets else name)
+    names = list(dict.fromkeys(names))
+    parts = [name.split("/") for name in names]
+    if len({len(part) for part in parts}) > 1:
+        return ", ".join(names)
+    return "/".join("+".join(dict.fromkeys(column)) for column in zip(*parts, strict=True))
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -203,8 +215,13 @@ def lineage_text(plan: Plan, store: Store | None = None, phase: str | None = Non
 
 
 def _line(box: Box) -> str:
-    budgets = " / ".join(count(tokens) for tokens in sorted(box.budgets, reverse=True))
-    return f"{box.title}  [{box.data}]  {budgets} tokens  ×{len(box.seeds)}  {box.state}"
+    return f"{box.title}  [{box.data}]  {_budgets(box)}, {plural(len(box.seeds), 'seed')}, {box.state}"
+
+
+def _budgets(box: Box) -> str:
+    """`1.5M tokens`, `1.5M tokens and 3 shorter`."""
+    more = f" and {len(box.budgets) - 1} shorter" if len(box.budgets) > 1 else ""
+    return f"{count(max(box.budgets))} tokens{more}"
 
 
 def find_phase(plan: Plan, text: str) -> str:
@@ -239,7 +256,7 @@ def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
         if not links and prefix == "  ":
             lines.append("  began with random weights")
         for parent, step, components in links:
-            tokens = count(budget_of(plan.phases[parent], step)) if parent in plan.phases else f"step {step}"
+            tokens = count(_asked(plan.phases[parent], step)) if parent in plan.phases else f"step {step}"
             lines.append(f"{prefix}{' + '.join(components)} from {line(parent)}, mark at {tokens}")
             up(parent, prefix + "    ")
 
@@ -247,7 +264,7 @@ def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
         for child in plan.phases.values():
             for parent, step, components in _carried(child):
                 if parent == one:
-                    tokens = count(budget_of(plan.phases[one], step))
+                    tokens = count(_asked(plan.phases[one], step))
                     lines.append(f"{prefix}mark at {tokens} gave {' + '.join(components)} to {line(child.id)}")
                     down(child.id, prefix + "    ")
 
@@ -269,24 +286,30 @@ def lineage_svg(plan: Plan, store: Store | None = None) -> str:
     shades = colours(cell.variant for cell in plan.cells)
     columns: dict[int, dict[str, list[Box]]] = {}
     for box in found:
-        columns.setdefault(box.depth if box.carried or box.kind == "procedural" else _last(found), {}).setdefault(
-            box.data, []
-        ).append(box)
+        columns.setdefault(_column(box, found), {}).setdefault(box.data, []).append(box)
     place: dict[str, tuple[float, float, float]] = {}  # left, top, height
-    frames, height = [], 0.0
+    frames: list[tuple[float, float, float, str, int]] = []
+    height: float = 0
     for depth in sorted(columns):
-        left, top = 14 + depth * (_WIDE + 2 * _PAD + _GAP), 14.0
+        left, top = 14.0 + depth * (_WIDE + 2 * _PAD + _GAP), 14.0
         for data, members in columns[depth].items():
             ordered = _in_parents_order(members, place)
             start = top
             top += _HEAD
             for box in ordered:
-                tall = max(44, 26 + 18 * len(box.marks))
+                tall = max(44.0, 26.0 + 18 * len(box.marks))
                 place[box.key] = (left + _PAD, top, tall)
                 top += tall + 8
-            frames.append((left, start, top - start + _PAD - 8, data))
+            frames.append((left, start, top - start + _PAD - 8, data, depth))
             top += _PAD + 14
         height = max(height, top)
+    for depth in columns:
+        inside = [frame for frame in frames if frame[4] == depth]
+        shift = (height - max(frame[1] + frame[2] for frame in inside) - 14) / 2
+        frames = [(a, b + shift * (d == depth), c, t, d) for a, b, c, t, d in frames]
+        for box in (box for members in columns[depth].values() for box in members):
+            at, above, tall = place[box.key]
+            place[box.key] = (at, above + shift, tall)
     width = 28 + max(columns, default=0) * (_WIDE + 2 * _PAD + _GAP) + _WIDE + 2 * _PAD
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
@@ -295,7 +318,7 @@ def lineage_svg(plan: Plan, store: Store | None = None) -> str:
         f"<title>Lineage of {escape(plan.name)}@{escape(plan.scale)}</title>",
         f'<rect width="{width:g}" height="{height:g}" fill="#FFFFFF"/>',
     ]
-    parts += [_frame_svg(*frame) for frame in frames]
+    parts += [_frame_svg(*frame[:4]) for frame in frames]
     by_key = {box.key: box for box in found}
     for box in found:
         parts += [_edge_svg(by_key[parent], step, box, place, shades) for parent, step, _ in box.carried]
@@ -303,8 +326,11 @@ def lineage_svg(plan: Plan, store: Store | None = None) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _last(found: Iterable[Box]) -> int:
-    return max((box.depth for box in found), default=0)
+def _column(box: Box, found: Iterable[Box]) -> int:
+    """Baselines stand among the warmed-up phases of the same kind and data, not at the left edge."""
+    if box.kind == "procedural":
+        return box.depth
+    return max(other.depth for other in found if (other.kind, other.data) == (box.kind, box.data))
 
 
 def _in_parents_order(members: Sequence[Box], place: dict[str, tuple[float, float, float]]) -> list[Box]:
@@ -352,9 +378,8 @@ def _box_svg(box: Box, where: tuple[float, float, float], shades: dict[str, str]
     edge = "#D55E00" if failed else "#8A8A86" if whole else "#B9B9B5"
     dash = "" if whole or failed else ' stroke-dasharray="5 3"'
     colour = shades.get(box.variant, "#8A8A86") if box.kind != "procedural" else "#8A8A86"
-    budgets = " / ".join(count(tokens) for tokens in sorted(box.budgets, reverse=True)[:4])
     carried = {component for _, _, components in box.carried for component in components}
-    line = " · ".join([budgets, f"×{plural(len(box.seeds), 'seed')}", *([] if whole else [box.state])])
+    line = " · ".join([_budgets(box), f"×{plural(len(box.seeds), 'seed')}", *([] if whole else [box.state])])
     hover = f"{box.title}; {box.data}; {'+'.join(sorted(carried)) or 'random weights'}; {', '.join(box.phases[:12])}"
     parts = [
         f'<g><title>{escape(hover)}</title><rect x="{left:g}" y="{top:g}" width="{_WIDE}" height="{tall:g}" rx="5" '

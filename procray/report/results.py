@@ -12,10 +12,11 @@ Definitions (both forms of *tokens to match* follow the analysis in arXiv 2601.2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from procray import corpora
 from procray.report.match import Mode, tokens_to_match, value_at
 from procray.report.runs import Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
@@ -68,16 +69,25 @@ class MatchedPoint:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table."""
+    """One row of the table.
+
+    `short` is the name within its target; without its number of procedural tokens it is the `family`, without its
+    transfer mode (`carried`, empty where no axis says it) the `setting`.
+    """
 
     target: str
     name: str
+    short: str
+    family: str
+    setting: str
+    carried: str
     baseline: str
     axes: dict[str, Any]
     metric: str  # what matching looks at: loss, or accuracy for a diagnostic
     t1: int
     t2: int
     runs: tuple[Run, ...]
+    constant: bool = False  # matched reruns are asked for, and the full-length run is every one of them
     points: tuple[MatchedPoint, ...] = ()
     final_loss: Spread | None = None
     final_accuracy: Spread | None = None
@@ -107,6 +117,13 @@ class Variant:
     @property
     def final(self) -> Spread | None:
         return self.final_accuracy if self.metric == "accuracy" else self.final_loss
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp of the mean final loss; None for diagnostics and where it would overflow."""
+        if self.metric != "loss" or self.final_loss is None or self.final_loss.mean > 700:
+            return None
+        return math.exp(self.final_loss.mean)
 
     @property
     def difference(self) -> Difference | None:
@@ -221,7 +238,7 @@ def summarise(plan: Plan, store: Store) -> Results:
             trouble = Trouble(phase.id, phase.label, tuple(phase.variants), reason, step)
             (failed if state == "failed" else skipped).append(trouble)
     return Results(
-        plan.name, plan.scale, plan.setting, question_of(plan.source), tuple(targets),
+        plan.name, plan.scale, plan.setting, plan.question or question_of(plan.source), tuple(targets),
         tuple(failed), tuple(skipped), done, len(plan.phases),
     )  # fmt: skip
 
@@ -241,16 +258,8 @@ def question_of(source: str) -> str:
 
 
 def title_of(data: dict[str, Any]) -> str:
-    """A short name for a stream of data: the task with its telling parameters, or the corpus."""
-    if "task" in data:
-        return _task_title(data["task"])
-    corpus = data.get("corpus", data)
-    if isinstance(corpus, dict):
-        for key in ("preset", "name", "hf", "kind"):
-            if isinstance(corpus.get(key), str):
-                return str(corpus[key])
-        return next(iter(corpus), "text")
-    return str(corpus)
+    """A short name for a stream of data: the task, or the corpus."""
+    return _task_title(data["task"]) if "task" in data else corpora.title(data)
 
 
 def _task_title(task: dict[str, Any]) -> str:
@@ -259,7 +268,7 @@ def _task_title(task: dict[str, Any]) -> str:
             inner = task[combinator]
             parts = [part["task"] for part in inner] if isinstance(inner, list) else [inner]
             return f"{combinator} " + "+".join(_task_title(part) for part in parts)
-    return str(task.get("name") or task.get("task") or next(iter(task.values()), "task"))
+    return str(task.get("name", "task"))
 
 
 def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
@@ -272,20 +281,28 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
         full = [cell for cell in own if cell.fraction is None]
         if not full:
             continue
+        names = _names(full[0], plan)
+        whole = {cell.compared for cell in full}
         runs = tuple(reader.run(cell) for cell in sorted(full, key=lambda cell: cell.seed))
         reruns: dict[float, list[Run]] = {}
         for cell in own:
-            if cell.fraction is not None:
+            # With a constant schedule the full-length run is the rerun for every fraction: nothing to add.
+            if cell.fraction is not None and cell.compared not in whole:
                 reruns.setdefault(cell.fraction, []).append(reader.run(cell))
         variants[variant] = Variant(
             target=name,
             name=variant,
+            short=names[0],
+            family=names[1],
+            setting=names[2],
+            carried=names[3],
             baseline=full[0].baseline or variant,
             axes=dict(full[0].axes),
             metric=metric,
             t1=max(cell.t1 for cell in full),
             t2=max(run.budget for run in runs),
             runs=runs,
+            constant=len(full) < len(own) and not reruns,
             points=tuple(
                 MatchedPoint(fraction, max(run.budget for run in again), None, None, tuple(again))
                 for fraction, again in sorted(reruns.items())
@@ -294,6 +311,24 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
     filled = [_fill(variant, variants.get(variant.baseline)) for variant in variants.values()]
     filled.sort(key=lambda variant: not variant.is_baseline)  # baselines first, the plan's order otherwise
     return Target(name, name or title_of(phase.recipe.data), kind, metric, tuple(filled))
+
+
+def _names(cell: Cell, plan: Plan) -> tuple[str, str, str, str]:
+    """Short name, family, setting and transfer mode of a variant."""
+    prefix = f"{cell.target}/" if cell.target else ""
+    short = cell.variant.removeprefix(prefix)
+    labels: dict[str, str] = {}
+    for axis in plan.axes:
+        if axis["name"] in cell.axes and len(axis["values"]) > 1 and cell.axes[axis["name"]] in axis["values"]:
+            labels[axis["name"]] = axis["labels"][axis["values"].index(cell.axes[axis["name"]])]
+    kinds = {name: name.split(".") for name in labels}
+    mode = next((labels[name] for name, parts in kinds.items() if parts[-1] == "transfer"), "")
+
+    def without(skip: Callable[[list[str]], bool]) -> str:
+        return "/".join(label for name, label in labels.items() if not skip(kinds[name])) or "warm-up"
+
+    family = without(lambda parts: parts[-1] == "tokens" and "procedural" in parts)
+    return short, family, without(lambda parts: parts[-1] == "transfer"), mode
 
 
 def _pairs(runs: Sequence[Run], base: Variant) -> list[tuple[Run, Run]]:
@@ -324,7 +359,8 @@ def _fill(variant: Variant, base: Variant | None) -> Variant:
         delta=_difference(pairs, "loss"),
         accuracy_delta=_difference(with_accuracy, "accuracy"),
     )
-    return replace(variant, readoff=_readoff(variant, base, pairs), matched=_matched(variant, base))
+    readoff = _readoff(variant, base, pairs)
+    return replace(variant, readoff=readoff, matched=readoff if variant.constant else _matched(variant, base))
 
 
 def _difference(pairs: Sequence[tuple[Run, Run]], metric: str) -> Difference | None:

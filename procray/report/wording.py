@@ -9,14 +9,11 @@ _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def count(value: float) -> str:
-    """Three significant digits and a unit: `2M`, `0.82M`, `1.64B`, `12.5k`, `640`.
-
-    From 100,000 on thousands are written as fractions of a million, as papers on language models do.
-    """
+    """Three significant digits and a unit: `2M`, `820k`, `1.64B`, `12.5k`, `640`."""
     if value < 0:
         return MINUS + count(-value)
     for size, unit in _UNITS:
-        if value >= size * (0.1 if unit == "M" else 0.9995):
+        if value >= size * 0.9995:
             return _digits(value / size) + unit
     return f"{value:.0f}"
 
