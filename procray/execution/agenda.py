@@ -58,7 +58,7 @@ class Agenda:
         items: all segments, those that exist already included.
         retries: how often a segment whose runner died is offered again.
         retry_failed: try again what an earlier run recorded as failed for good.
-        on_event: told what happens, see `procray.execution.run`.
+        on_event: told what happens, see `procray.execution.runner`.
         recheck: seconds between two looks at a phase that another sweep trains.
     """
 

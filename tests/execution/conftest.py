@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from procray.execution import RunOptions, run, run_segment
-from procray.execution.run import _items
+from procray.execution.agenda import Agenda
+from procray.execution.runner import _items
 from procray.sweep.store import Store
 
 
@@ -60,9 +61,12 @@ def reference(tmp_path):
 
         torch.set_num_threads(1)
         store = Store(tmp_path / "reference")
-        for item in _items(plan, store, Path("/nonexistent"), Path("/nonexistent")):
+        agenda = Agenda(_items(plan, store, Path("/nonexistent"), Path("/nonexistent")), store)
+        while (item := agenda.next()) is not None:
             job = {**item.job, "control": None, "driver": None}
-            assert run_segment(job, lambda: False)["state"] == "done"
+            result = run_segment(job, lambda: False)
+            assert result["state"] == "done", result
+            agenda.report(item.key, result)
         return store
 
     return train

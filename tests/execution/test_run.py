@@ -1,0 +1,192 @@
+"""Small sweeps on a real Ray: order, failures, killed workers, worker groups."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from small_plans import phase, plan
+
+from procray.errors import EnvironmentProblem
+from procray.execution import cluster as cluster_room
+from procray.execution import run as run_function
+from procray.execution.runner import RunOptions
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def family():
+    """A shared warm-up with two budgets, its descendants, a failing phase and its descendants."""
+    warm = phase("warm", [20, 40])
+    early = phase("early", [30], parent=(warm, 20), task="reverse", decaying=True)
+    late = phase("late", [30], parent=(warm, 40), task="reverse", decaying=True)
+    base = phase("baseline", [30], task="reverse", decaying=True)
+    bad = phase("bad", [20], lr=1e30)
+    child = phase("child", [10], parent=(bad, 20))
+    grandchild = phase("grandchild", [10], parent=(child, 10))
+    return warm, early, late, base, bad, child, grandchild
+
+
+def test_a_sweep_ends_with_what_a_plain_loop_gives(local_ray, store, listen, reference, same_numbers, monkeypatch):
+    warm, early, late, base, bad, child, grandchild = family()
+    result, heard = listen(plan(warm, early, late, base, bad, child, grandchild), store)
+    assert sorted(result.done) == ["baseline", "early", "late", "warm"]
+    assert list(result.failed) == ["bad"]
+    assert "learning rate 1e+30" in result.failed["bad"]
+    assert sorted(result.skipped) == ["child", "grandchild"]
+    assert result.skipped["child"].startswith("bad failed: ")
+    assert (result.interrupted, result.out_of_time, result.unfinished, result.trained) == (False, False, [], 5)
+    assert heard.labels("retry") == []
+    started = heard.labels("start")
+    assert started.index("warm") < started.index("early") < started.index("late")
+    good = plan(warm, early, late, base)
+    same_numbers(good, store, reference(good))
+    assert all(store.phase(p.id).status()["state"] == "done" for p in (warm, early, late, base))
+    assert not list((store.path / "sweeps").glob("*/.run-*"))
+
+    def refuse(*args, **options):
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("procray.execution.runner.cluster", refuse)
+    again, heard = listen(good, store)
+    assert again.trained == 0
+    assert sorted(again.done) == sorted(result.done)
+    assert again.seconds < 5
+    assert [event["event"] for event in heard.events] == ["plan"]
+
+
+def test_a_killed_worker_is_replaced_and_the_numbers_stay(local_ray, store, listen, reference, same_numbers):
+    slow = phase("slow", [100, 600], decaying=True, width=32, layers=2, batch=16)
+    killed = []
+
+    def kill_once(event):
+        folder = store.phase(slow.id)
+        if event["event"] == "progress" and not killed and folder.exists_mark(100):
+            killed.append(folder.holder().process["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    result, heard = listen(plan(slow), store, kill_once)
+    assert killed
+    assert result.done == ["slow"]
+    (retry,) = [event for event in heard.events if event["event"] == "retry"]
+    assert retry["attempt"] == 1
+    assert "its worker process died" in retry["reason"]
+    assert store.phase(slow.id).holder().attempt == 2
+    same_numbers(plan(slow), store, reference(plan(slow)))
+
+
+def test_time_runs_out_and_the_next_run_goes_on(local_ray, store, listen, reference, same_numbers):
+    slow = phase("slow", [100, 700], decaying=True, width=32, layers=2, batch=16)
+    later = phase("later", [10], parent=(slow, 700))
+    seen = []
+
+    def stop(event):
+        if event["event"] == "start" and not seen:
+            seen.append(time.monotonic())
+
+    small = plan(slow, later)
+    result, heard = listen(small, store, stop, max_hours=0.5 / 3600)
+    assert result.out_of_time
+    assert not result.interrupted
+    assert result.unfinished == ["slow", "later"]
+    assert result.failed == {}
+    assert "stopping" in [event["event"] for event in heard.events]
+    result, _ = listen(small, store)
+    assert result.done == ["slow", "later"]
+    same_numbers(small, store, reference(small))
+
+
+def test_two_workers_give_the_numbers_of_one(local_ray, store, listen, reference):
+    pair = phase("pair", [10, 20], decaying=True, batch=8, workers=2)
+    result, heard = listen(plan(pair), store)
+    assert result.done == ["pair"], (result, heard.events)
+    folder, single = store.phase(pair.id), reference(plan(phase("pair", [10, 20], decaying=True, batch=8)))
+    assert folder.description()["attempts"]["1"]["world_size"] == 2
+    one, two = single.phase(pair.id).curve(), folder.curve()
+    assert [row["step"] for row in one] == [row["step"] for row in two] == [0, 10, 20]
+    for a, b in zip(one, two, strict=True):
+        assert a["tokens"] == b["tokens"]
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+
+
+def test_groups_of_ended_trials_are_removed(local_ray):
+    import ray
+    from ray.util.placement_group import placement_group, placement_group_table
+
+    from procray.execution.reaper import Reaper, Register
+
+    class Trial:
+        def __init__(self, trial_id):
+            self.trial_id = trial_id
+
+    register = ray.remote(Register).options(num_cpus=0).remote()
+    groups = [placement_group([{"CPU": 1}]) for _ in range(2)]
+    ray.get([group.ready() for group in groups], timeout=60)
+    ray.get(register.add.remote("killed", groups[0]))
+    ray.get(register.add.remote("alive", groups[1]))
+    reaper = Reaper(register)
+    reaper.on_trial_complete(1, [], Trial("elsewhere"))
+    reaper.on_trial_error(1, [], Trial("killed"))
+    states = [placement_group_table(group)["state"] for group in groups]
+    assert states == ["REMOVED", "CREATED"]
+    reaper.on_trial_complete(1, [], Trial("alive"))
+    assert placement_group_table(groups[1])["state"] == "REMOVED"
+    ray.kill(register)
+
+
+@pytest.mark.slow
+def test_a_killed_group_frees_its_processors(local_ray, store, listen):
+    """Both workers and then the trial die; the second phase needs every processor again."""
+    first = phase("first", [20, 4000], decaying=True, batch=8, workers=2)
+    second = phase("second", [10], batch=8, workers=2, seed=1)
+    killed = []
+
+    def kill_once(event):
+        folder = store.phase(first.id)
+        if event["event"] == "progress" and not killed and folder.exists_mark(20):
+            killed.append(folder.holder().process["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    result, heard = listen(plan(first, second), store, kill_once)
+    assert killed
+    assert sorted(result.done) == ["first", "second"], heard.events
+    assert heard.labels("retry") == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"cpu": 999}, r"phase 'big' wants 1 worker with 999 processors each, 999 in all, but this machine has \d+"),
+        ({"workers": 999}, r"phase 'big' wants 999 workers with 1 processors each, 999 in all"),
+        ({"gpu": 99.0}, r"phase 'big' wants 1 worker with 99 GPUs each, 99 in all, but this machine has \d"),
+    ],
+)
+def test_what_can_never_start_is_refused_first(store, wanted, text):
+    small = plan(phase("big", [10], **wanted))
+    with pytest.raises(EnvironmentProblem, match=text):
+        run_function(small, store)
+    assert store.phases() == []
+
+
+def test_no_cluster_at_the_address_is_an_environment_problem(store):
+    with pytest.raises(EnvironmentProblem, match="no Ray cluster at 'somewhere'"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray.is_initialized", lambda: False)
+        patch.setattr("ray.init", lambda **options: (_ for _ in ()).throw(ConnectionError("nobody answers")))
+        run_function(plan(phase("small", [10])), store, RunOptions(address="somewhere"))
+
+
+def test_slots_follow_the_resources():
+    from procray.execution.agenda import Item
+
+    def items(**resources):
+        return [Item("a", "a", 1, (1,), (), 1.0, {"workers": 1, "cpu": 1.0, "gpu": 0.0, **resources})]
+
+    machine = {"CPU": 8.0, "GPU": 1.0}
+    assert cluster_room.slots(items(), machine) == 8
+    assert cluster_room.slots(items(cpu=3.0), machine) == 2
+    assert cluster_room.slots(items(gpu=0.25), machine) == 4
+    assert cluster_room.slots(items(gpu=0.1), machine) == 8
+    assert cluster_room.slots(items(workers=2, cpu=2.0), machine) == 2
+    assert cluster_room.slots(items(cpu=99.0), machine) == 1
