@@ -97,6 +97,7 @@ class Chains:
         self.light = light
         self.problems: dict[Problem, None] = {}
         self._facts: dict[tuple[Link, Pick], Facts | None] = {}
+        self._shapes: dict[tuple[Link, Pick], dict[str, Any] | None] = {}
         self._inherited: dict[tuple[int, int, int, Pick], Inheritance | None] = {}
         self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
         self._recipes: dict[str, dict[str, Any] | str] = {}
@@ -150,29 +151,29 @@ class Chains:
             return None
         resources = {**spec.resources, **section.get("resources", {})}
         resources["workers"] = int(resources["workers"])
-        shape = self._model(link, pick)
-        source = self._task_data(link, section, pick) if "task" in section else self._text_data(link, section, pick)
-        if shape is None or source is None:
-            return None
-        context = self._context(link, pick, shape, source)
+        shape = self.shape(link, pick)
+        source = self._task_data(link, section, pick) if _is_task(link) else self._text_data(link, section, pick)
+        context = None if source is None else self._context(link, pick, source)
         batch = self._batch(link, section, pick, context)
-        if context is None or batch is None:
-            return None
-        if batch < resources["workers"]:
+        if batch is not None and batch < resources["workers"]:
             self.report((*path, "batch"), pick, f"a batch of {batch} is too small for {resources['workers']} workers")
-        tokens_per_step = batch * (source.mean_tokens or context)
-        budget = section["tokens"]
+        budget = section.get("tokens")
+        if source is None or context is None or batch is None or budget is None:
+            return None
+        length = source.mean_tokens or context
+        tokens_per_step = float(batch * length)
         if budget < tokens_per_step - 1e-9:
-            length = source.mean_tokens or context
             self.report(
                 (*path, "tokens"),
                 pick,
                 f"{format_count(budget)} tokens are less than one step"
-                f" ({batch} sequences x {length:g} tokens = {tokens_per_step:g})",
+                f" ({batch} sequences x {length:g} tokens = {tokens_per_step:.10g})",
             )
         steps = max(1, whole_steps(budget, tokens_per_step))
         optimizer = self._optimizer(link, section.get("optimizer", {}), pick, tokens_per_step, steps)
         evaluation = self._evaluation(link, section, pick, tokens_per_step, budget)
+        if optimizer is None or shape is None:
+            return None
         precision = spec.value(("precision",), pick)
         if precision not in ("fp32", "bf16"):
             precision = "bf16" if resources["gpu"] > 0 else "fp32"
@@ -204,19 +205,28 @@ class Chains:
             flops_per_step=positions * estimate.flops_per_token(config, context),
         )
 
-    def _model(self, link: Link, pick: Pick) -> dict[str, Any] | None:
+    def shape(self, link: Link, pick: Pick) -> dict[str, Any] | None:
+        """Layers, heads, width and the rest of a phase's model; None where they are impossible or missing."""
+        key = (link, self.restrict(pick, self.own_axes(link)))
+        if key not in self._shapes:
+            self._shapes[key] = self._model(link, key[1])
+        return self._shapes[key]
+
+    def _written_model(self, link: Link, pick: Pick) -> tuple[dict[str, Any], dict[str, Path]]:
+        """The model's settings, overrides applied, and where each of them stands."""
         merged: dict[str, Any] = {}
         where: dict[str, Path] = {}
         for path in link.models:
             for key, value in (self.spec.value(path, pick) or {}).items():
                 merged[key] = value
                 where[key] = (*path, key)
+        return merged, where
+
+    def _model(self, link: Link, pick: Pick) -> dict[str, Any] | None:
+        merged, where = self._written_model(link, pick)
         missing = [key for key in ("layers", "heads", "width") if key not in merged]
         for key in missing:
-            if "model" in self.spec.base:
-                self.report(("model",), pick, f"missing key '{key}'")
-            else:
-                self.problems[self.spec.root.place.problem("missing key 'model' (layers, heads, width)")] = None
+            self._missing_of_model(link, pick, key)
         if missing:
             return None
         if merged["width"] % merged["heads"]:
@@ -226,28 +236,33 @@ class Chains:
             return None
         return {"tied": True, "dropout": 0.0, **merged}
 
-    def _context(self, link: Link, pick: Pick, shape: dict[str, Any], source: _Source) -> int | None:
+    def _missing_of_model(self, link: Link, pick: Pick, key: str) -> None:
+        if not any(self.spec.written((*path, key), pick) for path in link.models):
+            there = "model" in self.spec.root.value
+            path: Path = ("model",) if there else ()
+            name = "" if there else "model."
+            why = f", which {'.'.join(map(str, link.section))} needs" if key == "context" else ""
+            self.problems[self.spec.problem(path, pick, f"missing key '{name}{key}'{why}")] = None
+
+    def _context(self, link: Link, pick: Pick, source: _Source) -> int | None:
         """The positions of the model: a task's own, or what the file asks for."""
-        asked = shape.pop("context", None)
-        own = next(
-            (path for path in reversed(link.models[1:]) if "context" in (self.spec.value(path, pick) or {})), None
-        )
+        merged, where = self._written_model(link, pick)
+        asked = merged.get("context")
         if source.positions is None:
             if asked is None:
-                where: Path = ("model",) if "model" in self.spec.base else ()
-                self.report(where, pick, f"missing key 'context', which {'.'.join(map(str, link.section))} needs")
+                self._missing_of_model(link, pick, "context")
             return asked
-        if own is None and (
-            link.kind != "diagnostic" or any(not _is_task(o) for t in self.spec.tails for o in t.links)
-        ):
-            return source.positions  # the sweep's own context belongs to its text
-        if asked is not None and asked < source.positions:
+        own = where.get("context") != ("model", "context")  # the sweep's own context belongs to its text, if it has any
+        text = any(not _is_task(other) for tail in self.spec.tails for other in tail.links)
+        if asked is None or (not own and (text or link.kind == "procedural")):
+            return source.positions
+        if asked < source.positions:
             self.report(
-                (*(own or ("model",)), "context"),
+                where["context"],
                 pick,
                 f"a context of {asked} is smaller than the {source.positions} positions that {source.label} needs",
             )
-        return asked if own is not None and asked is not None else source.positions
+        return asked if own else source.positions
 
     def _batch(self, link: Link, section: dict[str, Any], pick: Pick, context: int | None) -> int | None:
         path = link.section
@@ -256,7 +271,8 @@ class Chains:
         elif "batch" in section:
             return section["batch"]
         elif "batch_tokens" not in section:
-            self.report(path, pick, "missing key 'batch'" + ("" if "task" in section else " or 'batch_tokens'"))
+            if not _is_task(link) and not any(self.spec.written((*path, k), pick) for k in ("batch", "batch_tokens")):
+                self.report(path, pick, "missing key 'batch' (sequences) or 'batch_tokens'")
         elif context is not None:
             batch, rest = divmod(section["batch_tokens"], context)
             if not rest:
@@ -272,7 +288,7 @@ class Chains:
 
     def _optimizer(
         self, link: Link, given: dict[str, Any], pick: Pick, tokens_per_step: float, steps: int
-    ) -> Optimizer:
+    ) -> Optimizer | None:
         path = (*link.section, "optimizer")
         values = {key: value for key, value in given.items() if key != "warmup"}
         key = "warmup" if "warmup" in given else "warmup_steps"
@@ -287,7 +303,7 @@ class Chains:
             values.pop("min_lr", None)
         if values.get("schedule") != "wsd":
             values.pop("decay", None)
-        return Optimizer(**values)
+        return Optimizer(**values) if "lr" in values else None
 
     def _evaluation(
         self, link: Link, section: dict[str, Any], pick: Pick, tokens_per_step: float, budget: int
@@ -309,6 +325,8 @@ class Chains:
     def _task_data(self, link: Link, section: dict[str, Any], pick: Pick) -> _Source | None:
         path = link.section
         params = {key: value for key, value in section.items() if key not in _PHASE_KEYS}
+        if "task" not in section:
+            return None
         task, used, problems = self._task(section["task"], params)
         given = self._given.setdefault(path, {})
         for key in params:
@@ -366,7 +384,9 @@ class Chains:
 
     def _text_data(self, link: Link, section: dict[str, Any], pick: Pick) -> _Source | None:
         path = link.section
-        corpus, tokenizer = section["corpus"], section.get("tokenizer")
+        corpus, tokenizer = section.get("corpus"), section.get("tokenizer")
+        if corpus is None:
+            return None
         name = label("corpus", corpus)
         if self.light and (
             (isinstance(corpus, dict) and "files" in corpus)
@@ -383,7 +403,7 @@ class Chains:
         if isinstance(recipe, str):
             where = "tokenizer" if tokenizer is not None and _about_tokenizer(recipe, corpus) else "corpus"
             self.report((*path, where), pick, recipe)
-            return None
+            return _Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
         vocab = corpora.vocab_size_estimate(recipe)
         symbols = _symbols(recipe["corpus"], recipe["tokenizer"])
         return _Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
@@ -428,10 +448,12 @@ class Chains:
             asked = set(mode.split("+"))
         carried: dict[str, tuple[int, Pick]] = {}
         for component, (j, other) in named.items():
+            if not self._same_shape(link, tail.links[j], pick, other, component):
+                continue
             theirs = self.facts(tail.links[j], other)
             if mine is None or theirs is None:
-                return None
-            if self._fits(link, where, pick, component, mine, theirs, component in asked, embeddings):
+                continue
+            if self._fits(where, pick, component, mine, theirs, component in asked, embeddings):
                 carried[component] = (j, other)
         return Inheritance(carried, embeddings if "embeddings" in carried else "copy", replaced)
 
@@ -495,9 +517,25 @@ class Chains:
                 options.setdefault(name, []).append(other)
         return options, frozenset(group)
 
+    def _same_shape(self, link: Link, parent: Link, pick: Pick, other: Pick, component: str) -> bool:
+        """Whether two models agree on what a component's tensors depend on."""
+        target, source = self.shape(link, pick), self.shape(parent, other)
+        if target is None or source is None:
+            return True  # reported as the shape's own problem
+        for key in ("width",) if component in ("embeddings", "positions") else ("layers", "width", "heads"):
+            if source[key] != target[key]:
+                self.report(
+                    self._place_of_shape(link, parent, key, pick),
+                    pick,
+                    f"weights cannot be carried between models of different {key}:"
+                    f" {'.'.join(map(str, parent.section))} has {source[key]},"
+                    f" {'.'.join(map(str, link.section))} has {target[key]}",
+                )
+                return False
+        return True
+
     def _fits(
         self,
-        link: Link,
         where: Path,
         pick: Pick,
         component: str,
@@ -508,17 +546,6 @@ class Chains:
     ) -> bool:
         """Whether a component can be carried; what cannot is a problem unless a bundle merely included it."""
         target, source = mine.recipe.model, theirs.recipe.model
-        for key in ("layers", "width", "heads"):
-            one, other = getattr(source, key), getattr(target, key)
-            if one != other and not (key == "layers" and component in ("embeddings", "positions")):
-                place = self._place_of_shape(link, theirs.link, key, pick)
-                self.report(
-                    place,
-                    pick,
-                    f"weights cannot be carried between models of different {key}:"
-                    f" {theirs.link.name} ({theirs.label}) has {one}, {link.name} ({mine.label}) has {other}",
-                )
-                return False
         if component == "positions" and source.context < target.context:
             if asked:
                 self.report(

@@ -33,7 +33,7 @@ class Axis:
     place: Place
     nodes: list[Node]
     size: int
-    values: list[Any] = field(default_factory=list)  # checked and converted
+    values: list[Any] = field(default_factory=list)  # checked and converted; None for a wrong one
     labels: list[str] = field(default_factory=list)
 
     @property
@@ -73,8 +73,13 @@ def _child(node: Node, part: str | int) -> Node | None:
     return None
 
 
-def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], list[Problem]]:
-    """Every grid below the `allowed` keys of the root, in document order; grids elsewhere are problems."""
+def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], set[str], list[Problem]]:
+    """Every grid below the `allowed` keys of the root, in document order; grids elsewhere are problems.
+
+    Returns:
+        The axes, the dotted names of grids without a usable value, and the problems.
+    """
+    broken: set[str] = set()
     axes: list[Axis] = []
     problems: list[Problem] = []
 
@@ -121,9 +126,11 @@ def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], list[Pr
                     seen.add(meaning(plain(value)))
             if kept:
                 axes.append(Axis(path, name, here, kept, len(kept)))
+                return
+        broken.add(name)
 
     walk(root, ())
-    return axes, problems
+    return axes, broken, problems
 
 
 def _children(node: Node) -> list[Node]:
@@ -156,12 +163,13 @@ def show(value: Any) -> str:
 
 
 def resolve(node: Node) -> Any:
-    """Plain data with every grid replaced by its first usable value."""
+    """Plain data with every grid replaced by its first value; without the grids that have none."""
     if node.is_grid:
         values = node.value["grid"].value
         return resolve(values[0]) if isinstance(values, list) and values else None
     if isinstance(node.value, dict):
-        return {key: resolve(child) for key, child in node.value.items()}
+        data = {key: resolve(child) for key, child in node.value.items()}
+        return {key: value for key, value in data.items() if value is not None}
     if isinstance(node.value, list):
         return [resolve(child) for child in node.value]
     return node.value
@@ -206,6 +214,20 @@ def find_axis(axes: list[Axis], name: str) -> int | str:
     return f"no axis '{name}'{did_you_mean(name, names)}{listed}"
 
 
+def drop(data: Any, path: Path) -> Any:
+    """A copy of plain data without what stands at a path; an entry of a list becomes an empty mapping."""
+    if not path:
+        return {}
+    head, rest = path[0], path[1:]
+    if isinstance(data, list) and isinstance(head, int) and head < len(data):
+        return [*data[:head], drop(data[head], rest), *data[head + 1 :]]
+    if not isinstance(data, dict) or head not in data:
+        return data
+    if not rest:
+        return {key: value for key, value in data.items() if key != head}
+    return {**data, head: drop(data[head], rest)}
+
+
 @dataclass
 class Selection:
     """What `zip:`, `exclude:` and `include:` say, by index of axis and value."""
@@ -215,15 +237,18 @@ class Selection:
     include: list[dict[int, list[int]]]
 
 
-def read_selection(root: Node, axes: list[Axis]) -> tuple[Selection, list[Problem]]:
-    """Reads `zip`, `include` and `exclude`; values that `include` adds are appended to their axes."""
+def read_selection(root: Node, axes: list[Axis], broken: set[str]) -> tuple[Selection, list[Problem]]:
+    """Reads `zip`, `include` and `exclude`; values that `include` adds are appended to their axes.
+
+    Names of `broken` grids are passed over: they have been reported.
+    """
     problems: list[Problem] = []
-    groups = _read_zip(root, axes, problems)
+    groups = _read_zip(root, axes, broken, problems)
     member = {axis: group for group in groups for axis in group}
     include: list[dict[int, list[int]]] = []
     for entry in _entries(root, "include", problems):
         found: dict[int, list[int]] = {}
-        for i, choices in _read_entry(entry, axes, problems):
+        for i, choices in _read_entry(entry, axes, broken, problems):
             found[i] = []
             for choice in choices:
                 index = _value_index(axes[i], choice)
@@ -246,7 +271,7 @@ def read_selection(root: Node, axes: list[Axis]) -> tuple[Selection, list[Proble
     exclude: list[dict[int, set[int]]] = []
     for entry in _entries(root, "exclude", problems):
         gone: dict[int, set[int]] = {}
-        for i, choices in _read_entry(entry, axes, problems):
+        for i, choices in _read_entry(entry, axes, broken, problems):
             gone[i] = set()
             for choice in choices:
                 index = _value_index(axes[i], choice)
@@ -266,7 +291,7 @@ def read_selection(root: Node, axes: list[Axis]) -> tuple[Selection, list[Proble
     return Selection(groups, exclude, [entry for entry in include if entry]), problems
 
 
-def _read_zip(root: Node, axes: list[Axis], problems: list[Problem]) -> list[tuple[int, ...]]:
+def _read_zip(root: Node, axes: list[Axis], broken: set[str], problems: list[Problem]) -> list[tuple[int, ...]]:
     node = root.value.get("zip")
     zipped: list[tuple[int, ...]] = []
     taken: set[int] = set()
@@ -281,6 +306,8 @@ def _read_zip(root: Node, axes: list[Axis], problems: list[Problem]) -> list[tup
         indices: list[int] = []
         for item in group.value:
             found = find_axis(axes, item.value)
+            if isinstance(found, str) and any(name.endswith(item.value) for name in broken):
+                continue
             if isinstance(found, str):
                 problems.append(item.place.problem(f"zip: {found}"))
             elif found in taken:
@@ -311,9 +338,13 @@ def _entries(root: Node, key: str, problems: list[Problem]) -> list[Node]:
     return entries
 
 
-def _read_entry(entry: Node, axes: list[Axis], problems: list[Problem]) -> Iterator[tuple[int, list[Node]]]:
+def _read_entry(
+    entry: Node, axes: list[Axis], broken: set[str], problems: list[Problem]
+) -> Iterator[tuple[int, list[Node]]]:
     for name, value in entry.value.items():
         found = find_axis(axes, name)
+        if isinstance(found, str) and any(other.endswith(name) for other in broken):
+            continue
         if isinstance(found, str):
             problems.append(entry.keys[name].problem(found))
         else:
@@ -374,7 +405,7 @@ def name_values(axes: list[Axis]) -> None:
 
 def _common(values: list[Any]) -> dict[str, Any]:
     """The entries that all of several mappings share: they tell nothing apart."""
-    if not all(isinstance(value, dict) for value in values) or len(values) < 2:
+    if len(values) < 2 or not all(isinstance(value, dict) for value in values):
         return {}
     return {
         key: value for key, value in values[0].items() if all(other.get(key, other) == value for other in values[1:])

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from procray.errors import Problem, SpecError, did_you_mean
 from procray.sweep import schema, source
 from procray.sweep.chain import Chains
-from procray.sweep.grid import Axis, Path, find_axes, get, name_values, picks, put, read_selection, resolve, show
+from procray.sweep.grid import Axis, Path, drop, find_axes, get, name_values, picks, put, read_selection, resolve, show
 from procray.sweep.source import Node, plain
-from procray.sweep.spec import SweepSpec, locate, read_tails
+from procray.sweep.spec import SweepSpec, find, locate, read_tails
 
 DEFAULT_SCALE = "default"  # the name of a file's only scale, where it has no overlays
 
@@ -132,18 +132,16 @@ def _apply(tree: Node, settings: Any, problems: list[Problem]) -> Node:
 def _check(
     root: Node, scale: str, scales: list[str], text: str, file: str, light: bool
 ) -> tuple[SweepSpec | None, list[Problem]]:
-    axes, problems = find_axes(root, schema.GRIDS)
-    selection, wrong = read_selection(root, axes)
+    axes, broken, problems = find_axes(root, schema.GRIDS)
+    selection, wrong = read_selection(root, axes, broken)
     problems += wrong
     base, wrong = _validate(root, axes)
     problems += wrong
-    problems += _structure(root, base)
-    if problems or base is None:
-        return None, problems
+    problems += _structure(root)
     name_values(axes)
     resources = {"workers": 1, "gpu": 0.0, "cpu": 1.0, **base.get("resources", {})}
     spec = SweepSpec(
-        name=base["name"],
+        name=base.get("name", ""),
         scale=scale,
         scales=scales,
         setting=base.get("setting", "additive"),
@@ -165,8 +163,7 @@ def _check(
     problems += _compare(spec)
     chains = Chains(spec, light)
     spec.chains = chains
-    if not problems:
-        _check_chains(spec, chains)
+    _check_chains(spec, chains)
     problems += chains.problems
     return (None if problems or light else spec), problems
 
@@ -176,10 +173,9 @@ def _check_chains(spec: SweepSpec, chains: Chains) -> None:
     for tail in spec.tails:
         relevant = chains.axes_of(tail.links)
         cells = picks(spec.axes, spec.selection, relevant)
-        if not cells:
-            where = "exclude" if "exclude" in spec.root.value else "name"
+        if not cells and spec.selection.exclude:
             message = "every cell of the grid is excluded" + (f" for the target '{tail.name}'" if tail.name else "")
-            chains.problems[spec.root.keys[where].problem(message)] = None
+            chains.problems[spec.root.keys["exclude"].problem(message)] = None
         cold = [i for i, link in enumerate(tail.links) if link.kind != "procedural"]
         for pick in cells:
             for i, link in enumerate(tail.links):
@@ -215,7 +211,7 @@ def _compare(spec: SweepSpec) -> list[Problem]:
     ]  # fmt: skip
 
 
-def _structure(root: Node, base: dict[str, Any] | None) -> list[Problem]:
+def _structure(root: Node) -> list[Problem]:
     """Which sections stand together."""
     problems: list[Problem] = []
     keys = root.value
@@ -249,7 +245,7 @@ def _structure(root: Node, base: dict[str, Any] | None) -> list[Problem]:
             if name is not None and name in names:
                 problems.append(target.value["name"].place.problem(f"targets.{i}.name: '{name}' stands here twice"))
             names.append(name)
-    if base is not None and "transfer" in base and "procedural" not in base:
+    if "transfer" in keys and "procedural" not in keys:
         problems.append(root.keys["transfer"].problem("transfer: there is no procedural phase to carry weights from"))
     return problems
 
@@ -286,27 +282,60 @@ def _chain(chain: Node) -> list[Problem]:
 # Checking against the models
 
 
-def _validate(root: Node, axes: list[Axis]) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """The converted settings with every grid at its first value; fills `values` of the axes."""
+def _validate(root: Node, axes: list[Axis]) -> tuple[dict[str, Any], list[Problem]]:
+    """The converted settings with every grid at its first value; fills `values` of the axes.
+
+    What is wrong is left out, so that the rest can be checked further.
+    """
     data = resolve(root)
-    base, problems = _model(root, data, axes, {})
+    first = {axis.path: axis.nodes[0] for axis in axes}
+    base, problems = _model(root, data, first)
+    problems += _missing(root, first)
     for axis in axes:
         axis.values = []
         for node in axis.nodes:
-            value, wrong = _model(root, put(data, axis.path, plain(node)), axes, {axis.path: node})
+            chosen = {**first, axis.path: node}
+            value, wrong = _model(root, put(data, axis.path, plain(node)), chosen)
             problems += wrong
-            axis.values.append(get(value, axis.path) if value is not None else None)
+            if node.is_mapping:
+                problems += _missing(root, chosen)
+            axis.values.append(get(value, axis.path))
     return base, list(dict.fromkeys(problems))
 
 
-def _model(
-    root: Node, data: dict[str, Any], axes: list[Axis], chosen: dict[Path, Node]
-) -> tuple[dict[str, Any] | None, list[Problem]]:
-    try:
-        return schema.Sweep.model_validate(data).model_dump(exclude_none=True), []
-    except ValidationError as error:
-        nodes = {axis.path: axis.nodes[0] for axis in axes} | chosen
-        return None, [_translate(root, item, nodes) for item in error.errors(include_url=False)]
+def _model(root: Node, data: dict[str, Any], chosen: dict[Path, Node]) -> tuple[dict[str, Any], list[Problem]]:
+    """The converted data without what is wrong with them, and that."""
+    problems: list[Problem] = []
+    while True:
+        try:
+            return schema.Sweep.model_validate(data).model_dump(exclude_none=True), problems
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                problems.append(_translate(root, item, chosen))
+                data = drop(data, tuple(item["loc"]))
+
+
+def _missing(root: Node, chosen: dict[Path, Node]) -> list[Problem]:
+    """The required keys that sections lack."""
+    problems: list[Problem] = []
+
+    def look(path: Path, section: str) -> None:
+        node = chosen.get(path) or find(root, path, chosen)
+        if node is None or not node.is_mapping or node.is_grid:
+            return
+        for key in schema.SECTIONS[section].required:
+            if key not in node.value:
+                place = locate(root, (*path, key), chosen)
+                problems.append(place.problem(f"{'.'.join(map(str, path))}{': ' if path else ''}missing key '{key}'"))
+        for key, child in node.value.items():
+            if key in ("targets", "chain", "published") and isinstance(child.value, list):
+                for i in range(len(child.value)):
+                    look((*path, key, i), key)
+            elif key in schema.SECTIONS:
+                look((*path, key), key)
+
+    look((), "")
+    return problems
 
 
 def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
@@ -322,9 +351,6 @@ def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
         known = schema.SECTIONS[section].model_fields
         hint = f": {schema.LATER[key]}" if key in schema.LATER else did_you_mean(key, known)
         return locate(root, path, nodes, key=True).problem(f"{name}: unknown key '{key}'{hint}")
-    if kind == "missing":
-        where = name.rpartition(".")[0]
-        return locate(root, path, nodes).problem(f"{where + ': ' if where else ''}missing key '{path[-1]}'")
     if kind in ("wrong", "value_error"):
         message = context["message"] if kind == "wrong" else str(context["error"])
         given = "" if kind == "wrong" else f" (got {_short(error['input'])})"

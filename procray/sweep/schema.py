@@ -1,13 +1,14 @@
 """The keys of a sweep file and what each may hold, as pydantic models, and the JSON Schema of them.
 
 The models describe one setting: `grid:` forms are taken apart before a value reaches them. They
-check and convert; defaults belong to the code that reads a value.
+check and convert; defaults belong to the code that reads a value. Every key is optional to pydantic,
+so that a file with a mistake can be checked further without it; `required` names what must be there.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
@@ -137,6 +138,7 @@ Fractions = Annotated[list[float], BeforeValidator(_fractions)]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+    required: ClassVar[tuple[str, ...]] = ()
 
 
 class Model(Section):
@@ -153,7 +155,9 @@ class Model(Section):
 class Optimizer(Section):
     """AdamW and its learning-rate schedule."""
 
-    lr: Number = Field(gt=0)
+    required = ("lr",)
+
+    lr: Number | None = Field(None, gt=0)
     schedule: Literal["constant", "linear", "cosine", "wsd"] | None = Field(None, description="default constant")
     warmup: CountOrZero | None = Field(None, description="tokens, rounded to whole steps; default 0")
     warmup_steps: CountOrZero | None = Field(None, description="in place of warmup")
@@ -182,9 +186,9 @@ class Resources(Section):
 
 
 class _Phase(Section):
-    tokens: Count = Field(description="the budget, rounded up to whole steps")
+    tokens: Count | None = Field(None, description="the budget, rounded up to whole steps")
     batch: Count | None = Field(None, description="sequences in one optimiser step")
-    optimizer: Optimizer
+    optimizer: Optimizer | None = None
     evaluate: Evaluate | None = None
     model: Model | None = Field(None, description="what differs from the sweep's model")
     resources: Resources | None = Field(None, description="what differs from the sweep's resources")
@@ -200,7 +204,9 @@ def task_parameters() -> dict[str, str]:
 
 
 class _TaskBase(_Phase):
-    task: TaskName
+    required = ("task", "tokens", "batch", "optimizer")
+
+    task: TaskName | None = None
 
 
 TaskPhase = create_model(
@@ -214,7 +220,9 @@ TaskPhase = create_model(
 class TextPhase(_Phase):
     """Training on text."""
 
-    corpus: Source
+    required = ("corpus", "tokens", "optimizer")
+
+    corpus: Source | None = None
     tokenizer: Source | None = Field(None, description="default: the corpus's own")
     batch_tokens: Count | None = Field(None, description="tokens in one optimiser step, in place of batch")
 
@@ -228,7 +236,9 @@ class FinetunePhase(TextPhase):
 class Target(Section):
     """One of several tails after the same warm-ups."""
 
-    name: Name
+    required = ("name",)
+
+    name: Name | None = None
     semantic: TextPhase | None = None
     diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
     finetune: FinetunePhase | None = None
@@ -250,10 +260,12 @@ class Link(Section):
 class Published(Section):
     """A published value to compare with."""
 
-    value: Number
-    source: str = Field(min_length=1)
-    strength: str = Field(min_length=1, description="how good the evidence for the value is")
-    tolerance: Number = Field(ge=0)
+    required = ("value", "source", "strength", "tolerance")
+
+    value: Number | None = None
+    source: str | None = Field(None, min_length=1)
+    strength: str | None = Field(None, min_length=1, description="how good the evidence for the value is")
+    tolerance: Number | None = Field(None, ge=0)
     quantity: str | None = Field(None, description="default data_fraction")
     variant: str | None = None
     target: str | None = None
@@ -266,7 +278,9 @@ Assignment = dict[str, Any]
 class Sweep(Section):
     """A sweep: the grid of chains that one file describes."""
 
-    name: Name
+    required = ("name",)
+
+    name: Name | None = None
     question: str | None = None
     setting: Literal["additive", "substitutive"] | None = Field(None, description="default additive")
     seeds: Seeds | None = Field(None, description="default [0]")
@@ -291,7 +305,7 @@ class Sweep(Section):
 
 
 # The model that reads the section under each key, for the known keys of a message.
-SECTIONS: dict[str, type[BaseModel]] = {
+SECTIONS: dict[str, type[Section]] = {
     "": Sweep,
     "model": Model,
     "optimizer": Optimizer,
@@ -323,7 +337,6 @@ def json_schema() -> dict[str, Any]:
     schema = Sweep.model_json_schema()
     definitions = schema.pop("$defs")
     for name, definition in definitions.items():
-        definition.pop("required", None)
         if name not in ("Resources", "Published"):
             fixed = ("name", "resources")
             definition["properties"] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import Problem
-from procray.sweep.grid import Axis, Path, Pick, Selection, get, put, related, starts_with
+from procray.sweep.grid import Axis, Path, Pick, Selection, drop, get, put, related, starts_with
 from procray.sweep.source import Node, Place
 from procray.training.recipe import Kind
 
@@ -82,14 +82,21 @@ class SweepSpec:
             if starts_with(path, axis.path):
                 value = get(axis.values[index], path[len(axis.path) :])
             elif starts_with(axis.path, path):
-                value = put(value, axis.path[len(path) :], axis.values[index])
+                below = axis.path[len(path) :]
+                wrong = axis.values[index] is None  # as if it were not written
+                value = drop(value, below) if wrong else put(value, below, axis.values[index])
         return value
+
+    def written(self, path: Path, pick: Pick) -> bool:
+        """Whether the file has something at a path, be it wrong."""
+        return find(self.root, path, self._chosen(pick)) is not None
+
+    def _chosen(self, pick: Pick) -> dict[Path, Node]:
+        return {axis.path: axis.nodes[max(i, 0)] for axis, i in zip(self.axes, pick, strict=True)}
 
     def place(self, path: Path, pick: Pick) -> Place:
         """Where the value at a path was written; the nearest section above it where it was not."""
-        return locate(
-            self.root, path, {axis.path: axis.nodes[max(i, 0)] for axis, i in zip(self.axes, pick, strict=True)}
-        )
+        return locate(self.root, path, self._chosen(pick))
 
     def problem(self, path: Path, pick: Pick, message: str) -> Problem:
         """A problem with the value at a path in one cell."""
@@ -97,7 +104,7 @@ class SweepSpec:
         for axis in self.axes:
             if axis.path == path:
                 name = axis.name
-        return self.place(path, pick).problem(f"{name}: {message}")
+        return self.place(path, pick).problem(f"{name}: {message}" if name else message)
 
 
 def locate(root: Node, path: Path, chosen: dict[Path, Node], *, key: bool = False) -> Place:
@@ -127,10 +134,25 @@ def locate(root: Node, path: Path, chosen: dict[Path, Node], *, key: bool = Fals
     return nearest if isinstance(node.value, dict | list) else node.place
 
 
+def find(root: Node, path: Path, chosen: dict[Path, Node]) -> Node | None:
+    """What was written at a path, where the grids above it have the chosen values."""
+    node = root
+    for depth, part in enumerate(path):
+        if node.is_grid and path[:depth] in chosen:
+            node = chosen[path[:depth]]
+        if isinstance(node.value, dict) and part in node.value:
+            node = node.value[str(part)]
+        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        else:
+            return None
+    return node
+
+
 def read_tails(base: dict[str, Any]) -> list[Tail]:
     """The chains of a sweep, whose `compared` still is the last link that is not procedural."""
     if "chain" in base:
-        links = tuple(_chain_link(i, item) for i, item in enumerate(base["chain"]))
+        links = tuple(link for i, item in enumerate(base["chain"]) if (link := _chain_link(i, item)))
         return [Tail("", links, _last(links))]
     warm: tuple[Link, ...] = ()
     if "procedural" in base:
@@ -140,7 +162,7 @@ def read_tails(base: dict[str, Any]) -> list[Tail]:
         for i, target in enumerate(base["targets"]):
             prefix: Path = ("targets", i)
             links = warm + _tail_links(prefix, target, prefix if "transfer" in target else ())
-            tails.append(Tail(target["name"] if len(base["targets"]) > 1 else "", links, _last(links)))
+            tails.append(Tail(target.get("name", str(i)) if len(base["targets"]) > 1 else "", links, _last(links)))
         return tails
     links = warm + _tail_links((), base, ())
     return [Tail("", links, _last(links))]
@@ -158,9 +180,11 @@ def _tail_links(prefix: Path, section: dict[str, Any], transfer: Path) -> tuple[
     return tuple(links)
 
 
-def _chain_link(i: int, item: dict[str, Any]) -> Link:
+def _chain_link(i: int, item: dict[str, Any]) -> Link | None:
     kinds: tuple[Kind, ...] = ("procedural", "semantic", "diagnostic", "finetune")
-    kind = next(kind for kind in kinds if kind in item)
+    kind = next((kind for kind in kinds if kind in item), None)
+    if kind is None:
+        return None  # reported where the structure is checked
     path: Path = ("chain", i, kind)
     return Link(kind, item.get("name", kind), path, (("model",), (*path, "model")), ("chain", i, "transfer"))
 
