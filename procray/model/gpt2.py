@@ -28,8 +28,7 @@ def _sdpa(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> Ten
 
 @lru_cache(maxsize=256)  # a task may draw its length anew for every batch
 def _causal_mask(T: int, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # made during an evaluation, it must serve training too
-        return torch.full((T, T), -math.inf, device=device).triu(1)
+    return torch.full((T, T), -math.inf, device=device).triu(1)
 
 
 def _matmul(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> Tensor:

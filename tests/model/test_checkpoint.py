@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from procray.errors import StoreError, TransferError
@@ -40,6 +41,8 @@ def test_transformers_loads_our_folder_and_gives_the_same_logits(hf, build, tmp_
     facts = save_weights(model, tmp_path)
     data = (tmp_path / "model.safetensors").read_bytes()
     assert facts == {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}  # older transformers refuse a file without it
 
     theirs, report = hf.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
