@@ -1,8 +1,8 @@
 """The tasks once more, one sequence at a time in plain Python: slow, and meant to be read.
 
 Tasks with an answer are written as the answer to an input. Tasks whose sequences grow by chance are
-written as `*_choices(prefix, ...) -> {next token: probability}`, from which follow both a sampler
-and the exact probability of every sequence.
+written as `*_choices(prefix, ...) -> {next token: probability}`, from which follows the exact
+probability of every sequence.
 """
 
 from __future__ import annotations
@@ -114,14 +114,6 @@ def dyck_shuffle_choices(prefix: list[int], length: int, k: int, p_open: float, 
 Choices = Callable[[list[int]], Chances]
 
 
-def grown(rng: random.Random, length: int, choices: Choices) -> list[int]:
-    tokens: list[int] = []
-    while len(tokens) < length:
-        chances = choices(tokens)
-        tokens += rng.choices(list(chances), list(chances.values()))
-    return tokens
-
-
 def every_sequence(
     length: int, choices: Choices, prefix: tuple[int, ...] = ()
 ) -> Iterator[tuple[tuple[int, ...], float]]:
@@ -170,8 +162,22 @@ def delete(rng: random.Random, length: int, vocab: int) -> list[int]:
 
 
 def stack(rng: random.Random, length: int, vocab: int) -> list[int]:
-    operations = grown(rng, length, lambda prefix: stack_choices(prefix, length, vocab))
-    return [*operations, vocab, *replayed(operations)]
+    """The rule of `stack_choices` with the stack carried along, so that a sequence takes linear time."""
+    operations: list[int] = []
+    held: list[int] = []
+    for i in range(length):
+        likely = 0.75 if i < int(2 * length / 3) else 0.25
+        push = len(held) <= 1 or (i < length - 1 and len(held) < vocab - 1 and rng.random() < likely)
+        if push:
+            symbol = rng.randrange(1, vocab)
+            while symbol in held:
+                symbol = rng.randrange(1, vocab)
+            held.append(symbol)
+            operations.append(symbol)
+        else:
+            held.pop()
+            operations.append(0)
+    return [*operations, vocab, *held[::-1]]
 
 
 def dyck(rng: random.Random, length: int, k: int, p_open: float) -> list[int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import random
 
 import numpy as np
 import pytest
@@ -80,3 +81,11 @@ def test_odd_lengths_are_refused():
 
 def test_text_shows_brackets():
     assert tasks.get("dyck", length=4, k=8).text(np.array([0, 7, 15, 8])) == "(0 (7 7) 0)"
+
+
+def test_the_slow_sampler_follows_the_same_rule():
+    """The benchmark compares with it."""
+    chances = dict(slow.every_sequence(8, functools.partial(slow.dyck_choices, length=8, k=2, p_open=0.3)))
+    rng = random.Random(0)
+    samples = [slow.dyck(rng, 8, 2, 0.3) for _ in range(20_000)]
+    assert distance(samples, chances) < 0.5 * np.sqrt(len(chances) / 20_000)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import random
 from collections import Counter
 
 import numpy as np
@@ -66,3 +67,13 @@ def test_brackets_cross_and_may_stay_open():
                 stack.remove(token - 8)
     assert crossing > 1000
     assert tasks.get("dyck_shuffle").sample(0, "train", 0, 1).tokens_BT.shape == (1, 2048)
+
+
+def test_the_slow_sampler_follows_the_same_rule():
+    """The benchmark compares with it."""
+    chances = dict(
+        slow.every_sequence(8, functools.partial(slow.dyck_shuffle_choices, length=8, k=2, p_open=0.5, max_depth=3))
+    )
+    rng = random.Random(0)
+    samples = [slow.dyck_shuffle(rng, 8, 2, 0.5, 3) for _ in range(20_000)]
+    assert distance(samples, chances) < 0.5 * np.sqrt(len(chances) / 20_000)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import random
 
 import numpy as np
 import pytest
@@ -80,3 +81,11 @@ def test_a_vocabulary_too_small_is_refused():
 def test_text_shows_pops():
     task = tasks.get("stack", length=4, vocab=10)
     assert task.text(np.array([3, 5, 0, 7, 10, 7, 3, 11])) == "3 5 P 7 | 7 3"
+
+
+def test_the_slow_sampler_follows_the_same_rule():
+    """The benchmark compares with it."""
+    chances = dict(slow.every_sequence(6, functools.partial(slow.stack_choices, length=6, vocab=5)))
+    rng = random.Random(0)
+    samples = [slow.stack(rng, 6, 5)[:6] for _ in range(20_000)]
+    assert distance(samples, chances) < 0.5 * np.sqrt(len(chances) / 20_000)
