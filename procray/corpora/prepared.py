@@ -36,7 +36,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     path = folder / "manifest.json"
     try:
         return read_json(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path} is damaged ({error}); delete {folder} to prepare the corpus again") from error

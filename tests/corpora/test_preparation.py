@@ -1,0 +1,205 @@
+"""Preparation is idempotent, goes on after any interruption, and happens once where two ask for it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from procray import files
+from procray.corpora import documents, prepare, recipe, shards
+from procray.corpora.prepared import corpus_folder
+from procray.errors import CorpusError, EnvironmentProblem
+
+# A process that prepares argv[1] below argv[2] with shards of 2,000 tokens, prints each shard that it
+# writes, and kills itself without warning at the argv[3]-th write of any file.
+PROGRAM = """
+import json, os, signal, sys
+from pathlib import Path
+import procray.files as files
+from procray.corpora import documents, prepare, shards
+shards.SHARD_TOKENS, documents.BATCH_DOCUMENTS = 2000, 5
+deadly, written = int(sys.argv[3]), 0
+def replace(source, target, original=os.replace):
+    global written
+    written += 1
+    if written == deadly:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(source, target)
+    if str(target).endswith(".bin"):
+        print("shard", Path(target).name, flush=True)
+files.os.replace = replace
+prepared = prepare(json.loads(sys.argv[1]), Path(sys.argv[2]), 1, lambda line: print(line, flush=True))
+print("digest", prepared.digest, flush=True)
+"""
+
+
+def start(made, root, deadly=-1):
+    command = [sys.executable, "-c", PROGRAM, json.dumps(made), str(root), str(deadly)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def content(folder):
+    """Everything that a preparation leaves, without temporary files of killed ones."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def made(texts):
+    return recipe({"files": texts}, {"bpe": 300})
+
+
+def test_prepared_once(tmp_path, made, small_shards, monkeypatch):
+    first = prepare(made, tmp_path, 1)
+    assert first.manifest["splits"]["train"]["complete"]
+    assert len(first.manifest["splits"]["train"]["shards"]) > 3
+
+    def no(*_):
+        raise AssertionError("prepared a second time")
+
+    monkeypatch.setattr(shards, "write_shard", no)
+    second = prepare(made, tmp_path, 10**12)  # a local corpus is always whole
+    assert second.digest == first.digest
+    assert second.manifest == first.manifest
+
+
+def test_two_preparations_give_the_same_bytes(tmp_path, made, small_shards):
+    one, other = prepare(made, tmp_path / "one", 1), prepare(made, tmp_path / "other", 1)
+    assert content(one.folder) == content(other.folder)
+
+
+def test_shard_size_does_not_change_the_stream(tmp_path, made, monkeypatch):
+    whole = prepare(made, tmp_path / "whole", 1)
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 777)
+    cut = prepare(made, tmp_path / "cut", 1)
+    assert cut.train_tokens == whole.train_tokens
+    for index in range(3):
+        assert (cut.batch(0, index, 4, 50).tokens_BT == whole.batch(0, index, 4, 50).tokens_BT).all()
+
+
+def test_an_exception_at_any_write_loses_nothing(tmp_path, made, small_shards, monkeypatch):
+    """The same bytes come out wherever a preparation is interrupted, and complete shards are kept."""
+    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 5)
+    expected = content(prepare(made, tmp_path / "expected", 1).folder)
+    original = os.replace
+    writes = 0
+    deadly = 0
+
+    def replace(source, target):
+        nonlocal writes
+        writes += 1
+        if writes == deadly:
+            raise KeyboardInterrupt
+        original(source, target)
+
+    monkeypatch.setattr(files.os, "replace", replace)
+    root = tmp_path / "root"
+    interruptions = 0
+    while True:
+        writes, deadly = 0, 4  # every attempt gets three writes further
+        try:
+            prepare(made, root, 1)
+            break
+        except KeyboardInterrupt:
+            interruptions += 1
+            assert interruptions < 50
+    assert interruptions > 3
+    assert content(root / corpus_folder(made, root).name) == expected
+
+
+@pytest.mark.parametrize("deadly", [1, 3, 6])
+def test_killed_in_the_middle(tmp_path, made, deadly):
+    undisturbed = start(made, tmp_path / "undisturbed")
+    killed = start(made, tmp_path / "killed", deadly)
+    assert killed.wait(60) == -signal.SIGKILL
+    before = [line for line in killed.stdout if line.startswith("shard")]
+    again = start(made, tmp_path / "killed")
+    out, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+    whole, err = undisturbed.communicate(timeout=60)
+    assert undisturbed.returncode == 0, err
+    assert out.splitlines()[-1] == whole.splitlines()[-1]
+    name = corpus_folder(made, tmp_path).name
+    assert content(tmp_path / "killed" / name) == content(tmp_path / "undisturbed" / name)
+    repeated = set(before) & set(out.splitlines())
+    assert len(repeated) <= 1  # only the one that the manifest did not yet name
+
+
+def test_two_processes_at_once_prepare_once(tmp_path, made):
+    """Both are held at the lock until both wait there; then exactly one works."""
+    folder = corpus_folder(made, tmp_path)
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        both = [start(made, tmp_path) for _ in range(2)]
+        for process in both:
+            assert "another process is preparing it; waiting" in process.stdout.readline()
+    outputs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    lines = [out.splitlines() for out, _ in outputs]
+    assert lines[0][-1] == lines[1][-1]
+    written = [line for out in lines for line in out if line.startswith("shard")]
+    assert len(written) == len(set(written)) > 3
+    assert any(not any(line.startswith("shard") for line in out) for out in lines)
+
+
+def test_files_changed_after_planning(tmp_path, made, texts):
+    Path(texts).with_name("00.txt").write_text("something else\n")
+    with pytest.raises(CorpusError, match="files have changed since the sweep was planned"):
+        prepare(made, tmp_path, 1)
+
+
+def test_nothing_held_out_says_what_to_do(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "the only document"}\n')
+    with pytest.raises(CorpusError, match=r"nothing for its (validation|train) split; it needs more documents"):
+        prepare(recipe({"files": f"{tmp_path}/a.jsonl", "holdout": 0.01}, "byte"), tmp_path / "root", 1)
+
+
+def test_what_is_not_text_is_counted_in_the_manifest(tmp_path, texts):
+    Path(texts).with_name("latin.txt").write_bytes(b"caf\xe9 " * 50)
+    Path(texts).with_name("picture.txt").write_bytes(b"\x89PNG\0\0")
+    prepared = prepare(recipe({"files": texts}, "byte"), tmp_path / "root", 1)
+    counts = [entry["counts"] for entry in prepared.manifest["splits"].values()]
+    assert sum(one.get("replaced", 0) for one in counts) == 1
+    assert sum(one.get("binary", 0) for one in counts) == 1
+    assert sum(one["documents"] for one in counts) == 41
+
+
+def test_explicit_validation_files(tmp_path, texts):
+    kept = str(Path(texts).with_name("0[0-3].txt"))
+    prepared = prepare(recipe({"files": texts, "validation": kept}, "byte"), tmp_path / "root", 1)
+    assert prepared.manifest["splits"]["validation"]["counts"]["documents"] == 4
+    assert prepared.manifest["splits"]["train"]["counts"]["documents"] == 36
+
+
+def test_unwritable_place(tmp_path, made):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(EnvironmentProblem, match="cannot prepare files"):
+        prepare(made, tmp_path / "file", 1)
+
+
+def test_damaged_manifest_is_not_overwritten(tmp_path, made):
+    folder = corpus_folder(made, tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(CorpusError, match=r"damaged.*delete"):
+        prepare(made, tmp_path, 1)
+
+
+def test_wide_vocabularies_take_four_bytes(tmp_path):
+    assert shards.dtype_for(65536) == "uint16"
+    assert shards.dtype_for(65537) == "uint32"
+    tokens = np.arange(70_000, 70_000 + 25)
+    entries = [shards.write_shard(tmp_path, "train", i, tokens[i * 10 : i * 10 + 10], None, "uint32") for i in range(3)]
+    manifest = {"splits": {"train": {"shards": entries}}, "shard_tokens": 10, "dtype": "uint32"}
+    reader = shards.ShardReader(tmp_path, "train", manifest)
+    for start_at, length in ((0, 25), (3, 4), (8, 5), (9, 12), (20, 100), (25, 3)):
+        assert (reader.read(start_at, length) == tokens[start_at : start_at + length]).all()
