@@ -13,7 +13,7 @@ from procray.model.shape import GPT2Config, flops_per_token, parameter_shapes, p
 from procray.model.transfer import combine_manifests, transfer
 
 if TYPE_CHECKING:
-    from procray.model.checkpoint import load_weights, save_weights
+    from procray.model.checkpoint import load_model, load_weights, save_weights
     from procray.model.gpt2 import GPT2, initialise
     from procray.model.official import import_official
 
@@ -26,6 +26,7 @@ __all__ = [
     "flops_per_token",
     "import_official",
     "initialise",
+    "load_model",
     "load_weights",
     "parameter_shapes",
     "parameters",
@@ -37,6 +38,7 @@ __all__ = [
 _NEEDS_TORCH = {
     "GPT2": "gpt2",
     "initialise": "gpt2",
+    "load_model": "checkpoint",
     "load_weights": "checkpoint",
     "save_weights": "checkpoint",
     "import_official": "official",

@@ -69,6 +69,19 @@ def load_weights(folder: Path) -> tuple[dict[str, Tensor], GPT2Config]:
     return tidy_weights(_read_tensors(folder), config, str(folder)), config
 
 
+def load_model(folder: Path) -> GPT2:
+    """The model of a folder that `load_weights` reads, on the CPU.
+
+    Raises:
+        StoreError, TransferError: as `load_weights`.
+    """
+    weights, config = load_weights(folder)
+    with torch.device("meta"):
+        model = GPT2(config, seed=0)  # a seed, or torch's generator would move
+    model.to_empty(device="cpu").load_state_dict(weights)
+    return model
+
+
 def tidy_weights(raw: Mapping[str, Tensor], config: GPT2Config, place: str) -> dict[str, Tensor]:
     """Weights under our names, checked against the shape; `place` opens the messages.
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from procray.errors import StoreError, TransferError
-from procray.model import GPT2, GPT2Config, load_weights, save_weights
+from procray.model import GPT2Config, load_model, load_weights, save_weights
 
 
 def tokens(vocab: int = 53) -> torch.Tensor:
@@ -26,13 +26,6 @@ def hf_model(hf, **changes):
 def change_config(folder: Path, **changes) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def loaded(folder: Path) -> GPT2:
-    weights, config = load_weights(folder)
-    model = GPT2(config, seed=99)
-    model.load_state_dict(weights)
-    return model.eval()
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -63,14 +56,21 @@ def test_saved_weights_come_back_bit_for_bit(build, tmp_path, changes):
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_weights_can_be_loaded_without_drawing_others_first(build, tmp_path):
-    model = build()
-    save_weights(model, tmp_path)
-    weights, config = load_weights(tmp_path)
-    with torch.device("meta"):
-        empty = GPT2(config)
-    empty.load_state_dict(weights, assign=True)
-    assert torch.equal(empty(tokens()), model(tokens()))
+def test_a_loaded_model_is_independent_of_its_file(build, tmp_path):
+    saved = build()
+    save_weights(saved, tmp_path)
+    data = (tmp_path / "model.safetensors").read_bytes()
+    model = load_model(tmp_path)
+    weights, _ = load_weights(tmp_path)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    assert torch.equal(model(tokens()), saved(tokens()))
+    (tmp_path / "model.safetensors").write_bytes(data)
+
+    with torch.no_grad():
+        model.transformer.wpe.weight.zero_()
+        weights["transformer.wpe.weight"].zero_()
+    assert (tmp_path / "model.safetensors").read_bytes() == data
 
 
 def test_equal_weights_make_equal_files(build, tmp_path):
@@ -83,7 +83,7 @@ def test_equal_weights_make_equal_files(build, tmp_path):
 def test_transformers_folder_loads_without_conversion(hf, tmp_path, tied):
     theirs = hf_model(hf, tie_word_embeddings=tied)
     theirs.save_pretrained(tmp_path)
-    model = loaded(tmp_path)
+    model = load_model(tmp_path).eval()
     assert model.config.tied is tied
     torch.testing.assert_close(model(tokens()), theirs(tokens()).logits, atol=1e-5, rtol=0)
 
@@ -92,7 +92,7 @@ def test_sharded_folder_loads(hf, tmp_path):
     theirs = hf_model(hf)
     theirs.save_pretrained(tmp_path, max_shard_size="30KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    torch.testing.assert_close(loaded(tmp_path)(tokens()), theirs(tokens()).logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(load_model(tmp_path).eval()(tokens()), theirs(tokens()).logits, atol=1e-5, rtol=0)
 
 
 def test_bare_names_masks_duplicates_and_half_precision_load(build, tmp_path):
