@@ -139,6 +139,8 @@ def _local(given: dict[str, Any]) -> dict[str, Any]:
     """What `files` and `deepmind-math` share: globs, the held-out rule and the content's digest."""
     globs = _globs(given, "files")
     held_out = _globs(given, "validation") if given.get("validation") is not None else None
+    if held_out is not None and "holdout" in given:
+        raise CorpusError("files: give either 'validation' or 'holdout', not both")
     train, validation = local_files({"files": globs, "validation": held_out})
     if validation is not None and not train:
         raise CorpusError("files: every file is a validation file; nothing is left to train on")
@@ -170,7 +172,10 @@ def check_unchanged(corpus: dict[str, Any]) -> None:
     if corpus["source"] != "python-stdlib":
         found = digest([found, documents.content_digest(validation or [])])
     if found != corpus["content"]:
-        raise CorpusError(f"corpus {title({'corpus': corpus})}: its files have changed since the sweep was planned")
+        raise CorpusError(
+            f"corpus {title({'corpus': corpus})}: its files have changed since the sweep was planned, "
+            "or are others on this machine"
+        )
 
 
 def _mathematics(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -96,6 +96,7 @@ def test_validation_files_are_not_trained_on(tmp_path):
         ({"hf": "a/b", "validation": {"slit": "x"}}, "did you mean 'split'"),
         ({"hf": "a/b", "validation": "test", "holdout": 0.1}, "not both"),
         ({"hf": "a/b", "field": 7}, "'field' must be a text"),
+        ({"files": __file__, "validation": __file__, "holdout": 0.1}, "not both"),
         ({"files": []}, "a glob or a list of globs"),
         ({"files": [3]}, "a glob or a list of globs"),
         ({"files": "/nowhere/*.x"}, "matches no file"),
