@@ -50,6 +50,7 @@ class Picture:
     """A finished drawing. `caption` is one or two plain sentences; they are also its text for screen readers."""
 
     name: str
+    target: str
     title: str
     caption: str
     png: bytes
@@ -87,22 +88,23 @@ def sheet(
 
 
 def settle(figure: Any) -> None:
-    """Fixes the places of the axes. What is added afterwards, such as labels in the margin, moves nothing."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Fixes the places of the axes, once. What is added afterwards, such as labels in the margin, moves nothing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
-def finish(figure: Any, name: str, title: str, caption: str) -> Picture:
+def finish(figure: Any, name: str, target: str, title: str, caption: str) -> Picture:
     """The figure as PNG (200 dots an inch) and SVG; equal figures give equal bytes."""
     import matplotlib
 
     png, svg = io.BytesIO(), io.StringIO()
-    if figure.get_layout_engine() is not None:
-        settle(figure)
+    settle(figure)
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+        figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
-    return Picture(name, title, caption, png.getvalue(), _own_ids(svg.getvalue(), name))
+    return Picture(name, target, title, caption, png.getvalue(), _own_ids(svg.getvalue(), name))
 
 
 def _own_ids(svg: str, name: str) -> str:

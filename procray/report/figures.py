@@ -156,7 +156,7 @@ def _loss(target: Target, palette: dict[str, str], name: str, where: str, total:
             f"Validation loss of {target.title} against {_tokens_label(target, total)}; {_band(lines)}. The dotted "
             "line is the baseline's final level; a ring marks where a mean curve reaches it for good (read-off)."
         )
-        return finish(figure, name, title, caption)
+        return finish(figure, name, target.name, title, caption)
 
 
 def _accuracy(target: Target, palette: dict[str, str], name: str, where: str, total: bool) -> Picture:
@@ -183,7 +183,7 @@ def _accuracy(target: Target, palette: dict[str, str], name: str, where: str, to
             f"Accuracy on {target.title} against {_tokens_label(target, total)}; {_band(lines)}. Right: tokens from "
             f"which the mean curve stays above {_levels_text()}; a level that is not drawn was not reached for good."
         )
-        return finish(figure, name, title, caption)
+        return finish(figure, name, target.name, title, caption)
 
 
 def _levels_text() -> str:
@@ -356,7 +356,7 @@ def _gap(target: Target, palette: dict[str, str], name: str, where: str) -> Pict
             f"Difference in {_metric(target)} from the same seed's baseline after equally many tokens of "
             f"{target.title}; {_band(gaps)}. A curve that runs into zero shows a head start that does not last."
         )
-        return finish(figure, name, title, caption)
+        return finish(figure, name, target.name, title, caption)
 
 
 def _gap_line(target: Target, variant: Variant) -> _Line | None:
@@ -447,7 +447,7 @@ def _differences(target: Target, palette: dict[str, str], name: str, where: str)
             f"means of {seeds} with 95 % t-intervals. An interval that includes zero shows no difference; "
             f"numbers in bold belong to intervals that exclude it."
         )
-        return finish(figure, name, title, caption)
+        return finish(figure, name, target.name, title, caption)
 
 
 def _focus(axes: Any, variants: Sequence[Variant], scale: float) -> None:
@@ -526,7 +526,7 @@ def _substitutive(target: Target, palette: dict[str, str], name: str, where: str
             f"final {_metric(target)}; the diamond is the baseline ({count(base.t2)} tokens, no warm-up). Crosses in "
             f"the grey strip did not reach it. Below the dotted line even the total of both kinds of tokens is smaller."
         )
-        return finish(figure, name, title, caption)
+        return finish(figure, name, target.name, title, caption)
 
 
 def _family_colour(members: Sequence[Variant], palette: dict[str, str]) -> str:
@@ -627,4 +627,4 @@ def _transfer(target: Target, name: str, where: str) -> Picture:
             f"Final {_metric(target)} on {target.title} minus the baseline's, by what is carried over from the "
             f"warm-up (columns). Blue is better, orange worse than no warm-up."
         )
-        return finish(figure, name, title, caption)
+        return finish(figure, name, target.name, title, caption)

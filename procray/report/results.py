@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from procray import corpora
 from procray.report.match import Mode, tokens_to_match, value_at
 from procray.report.runs import Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
@@ -259,7 +258,11 @@ def question_of(source: str) -> str:
 
 def title_of(data: dict[str, Any]) -> str:
     """A short name for a stream of data: the task, or the corpus."""
-    return _task_title(data["task"]) if "task" in data else corpora.title(data)
+    if "task" in data:
+        return _task_title(data["task"])
+    from procray import corpora  # numpy and more, which readers of results do not need
+
+    return corpora.title(data)
 
 
 def _task_title(task: dict[str, Any]) -> str:
