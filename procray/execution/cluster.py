@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -116,13 +117,13 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     local = address is None
-    owned = _local_secrets() if local else {}
+    owned = _local_only() if local else {}
     os.environ.update(owned)
     warnings.filterwarnings("ignore", module=r"ray(\.|$)")
 
     import ray
 
-    with _loggers_to(logs / "ray.log"):
+    with _quiet(logs / "ray.log"):
         if ray.is_initialized():
             yield ray.cluster_resources()
             return
@@ -144,7 +145,6 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
                     "include_dashboard": groups,
                     "object_store_memory": OBJECT_STORE,
                     "_temp_dir": str(temporary),
-                    "_node_ip_address": "127.0.0.1",
                 }
             try:
                 ray.init(address=address or "local", **options)
@@ -162,14 +162,17 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
                 os.environ.pop(name, None)
 
 
-def _local_secrets() -> dict[str, str]:
-    """A token for the local cluster, so that other users of the machine cannot run code in it.
+def _local_only() -> dict[str, str]:
+    """Keeps the local cluster to this machine, and to this user by a token.
 
-    Left to itself Ray would write one to the home folder and say so.
+    Left to itself Ray would listen on every interface, write a token to the home folder and say so.
     """
-    if "RAY_AUTH_MODE" in os.environ:
-        return {}
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token}
+    found = {}
+    if "ray" not in sys.modules:  # Ray reads it at import, its daemons at their start: never one without the other
+        found["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # not what its name says: 127.0.0.1 on every system
+    if "RAY_AUTH_MODE" not in os.environ:
+        found |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token}
+    return found
 
 
 _token = secrets.token_hex(32)  # one for the process: Ray reads it once
@@ -202,20 +205,27 @@ def _keep_logs(temporary: Path, logs: Path) -> None:
 
 
 @contextlib.contextmanager
-def _loggers_to(path: Path) -> Iterator[None]:
-    """Sends the loggers of Ray to a file; nothing of them reaches the terminal."""
+def _quiet(path: Path) -> Iterator[None]:
+    """Sends Ray's loggers, and what its daemons tell the driver, to a file instead of the terminal."""
+    from ray._private import worker
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", delay=True)
     handler.setFormatter(logging.Formatter(_FORMAT))
     before = []
-    for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.serve", "ray.rllib"):
+    for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.rllib"):
         logger = logging.getLogger(name)
-        before.append((logger, list(logger.handlers), logger.propagate))
+        before.append((logger, logger.handlers, logger.propagate))
         logger.handlers = [handler] if name == "ray" else []
         logger.propagate = name != "ray"
+    printed = worker.print_to_stdstream  # no option of ray.init keeps "a worker died" off stdout
+    worker.print_to_stdstream = lambda data, ignore_prefix: logging.getLogger("ray").warning(
+        "%s: %s", data.get("pid"), "\n".join(data.get("lines", []))
+    )
     try:
         yield
     finally:
+        worker.print_to_stdstream = printed
         for logger, handlers, propagate in before:
             logger.handlers, logger.propagate = handlers, propagate
         handler.close()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,8 +124,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     started = time.monotonic()
     folder = store.sweep_folder(plan.name, plan.scale)
     store.write_plan(plan)
-    name = f"run-{uuid.uuid4().hex[:8]}"
-    control, scratch = folder / f".{name}", folder / f".{name}-ray"
+    control, scratch = _own_paths(folder)
     items = _items(plan, store, control, scratch)
     agenda = Agenda(items, store, retries=options.retries, retry_failed=options.retry_failed, on_event=options.on_event)
     done_before = sum(1 for item in items if agenda.complete(item))

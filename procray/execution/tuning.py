@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -42,8 +43,11 @@ class _Pulse(tune.Callback):
 
     def why(self, trial_id: str) -> str:
         """Why a trial died, in one line."""
+        error = None
         trial = self.trials.get(trial_id)
-        error = trial.get_pickled_error() if trial is not None else None
+        if trial is not None and trial.pickled_error_file:
+            with contextlib.suppress(OSError), open(trial.pickled_error_file, "rb") as file:
+                error = ray.cloudpickle.load(file)
         if isinstance(error, RayTaskError):
             return describe(error.cause)
         if isinstance(error, RayActorError):

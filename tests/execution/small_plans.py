@@ -87,3 +87,11 @@ def phase(
         init=init,
     )
     return Phase(recipe, label, marks, {"workers": 1, "gpu": 0.0, "cpu": 1, **resources})
+
+
+def kill_plan() -> SmallPlan:
+    """A chain and a second one beside it, long enough to be interrupted in."""
+    shape: dict[str, Any] = {"width": 32, "layers": 2, "batch": 16}
+    warm = phase("warm", [50, 400], **shape)
+    tail = phase("tail", [50, 400], parent=(warm, 400), task="reverse", decaying=True, **shape)
+    return plan(warm, tail, phase("baseline", [50, 400], task="reverse", decaying=True, **shape), name="killed")

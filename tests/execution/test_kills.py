@@ -1,0 +1,86 @@
+"""The command itself is killed and interrupted: the same command goes on at once, to the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from small_plans import kill_plan
+
+from procray.sweep.store import Store
+
+pytestmark = pytest.mark.timeout(400)
+
+
+class Command:
+    """The sweep as a process of its own group, so that Ctrl-C reaches what a terminal would reach."""
+
+    def __init__(self, store: Store):
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "sweep_script.py"), str(store.path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def until(self, condition) -> dict:
+        for line in self.process.stdout:
+            event = json.loads(line)  # anything but our events on stdout fails here
+            if condition(event):
+                return event
+        raise AssertionError(f"the command ended early: {self.process.communicate()}")
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Only what this test started."""
+    for process in processes:
+        if process.is_running():
+            process.kill()
+
+
+def test_killed_and_interrupted_it_ends_with_the_same_bits(local_ray, tmp_path, listen, reference, same_numbers):
+    small, store = kill_plan(), Store(tmp_path / "store")
+    by_label = {phase.label: store.phase(phase.id) for phase in small.phases.values()}
+
+    command = Command(store)
+    command.until(lambda event: event["event"] == "progress" and by_label["warm"].exists_mark(50))
+    family = command.family()
+    trainers = [folder.holder().process["pid"] for folder in by_label.values() if folder.status()["state"] == "running"]
+    assert trainers
+    command.process.kill()
+    command.process.wait()
+    before = time.monotonic()
+
+    second = Command(store)  # at once: dead workers hold nothing
+    try:
+        second.until(lambda event: event["event"] == "done")
+        orphans = [pid for pid in trainers if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        assert orphans == [], f"still alive after {time.monotonic() - before:.0f} s"
+        second.until(lambda event: event["event"] == "start" and event["label"] == "tail")
+        second.until(lambda event: event["event"] == "progress")
+        os.killpg(second.process.pid, signal.SIGINT)
+        result = second.until(lambda event: event["event"] == "result")
+        assert second.process.wait(timeout=60) == 130
+        assert result["interrupted"]
+        assert "tail" in result["unfinished"]
+        assert by_label["tail"].status()["state"] == "paused"
+        assert second.process.stderr.read() == ""
+    finally:
+        end(family)
+    result, _ = listen(small, store)
+    assert sorted(result.done) == ["baseline", "tail", "warm"]
+    same_numbers(small, store, reference(small))
+    assert not list((store.path / "sweeps/killed@test").glob(".run-*"))
