@@ -158,6 +158,20 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     )
 
 
+def _own_paths(folder: Path) -> tuple[Path, Path]:
+    """Where this run keeps its control file and Ray's scratch; removes those of killed runs of this host."""
+    mine = f".run-{digest(this_host(), 8)}-"
+    for old in folder.glob(f"{mine}*"):
+        pid = old.name.removeprefix(mine).split("-")[0]
+        if pid.isdigit() and process_start(int(pid)) is None:
+            if old.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.unlink(missing_ok=True)
+    name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    return folder / name, folder / f"{name}-ray"
+
+
 def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path) -> None:
     emit = options.on_event
     items = agenda.open()

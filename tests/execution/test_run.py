@@ -170,13 +170,13 @@ def test_what_can_never_start_is_refused_first(store, wanted, text):
     assert store.phases() == []
 
 
-def test_no_cluster_at_the_address_is_an_environment_problem(store):
-    with (
-        pytest.raises(EnvironmentProblem, match="no Ray cluster at 'somewhere'"),
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setattr("ray.is_initialized", lambda: False)
-        patch.setattr("ray.init", lambda **options: (_ for _ in ()).throw(ConnectionError("nobody answers")))
+def test_no_cluster_at_the_address_is_an_environment_problem(store, monkeypatch):
+    def nobody(**options):
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", nobody)
+    with pytest.raises(EnvironmentProblem, match="no Ray cluster at 'somewhere'"):
         run_function(plan(phase("small", [10])), store, RunOptions(address="somewhere"))
 
 
