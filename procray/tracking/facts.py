@@ -54,24 +54,10 @@ def role(plan: Plan, phase: str) -> str:
     return "compared" if cells[0].fraction is None else "matched"
 
 
-def variant(plan: Plan, phase: str) -> str:
-    """The variant of a compared phase; of a phase that several variants share, its own label without the seed."""
-    names = list(dict.fromkeys(cell.variant for cell in cells_of(plan, phase)))
-    if len(names) == 1:
-        return names[0]
-    planned = plan.phases[phase]
-    return re.sub(rf" s{planned.recipe.seed}$", "", planned.label)
-
-
 def colour(plan: Plan, phase: str) -> str | None:
-    """The colour of the variant; warm-ups have none of their own."""
-    names = list(dict.fromkeys(cell.variant for cell in plan.cells))
-    return colours(names).get(variant(plan, phase))
-
-
-def targets(plan: Plan) -> list[str]:
-    """The tails of the sweep, in its order; `[""]` when there is one without a name."""
-    return list(dict.fromkeys(cell.target for cell in plan.cells))
+    """The colour that the variant has in the report too; a rerun has its variant's, warm-ups have none."""
+    cells = cells_of(plan, phase)
+    return colours(plan.variants)[cells[0].variant] if cells else None
 
 
 def is_diagnostic(plan: Plan, phase: str) -> bool:
@@ -87,7 +73,7 @@ def metric(plan: Plan, phase: str, name: str) -> str:
     cells = cells_of(plan, phase)
     if not cells:
         return f"{plan.phases[phase].recipe.kind}/{name}"
-    if len(targets(plan)) > 1 and cells[0].target:
+    if len(plan.targets) > 1 and cells[0].target:
         return f"{plain(cells[0].target)}/{name}"
     return name
 
@@ -118,7 +104,7 @@ def tokens_before(plan: Plan, phase: str) -> int:
 
 def wanted_rows(planned: PlannedPhase, curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The evaluations up to the last mark that this sweep wants: another sweep may have gone further."""
-    return [row for row in curve if row["step"] <= planned.marks[-1]]
+    return [row for row in curve if row["step"] <= planned.end]
 
 
 def curve_names(plan: Plan, phase: str) -> dict[str, str]:
@@ -184,7 +170,7 @@ def closing(plan: Plan, phase: str, rows: list[dict[str, Any]], found: dict[str,
 
 def state(planned: PlannedPhase, status: str, rows: list[dict[str, Any]]) -> str:
     """The phase's state as far as this sweep wants it: another one may want more of the same phase, or less."""
-    if rows and rows[-1]["step"] >= planned.marks[-1]:
+    if rows and rows[-1]["step"] >= planned.end:
         return "done"
     return unfinished(status)
 
@@ -206,7 +192,7 @@ def parameters(plan: Plan, phase: str) -> dict[str, str]:
     cells = cells_of(plan, phase)
     values: dict[str, Any] = {
         "phase": recipe.kind,
-        "variant": variant(plan, phase),
+        "variant": planned.variant,
         "task": warm_up_name(plan, phase) if cells else data_name(recipe.data),
         "data": data_name(recipe.data),
         "transfer": transfer_name(recipe),
@@ -228,7 +214,7 @@ def parameters(plan: Plan, phase: str) -> dict[str, str]:
         "warmup_tokens": tokens_before(plan, phase),
     }
     if recipe.steps is not None:  # a constant schedule can be extended: its budget is no constant
-        values["tokens"] = planned.nominal[planned.marks[-1]]
+        values["tokens"] = planned.nominal[planned.end]
     if cells and cells[0].fraction is not None:
         values["fraction"] = cells[0].fraction
     return {name: redact(str(value))[:6000] for name, value in values.items() if value not in ("", None)}

@@ -31,7 +31,7 @@ def states(plan: Plan, store: Store) -> dict[str, tuple[str, str]]:
         folder = store.phase(phase)
         status = folder.status()
         # Reading every curve at every pass would be dear: the last wanted mark says the same.
-        done = folder.exists_mark(planned.marks[-1])
+        done = folder.exists_mark(planned.end)
         found[phase] = ("done" if done else facts.unfinished(status["state"]), str(status.get("reason") or ""))
     return found
 
@@ -52,7 +52,7 @@ def sweep_parameters(plan: Plan) -> dict[str, str]:
         "phase": "sweep",
         "setting": plan.setting,
         "scale": plan.scale or "default",
-        "targets": ", ".join(name for name in facts.targets(plan) if name),
+        "targets": ", ".join(name for name in plan.targets if name),
     }
     return {name: str(value) for name, value in values.items() if value}
 
@@ -62,7 +62,7 @@ def sweep_note(plan: Plan, found: dict[str, tuple[str, str]], experiment: str, r
     counts: dict[str, int] = {}
     for state, _ in found.values():
         counts[state] = counts.get(state, 0) + 1
-    lines = [question(plan), ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) + " phases."]
+    lines = [plan.question, ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) + " phases."]
     lost = [(phase, state, reason) for phase, (state, reason) in found.items() if state in ("failed", "skipped")]
     for phase, state, reason in lost[:_LISTED]:
         label = plan.phases[phase].label
@@ -72,20 +72,6 @@ def sweep_note(plan: Plan, found: dict[str, tuple[str, str]], experiment: str, r
         lines.append(f"- and {len(lost) - _LISTED} more")
     lines.append("The report, the sweep file and the plan are under Artifacts.")
     return redact("\n\n".join(line for line in lines if line))
-
-
-def question(plan: Plan) -> str:
-    """The comment that a sweep file begins with: the question it answers."""
-    words = []
-    for line in plan.source.splitlines():
-        if not line.startswith("#"):
-            break
-        text = line.lstrip("# ").rstrip()
-        if not text:
-            break
-        if not text.startswith("yaml-language-server"):
-            words.append(text)
-    return " ".join(words)
 
 
 def artifacts(plan: Plan, folder: Path) -> Iterator[tuple[str, str | Path]]:
@@ -125,7 +111,7 @@ def results(folder: Path) -> dict[str, dict[str, float]]:
 def experiment_tags(plan: Plan, extents: Mapping[str, views.Extent], created: int) -> dict[str, str]:
     """The experiment's text and its saved views."""
     text = [
-        question(plan),
+        plan.question,
         "Views (top left of the chart page): **All runs** has one line for every seed, coloured by variant; "
         "**Means by variant** averages the seeds. Warm-ups and reruns with a shorter schedule are runs too: "
         "clear the search field to see them. A checkpoint's page (tab Models) lists the runs that started from it.",

@@ -169,7 +169,7 @@ def write(session: Session, limit: float | None = None) -> SyncResult:
     try:
         with backend.file_lock(session.folder / "tracking.lock", _LOCK_SECONDS):
             try:
-                for phase in _parents_first(session.plan):
+                for phase in session.plan.phases:  # parents before children
                     session.check_time()
                     _attempt(session, session.plan.phases[phase].label, partial(_write_phase, session, phase))
                 _attempt(session, "the sweep's own run", partial(_write_sweep, session))
@@ -192,20 +192,6 @@ def _attempt(session: Session, what: str, work: Callable[[], None]) -> None:
             raise
         session.refused[what] = backend.explain(error)
         session.known.clear()
-
-
-def _parents_first(plan: Plan) -> list[str]:
-    order: dict[str, None] = {}
-
-    def visit(phase: str) -> None:
-        if phase not in order:
-            for parent in plan.phases[phase].parents:
-                visit(parent.phase)
-            order[phase] = None
-
-    for phase in plan.phases:
-        visit(phase)
-    return list(order)
 
 
 # -- the experiment and what it holds --------------------------------------------------------------------
@@ -344,9 +330,9 @@ def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, st
     tags = {
         **_common_tags(session),
         PHASE: phase,
-        "procray.kind": plan.phases[phase].recipe.kind,
+        "procray.kind": plan.phases[phase].kind,
         "procray.role": facts.role(plan, phase),
-        "variant": facts.variant(plan, phase),
+        "variant": plan.phases[phase].variant,
         "procray.state": state,
         "mlflow.runName": plan.phases[phase].label,
         "mlflow.note.content": lineage.note(plan, phase, session.experiment, session.runs, model_ids, reason),

@@ -119,29 +119,37 @@ def state(plan: Plan, extents: Mapping[str, Extent], grouped: bool) -> dict[str,
         }
         charts.append(common | (_LINE if kind == "LINE" else {}) | more)
 
-    for phase in _one_of_each_target(plan):
+    tails = _one_of_each_target(plan)
+
+    def title(words: str, phase: str) -> str:
         target = facts.cells_of(plan, phase)[0].target
+        return f"{words}: {target}" if target else words
+
+    for phase in tails:
         diagnostic = facts.is_diagnostic(plan, phase)
-        loss = facts.metric(plan, phase, "loss/val")
-        main = facts.metric(plan, phase, "accuracy/val") if diagnostic else loss
-        level = _accuracy_range() if diagnostic else _loss_range(plan, target, extents)
-        curves = section(f"Data efficiency: {target}" if target else "Data efficiency")
-        chart(curves, "LINE", main, range=level)
-        chart(curves, "LINE", main, range=level, xAxisScaleType="log")
-        chart(curves, "LINE", main, range=level, xAxisKey="metric", selectedXAxisMetricKey=facts.TOTAL)
-        bars = section(f"Results: {target}" if target else "Results")
-        final = facts.summary(plan, phase, "final_accuracy" if diagnostic else facts.FINAL)
-        fraction = facts.summary(plan, phase, "data_fraction")
-        chart(bars, "BAR", final)
-        chart(bars, "BAR", fraction)
-        chart(bars, "BAR", facts.summary(plan, phase, facts.START))
-        columns += [f"metrics.`{final}`", f"metrics.`{fraction}`"]
-        training = section(f"Training: {target}" if target else "Training")
-        chart(training, "LINE", facts.metric(plan, phase, "loss/train"))
-        if diagnostic:
-            chart(training, "LINE", loss)
-    chart(sections[-1]["uuid"], "LINE", "optim/lr")
-    chart(sections[-1]["uuid"], "LINE", "perf/tokens_per_s")
+        curve = facts.metric(plan, phase, "accuracy/val" if diagnostic else "loss/val")
+        level = _ACCURACIES if diagnostic else _loss_range(plan, phase, extents)
+        here = section(title("Data efficiency", phase))
+        chart(here, "LINE", curve, range=level)
+        chart(here, "LINE", curve, range=level, xAxisScaleType="log")
+        chart(here, "LINE", curve, range=level, xAxisKey="metric", selectedXAxisMetricKey=facts.TOTAL)
+    for phase in tails:
+        here = section(title("Results", phase))
+        final, *rest = ("final_accuracy", facts.FINAL) if facts.is_diagnostic(plan, phase) else (facts.FINAL,)
+        for name in (final, "data_fraction", "tokens_to_match", *rest, facts.START):
+            chart(here, "BAR", facts.summary(plan, phase, name))
+        columns += [f"metrics.`{facts.summary(plan, phase, name)}`" for name in (final, "data_fraction")]
+    here = section("Training")
+    for phase in tails:
+        if facts.is_diagnostic(plan, phase):
+            chart(here, "LINE", facts.metric(plan, phase, "loss/val"))
+        elif "task" in plan.phases[phase].recipe.data:
+            chart(here, "LINE", facts.metric(plan, phase, "accuracy/val"))
+        chart(here, "LINE", facts.metric(plan, phase, "loss/train"))
+    chart(here, "LINE", "optim/lr")
+    chart(here, "LINE", "perf/tokens_per_s")
+    # MLflow adds a chart for every metric that has none; this one is an axis.
+    chart(here, "LINE", facts.TOTAL, deleted=True)
     columns += [f"params.`{name}`" for name in ("task", "length", "warmup_tokens", "transfer", "target")]
     return {
         "searchFilter": "tags.`procray.role` = 'compared'",
@@ -159,7 +167,7 @@ def state(plan: Plan, extents: Mapping[str, Extent], grouped: bool) -> dict[str,
         "compareRunSections": sections,
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
+        "isAccordionReordered": True,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
         "groupBy": _BY_VARIANT if grouped else None,
@@ -170,6 +178,7 @@ def state(plan: Plan, extents: Mapping[str, Extent], grouped: bool) -> dict[str,
 
 
 _BY_VARIANT = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "variant"}]}
+_ACCURACIES = {"yMin": -0.02, "yMax": 1.02}
 _LINE = {
     "lineSmoothness": 0,
     "xAxisScaleType": "linear",
@@ -194,11 +203,11 @@ def _one_of_each_target(plan: Plan) -> list[str]:
     return list(found.values())
 
 
-def _loss_range(plan: Plan, target: str, extents: Mapping[str, Extent]) -> dict[str, float]:
-    """The losses to show, rounded outwards so that a running sweep seldom changes them."""
-    known = [
-        extents[c.compared] for c in plan.cells if c.target == target and c.fraction is None and c.compared in extents
-    ]
+def _loss_range(plan: Plan, phase: str, extents: Mapping[str, Extent]) -> dict[str, float]:
+    """The losses to show of a target, rounded outwards so that a running sweep seldom changes them."""
+    target = facts.cells_of(plan, phase)[0].target
+    phases = {cell.compared for cell in plan.cells if cell.target == target and cell.fraction is None}
+    known = [extents[phase] for phase in sorted(phases) if phase in extents]
     if not known:
         return {}
     low, high = min(item.low for item in known), _most(item.high for item in known)
@@ -211,7 +220,3 @@ def _most(values: Iterable[float]) -> float:
     found = sorted(values)
     middle, first = found[len(found) // 2], found[0]
     return min(found[-1], middle + 2 * (middle - first) + 0.1 * abs(middle))
-
-
-def _accuracy_range() -> dict[str, float]:
-    return {"yMin": -0.02, "yMax": 1.02}

@@ -53,7 +53,12 @@ def planned(of: PhaseRecipe, label: str, marks: list[int], variants: list[str], 
         nominal={step: step * per_step for step in marks},
         parents=of.init.parents(),
         resources={"workers": 1, "gpu": 0.0, "cpu": 1},
+        variant=label.rsplit(" s", 1)[0],
         variants=variants,
+        asked={step: [step * per_step] for step in marks},
+        vocab=100,
+        rows=None,
+        flops=1e9 * marks[-1],
         tokens_per_step=float(per_step),
     )
 
@@ -64,53 +69,44 @@ def build(
     phases: dict[str, PlannedPhase] = {}
     cells: list[Cell] = []
     modes = {"attention": ("attention",), "full": ("attention", "layernorm", "mlp")}
-    variants = ["baseline", *(f"identity/{mode}" for mode in modes)]
+    tails = {target: f"{target}/" if len(targets) > 1 else "" for target in targets}
+    users = [f"{tail}identity/{mode}" for tail in tails.values() for mode in modes]
     for seed in seeds:
-        warm = planned(recipe("procedural", TASK, seed, steps=None), f"identity L2-24 s{seed}", [50, 100], variants[1:])
+        warm = planned(recipe("procedural", TASK, seed, steps=None), f"identity L2-24 s{seed}", [50, 100], users)
+        parent = Parent(warm.id, 100)
         phases[warm.id] = warm
-        for target in targets:
+        for target, tail in tails.items():
             kind, data = ("diagnostic", HAYSTACK) if target == "haystack" else ("semantic", TEXT)
-
-            def cell(variant: str, of: PlannedPhase, fraction: float | None = None) -> None:
-                phases[of.id] = of
-                warmups = of.parents
-                t1 = sum(warm.nominal[parent.step] for parent in warmups)  # noqa: B023
-                axes = {} if variant == "baseline" else {"transfer": variant.split("/")[1]}
-                cells.append(
-                    Cell(
-                        variant,
-                        seed,
-                        axes,
-                        target if len(targets) > 1 else "",
-                        of.id,
-                        of.marks[-1],
-                        warmups,  # noqa: B023
-                        "baseline",
-                        t1,
-                        fraction,
-                    )
-                )
-
-            cell("baseline", planned(recipe(kind, data, seed), f"{target}/baseline s{seed}", [200], ["baseline"]))
+            baseline = f"{tail}baseline"
+            common = {"seed": seed, "target": tail.rstrip("/"), "baseline": baseline}
+            bare = planned(recipe(kind, data, seed), f"{baseline} s{seed}", [200], [baseline])
+            phases[bare.id] = bare
+            cells.append(Cell(baseline, axes={}, compared=bare.id, step=200, warmups=[], t1=0, **common))
             for mode, components in modes.items():
-                init = Init({component: Parent(warm.id, 100) for component in components})
-                variant = f"identity/{mode}"
-                label = f"{target}/{variant} s{seed}"
-                cell(variant, planned(recipe(kind, data, seed, init), label, [200], [variant]))
-                if mode == "full":
-                    half = recipe(kind, data, seed, init, steps=100)
-                    cell(variant, planned(half, f"{label} x0.5", [100], [variant]), 0.5)
+                init = Init(dict.fromkeys(components, parent))
+                variant = f"{tail}identity/{mode}"
+                whole = planned(recipe(kind, data, seed, init), f"{variant} s{seed}", [200], [variant])
+                half = planned(recipe(kind, data, seed, init, 100), f"{variant}@0.5 s{seed}", [100], [variant])
+                for one, step, fraction in ((whole, 200, None), (half, 100, 0.5)):
+                    if fraction is None or mode == "full":
+                        phases[one.id] = one
+                        cell = Cell(variant, axes={"transfer": mode}, compared=one.id, step=step, warmups=[parent],
+                                    t1=warm.nominal[100], fraction=fraction, **common)  # fmt: skip
+                        cells.append(cell)
     return Plan(
         name=name,
         scale="laptop",
         setting="substitutive",
+        question="How much does a warm-up on IDENTITY save?",
         spec={"name": name},
         source=SOURCE,
         phases=phases,
         cells=cells,
         resources={},
+        retries=1,
         matched=[0.5],
         published=[],
+        axes=[],
     )
 
 
@@ -195,27 +191,20 @@ def write_report(store: Store, plan: Plan) -> Path:
     folder = store.sweep_folder(plan.name, plan.scale) / "report"
     folder.mkdir(parents=True, exist_ok=True)
     variants = []
-    for target in dict.fromkeys(cell.target for cell in plan.cells):
-        for variant in dict.fromkeys(cell.variant for cell in plan.cells):
-            cells = [c for c in plan.cells if (c.target, c.variant, c.fraction) == (target, variant, None)]
-            variants.append(
-                {
-                    "name": variant,
-                    "target": target,
-                    "is_baseline": variant == "baseline",
-                    "baseline": "baseline",
-                    "t2": 200_000,
-                    "per_seed": [
-                        {
-                            "seed": c.seed,
-                            "phase": c.compared,
-                            "final_loss": 1.7,
-                            "tokens_to_match": None if variant == "baseline" else 150_000.0 + 1000 * c.seed,
-                        }
-                        for c in cells
-                    ],
-                }
-            )
+    for variant in plan.variants:
+        cells = [cell for cell in plan.cells if cell.variant == variant and cell.fraction is None]
+        seeds = [
+            {
+                "seed": cell.seed,
+                "phase": cell.compared,
+                "final_loss": 1.7,
+                "tokens_to_match": None if cell.is_baseline else 150_000.0 + 1000 * cell.seed,
+            }
+            for cell in cells
+        ]
+        one = cells[0]
+        about = {"name": variant, "target": one.target, "is_baseline": one.is_baseline, "baseline": one.baseline}
+        variants.append({**about, "t2": 200_000, "per_seed": seeds})
     write_json(folder / "results.json", {"variants": variants})
     (folder / "report.html").write_text("<html>report</html>")
     return folder
