@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +18,9 @@ from procray.execution.agenda import Agenda, Event, Item
 from procray.execution.cluster import check_feasible, cluster, local_resources, slots
 from procray.execution.preparation import prepare_corpora
 from procray.execution.segment import GO, STOP
-from procray.sweep.lease import this_process
+from procray.files import digest
+from procray.sweep.lease import process_start, this_host, this_process
 from procray.sweep.store import Store
-from procray.training.recipe import PhaseRecipe
 
 if TYPE_CHECKING:
     from procray.sweep.plan import Plan, PlannedPhase
@@ -34,7 +36,8 @@ class RunOptions:
         address: of a Ray cluster; None starts a local Ray.
         retry_failed: try again what an earlier run recorded as failed for good.
         on_event: called in this thread with what happens, see `run`.
-        retries: how often a segment is tried again after its worker died or ran out of memory.
+        retries: how often a segment is tried again after its worker died or ran out of memory; None: as
+            often as the plan says.
     """
 
     max_concurrent: int | None = None
@@ -42,7 +45,7 @@ class RunOptions:
     address: str | None = None
     retry_failed: bool = False
     on_event: Callable[[Event], None] = lambda event: None
-    retries: int = 2
+    retries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,13 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     store.write_plan(plan)
     control, scratch = _own_paths(folder)
     items = _items(plan, store, control, scratch)
-    agenda = Agenda(items, store, retries=options.retries, retry_failed=options.retry_failed, on_event=options.on_event)
+    agenda = Agenda(
+        items,
+        store,
+        retries=plan.retries if options.retries is None else options.retries,
+        retry_failed=options.retry_failed,
+        on_event=options.on_event,
+    )
     done_before = sum(1 for item in items if agenda.complete(item))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     stop = _Stop(control, options.on_event, agenda=agenda)
@@ -212,14 +221,13 @@ def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]
     for segment in sorted(plan.segments(), key=lambda segment: segment.until):
         phase = plan.phases[segment.phase]
         resources = _resources(phase)
-        recipe: PhaseRecipe = phase.recipe
         steps = segment.until - reached.get(phase.id, 0)
         reached[phase.id] = segment.until
         job = {
             "store": str(store.path),
             "phase": phase.id,
             "label": phase.label,
-            "recipe": recipe.to_json(),
+            "recipe": phase.recipe.to_json(),
             "until": segment.until,
             "marks": list(segment.marks),
             "last": segment.until == phase.marks[-1],
@@ -240,7 +248,7 @@ def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]
                 until=segment.until,
                 marks=tuple(segment.marks),
                 needs=tuple((need[0], need[1]) for need in segment.needs if need[0] != phase.id),
-                weight=steps * phase.tokens_per_step * recipe.model.layers * recipe.model.width**2,
+                weight=steps * phase.flops / phase.marks[-1],
                 resources=resources,
                 job=job,
             )

@@ -15,7 +15,11 @@ class Phase:
     label: str
     marks: list[int]
     resources: dict[str, Any] = field(default_factory=lambda: {"workers": 1, "gpu": 0.0, "cpu": 1})
-    tokens_per_step: float = 1.0
+
+    @property
+    def flops(self) -> float:
+        model = self.recipe.model
+        return float(self.marks[-1] * self.recipe.batch * model.layers * model.width**2)
 
     @property
     def id(self) -> str:
@@ -35,6 +39,7 @@ class SmallPlan:
     name: str
     phases: dict[str, Phase]
     scale: str = "test"
+    retries: int = 2
 
     def segments(self) -> list[Segment]:
         found = []
