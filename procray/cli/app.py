@@ -12,7 +12,8 @@ from procray import __version__
 from procray.cli.terminal import answer, answer_json, say, short_bytes, short_count
 
 if TYPE_CHECKING:
-    from procray.sweep import Plan, Store
+    from procray.sweep import Plan
+    from procray.sweep.store import Store
 
 app = typer.Typer(
     name="procray",
@@ -44,9 +45,22 @@ def load(file: Path, scale: str | None, settings: list[str] | None) -> Plan:
 
 
 def open_store(path: Path) -> Store:
-    from procray.sweep import Store
+    from procray.sweep.store import Store
 
     return Store(path)
+
+
+def sweep_of(phase: str, store: Store) -> Plan:
+    """The first sweep of a store that has a phase, named by its id or the beginning of it."""
+    from procray.errors import StoreError
+    from procray.files import read_json
+    from procray.sweep import Plan
+
+    for path in sorted(store.path.glob("sweeps/*/plan.json")):
+        graph = Plan.from_json(read_json(path))
+        if any(known.startswith(phase) for known in graph.phases):
+            return graph
+    raise StoreError(f"no sweep of the store {store.path} has a phase '{phase}', and there is no such file")
 
 
 def same_command(file: Path, scale: str | None, settings: list[str] | None, store: Path, command: str = "sweep") -> str:
@@ -175,15 +189,11 @@ def report(
     """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
     from procray import report as room
 
-    graph = load(file, scale, set)
-    opened = open_store(store)
-    paths = room.write_report(graph, opened)
-    results = room.summarise(graph, opened)
+    paths = room.write_report(load(file, scale, set), open_store(store))
     if json:
-        answer_json(results.to_json())
-        return
-    answer(room.answer(results))
-    answer(f"\nreport  {paths.html}")
+        answer_json(room.results_json(paths.results))
+    else:
+        answer(room.answer(paths.results, paths.page))
 
 
 @app.command()
@@ -199,8 +209,9 @@ def lineage(
     opened = open_store(store)
     if Path(what).suffix in (".yaml", ".yml") or Path(what).exists():
         answer(room.lineage_text(load(Path(what), scale, set), opened))
-    else:
-        answer(room.phase_lineage_text(what, opened))
+        return
+    graph = sweep_of(what, opened)
+    answer(room.lineage_text(graph, opened, what))
 
 
 @app.command()
@@ -256,16 +267,24 @@ def tasks(
         if not equals:
             raise TaskError(f"'{parameter}' is not KEY=VALUE")
         chosen[key] = yaml.safe_load(value)
-    task = room.get(name, **chosen)
-    samples = room.samples(task, count)
+    chosen_task = room.get(name, **chosen)
+    samples = room.samples(chosen_task, count)
     summary, known_parameters, _ = room.describe(name)
     if json:
-        answer_json({"task": task.recipe(), "vocab": task.vocab_size, "positions": task.positions, "samples": samples})
+        answer_json(
+            {
+                "task": chosen_task.recipe(),
+                "vocab": chosen_task.vocab_size,
+                "positions": chosen_task.positions,
+                "samples": samples,
+            }
+        )
         return
     answer(f"{name}: {summary}\n")
     for key, (default, meaning) in known_parameters.items():
         answer(f"  {key:10} {meaning} (default {default})")
-    answer(f"\n{task.vocab_size} symbols, up to {task.positions} positions, {task.mean_tokens:g} tokens a sequence\n")
+    answer(f"\n{chosen_task.vocab_size} symbols, up to {chosen_task.positions} positions")
+    answer(f"{chosen_task.mean_tokens:g} tokens a sequence\n")
     for sample in samples:
         answer(sample)
 
@@ -283,25 +302,28 @@ def transfer(
 
     if output.exists():
         raise TransferError(f"{output} exists already; name a new folder")
-    weights, _ = model.load_weights(source)
     receiver = model.load_model(target)
     manifest = model.transfer(
-        weights, receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
+        model.load_weights(source), receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
     )
     model.save_weights(receiver, output)
     files.write_json(output / "transfer.json", manifest)
-    answer(f"{output}: {manifest['copied']} tensors from {source}, {manifest['kept']} from {target}")
+    counts = manifest["counts"]
+    answer(f"{output}: {counts['tensors_carried']} tensors from {source}, {counts['tensors_drawn']} from {target}")
 
 
 @app.command("import")
 def import_checkpoint(
     source: Annotated[Path, typer.Argument(help="A .pth file of the papers' official code.")],
     folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
+    heads: Annotated[
+        int | None, typer.Option("--heads", help="Attention heads, where the width does not tell.")
+    ] = None,
 ) -> None:
     """Convert an official .pth checkpoint; nothing in it is executed."""
     from procray import model
 
-    facts = model.import_official(source, folder)
+    facts = model.import_official(source, folder, heads=heads)
     answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
 
 

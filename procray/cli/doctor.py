@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from procray.cli.terminal import say, short_bytes, short_count
 
 if TYPE_CHECKING:
-    from procray.sweep import Store
+    from procray.sweep.store import Store
 
 PACKAGES = ("torch", "ray", "mlflow", "transformers", "datasets")
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from procray.cli.terminal import short_bytes, short_count, short_time
 
 if TYPE_CHECKING:
-    from procray.sweep import Plan, Store
+    from procray.sweep import Plan
+    from procray.sweep.store import Store
 
 _ROWS = 40
 
@@ -66,7 +67,8 @@ def state(phase: Any, store: Store, have: set[str]) -> str:
 def prediction(plan: Plan, store: Store, have: set[str]) -> str:
     """The predicted time of what is left, where `procray doctor` has measured this machine."""
     from procray.files import read_json
-    from procray.sweep.estimate import estimate, phase_rate
+    from procray.sweep.calibration import mean_rate
+    from procray.sweep.estimate import estimate
 
     path = store.path / "machine.json"
     if len(have) == len(plan.phases):
@@ -77,7 +79,8 @@ def prediction(plan: Plan, store: Store, have: set[str]) -> str:
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     widest = max(phase.resources["cpu"] * phase.resources["workers"] for phase in plan.phases.values())
     concurrent = max(1, int(processors // widest))
-    left = estimate(plan, lambda phase: phase_rate(phase, machine), concurrent=concurrent, done=have)
+    rate = mean_rate((phase for phase in plan.phases.values() if phase.id not in have), machine)
+    left = estimate(plan, rate, concurrent=concurrent, done=have)
     text = f"left      about {short_time(left.seconds)} on {machine['device']}, {concurrent} at a time"
     if left.gpu_hours:
         text += f"; {left.gpu_hours:.2g} GPU-hours"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from procray.cli import live
 from procray.cli.terminal import answer, answer_json, say, short_time
-from procray.sweep import Plan, Store
+from procray.sweep import Plan
+from procray.sweep.store import Store
 
 
 def run_sweep(
@@ -31,7 +31,7 @@ def run_sweep(
     """
     from procray.execution import RunOptions, run
     from procray.report import answer as answer_text
-    from procray.report import results_json, summarise, write_report
+    from procray.report import results_json, write_report
 
     follower = _follow(plan, store) if tracking else None
     try:
@@ -48,19 +48,16 @@ def run_sweep(
                     retries=plan.retries,
                 ),
             )
-        results = summarise(plan, store)
-        page: Path | None = None
-        if result.done or not result.interrupted:
-            page = write_report(plan, store).page
+        paths = write_report(plan, store)
     finally:
         if follower is not None:
             _finish(follower)
 
     if json:
-        answer_json(results_json(results))
+        answer_json(results_json(paths.results))
     else:
         more = [f"MLflow: {ui}"] if tracking else []
-        answer(answer_text(results, page, more))
+        answer(answer_text(paths.results, paths.page, more))
     say(f"took {short_time(result.seconds)}; logs in {result.logs}" if result.trained else "nothing was left to train")
     if result.interrupted or result.out_of_time:
         why = "interrupted" if result.interrupted else "out of time"

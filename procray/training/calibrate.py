@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from procray.model import GPT2, GPT2Config, flops_per_token, initialise
+from procray.model import GPT2, GPT2Config, flops_per_token
 from procray.training.optimizer import build_optimizer
 from procray.training.recipe import Optimizer
 
@@ -76,9 +76,7 @@ def copy_bandwidth(device: torch.device, seconds: float = 0.5) -> float:
 def training_rate(shape: Shape, device: torch.device, seconds: float = 3.0) -> float:
     """Positions a second of whole training steps (forward, backward, clipping, AdamW), the median step."""
     config = GPT2Config(shape.layers, shape.heads, shape.width, shape.vocab, shape.context)
-    model = GPT2(config)
-    initialise(model, 0)
-    model.to(device)
+    model = GPT2(config, seed=0).to(device)
     model.attention = "matmul" if device.type == "cpu" else "sdpa"
     optimizer = build_optimizer(model, Optimizer(lr=1e-4))
     tokens_BT = torch.randint(0, shape.vocab, (shape.batch, shape.context + 1), device=device)
