@@ -23,9 +23,8 @@ def headline(target: Target) -> str:
         return "This sweep has no warmed-up variant to compare with the baseline."
     if not warmed:
         return "No answer yet: no warmed-up variant has finished a seed that the baseline has finished too."
-    if target.metric == "accuracy":
-        return _accuracy_headline(target, warmed)
-    return _loss_headline(target, warmed)
+    said = _accuracy_headline(target, warmed) if target.metric == "accuracy" else _loss_headline(target, warmed)
+    return said if all(variant.state == "complete" for variant in target.variants) else f"So far: {said}"
 
 
 def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
@@ -52,8 +51,9 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     best_of = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
     return (
         f"{variant.short} reaches {goal} nats with {_fraction(match)} of the {count(base.t2)} tokens "
-        f"({form_name(form)}{_k_of_n(match)}{'' if variant.constant else _other_form(form, other)}){best_of}; "
-        f"its final loss differs by {difference_text(variant)}."
+        f"({form_name(form)}{_k_of_n(match)}{'' if variant.constant else _other_form(form, other)}){best_of}"
+        f"{_with_warmup(variant, match.total_fraction)}; "
+        f"at full length its final loss differs by {difference_text(variant)}."
     )
 
 
@@ -91,8 +91,8 @@ def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
     extra = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
     return (
         f"{best.short} stays above {percent(level)} accuracy from {count(own)} tokens on, the baseline from "
-        f"{count(needs)}: {percent(share)} of the data ({plural(best.n, 'seed')}){extra}; "
-        f"its final accuracy differs by {difference_text(best)}."
+        f"{count(needs)}: {percent(share)} of the data ({plural(best.n, 'seed')}){extra}"
+        f"{_with_warmup(best, (own + best.t1) / needs)}; its final accuracy differs by {difference_text(best)}."
     )
 
 
@@ -107,6 +107,13 @@ def _best_match(warmed: Sequence[Variant]) -> tuple[str, Variant] | None:
         if there:
             return form, min(there, key=lambda v: getattr(v, form).fraction)
     return None
+
+
+def _with_warmup(variant: Variant, share: float | None) -> str:
+    """What the saving is worth when the warm-up's tokens are counted too, where they are more than a trifle."""
+    if share is None or variant.t1 < 0.01 * variant.t2:
+        return ""
+    return f"; counting its {count(variant.t1)} procedural tokens, {percent(share)}"
 
 
 def form_name(form: str) -> str:
@@ -243,8 +250,8 @@ def best_first(target: Target) -> Callable[[Variant], tuple[float, float]]:
     return rank
 
 
-def final_text(variant: Variant) -> str:
-    """`4.455 ± 0.009`, or the state of a cell without a finished seed."""
+def final_text(variant: Variant, seeds: bool = True) -> str:
+    """`4.455 ± 0.009`, or the state of a cell without a finished seed; with `seeds`, how many where some lack."""
     final = variant.final
     if final is None:
         return variant.state
@@ -252,7 +259,7 @@ def final_text(variant: Variant) -> str:
         text = f"{100 * final.mean:.2f}" + (f" ± {100 * final.sd:.2f}" if final.sd is not None else "") + " %"
     else:
         text = f"{final.mean:.3f}" + (f" ± {final.sd:.3f}" if final.sd is not None else "")
-    return text + (f" ({final.n} of {len(variant.runs)})" if final.n < len(variant.runs) else "")
+    return text + (f" ({final.n} of {len(variant.runs)})" if seeds and final.n < len(variant.runs) else "")
 
 
 def interval_text(variant: Variant) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from procray.files import digest
-from procray.report.wording import count, percent
+from procray.report.wording import count, percent, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +69,16 @@ def sheet(
 ) -> Iterator[Any]:
     """A figure of `width` x `height` inches with axes in one row: yields `(figure, list of axes)`.
 
-    Title and subtitle stand at the left edge above the axes; `margin` inches at the right are kept for labels.
+    Title and subtitle stand at the left edge above the axes; `margin` inches at the right are kept for labels. The
+    sheet grows to the right where the lettering at the top needs it.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    needed = 0.35 + max(0.148 * len(title), 0.096 * len(subtitle))
+    margin += max(0.0, needed - width)
+    width = max(width, needed)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
@@ -133,9 +137,17 @@ def log_token_axis(axes: Any) -> None:
 
 
 def percent_axis(axis: Any) -> None:
+    """Ticks as 50 %."""
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
+
+
+def points_axis(axis: Any) -> None:
+    """Ticks as +20 pp, for differences of accuracies."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{signed(100 * value, 0)} pp"))
 
 
 def end_labels(axes: Any, items: Sequence[tuple[float, str, str]], size: float = 11) -> None:

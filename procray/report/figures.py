@@ -19,6 +19,7 @@ from procray.report.canvas import (
     ink_on,
     log_token_axis,
     percent_axis,
+    points_axis,
     readable,
     settle,
     sheet,
@@ -334,17 +335,18 @@ def _gap(target: Target, palette: dict[str, str], name: str, where: str) -> Pict
         axes.set_xlabel(_tokens_label(target, total=False))
         axes.set_ylabel(f"difference in {_metric(target)} ({better} zero: better)")
         late = [
-            sign
+            value
             for line in gaps
             for place, value in zip(line.tokens, line.mean, strict=True)
             if place >= (0.12 if target.metric == "loss" else 0.0) * line.tokens[-1]
-            for sign in (value,)
         ]
         low, high = min([0.0, *late]), max([0.0, *late])
         pad = 0.1 * max(high - low, 1e-3)
         axes.set_ylim(low - pad, high + pad)
         axes.set_xlim(0, max(line.tokens[-1] for line in gaps))
         token_axis(axes.xaxis)
+        if target.metric == "accuracy":
+            points_axis(axes.yaxis)
         settle(figure)
         labels = [
             (line.mean[-1], f"{line.variant.short}  {_delta_text(target, line.mean[-1])}", palette[line.variant.name])
@@ -598,9 +600,8 @@ def _transfer(target: Target, name: str, where: str) -> Picture:
     metric = "accuracy (points)" if target.metric == "accuracy" else "validation loss (nats)"
     subtitle = f"{where} · final {metric} minus baseline · blue: better · bold: 95 % interval excludes zero"
     longest = max(len(row) for row in rows)
-    needed = 0.6 + 0.115 * longest + 1.75 * len(modes)
-    width = max(needed, 0.4 + 0.094 * len(subtitle))
-    with sheet(title, subtitle, width, 1.55 + 0.46 * len(rows), margin=width - needed) as (figure, (axes,)):
+    width = 0.6 + 0.115 * longest + 1.75 * len(modes)
+    with sheet(title, subtitle, width, 1.55 + 0.46 * len(rows)) as (figure, (axes,)):
         axes.grid(visible=False)
         for y, row in enumerate(rows):
             for x, mode in enumerate(modes):

@@ -297,7 +297,7 @@ def lineage_svg(plan: Plan, store: Store | None = None) -> str:
             start = top
             top += _HEAD
             for box in ordered:
-                tall = max(44.0, 26.0 + 18 * len(box.marks))
+                tall = max(44.0 if set(box.states) == {"done"} else 60.0, 26.0 + 18 * len(box.marks))
                 place[box.key] = (left + _PAD, top, tall)
                 top += tall + 8
             frames.append((left, start, top - start + _PAD - 8, data, depth))
@@ -379,15 +379,18 @@ def _box_svg(box: Box, where: tuple[float, float, float], shades: dict[str, str]
     dash = "" if whole or failed else ' stroke-dasharray="5 3"'
     colour = shades.get(box.variant, "#8A8A86") if box.kind != "procedural" else "#8A8A86"
     carried = {component for _, _, components in box.carried for component in components}
-    line = " · ".join([_budgets(box), f"×{plural(len(box.seeds), 'seed')}", *([] if whole else [box.state])])
+    lines = [f"{_budgets(box)} · {plural(len(box.seeds), 'seed')}", *([] if whole else [box.state])]
     hover = f"{box.title}; {box.data}; {'+'.join(sorted(carried)) or 'random weights'}; {', '.join(box.phases[:12])}"
     parts = [
         f'<g><title>{escape(hover)}</title><rect x="{left:g}" y="{top:g}" width="{_WIDE}" height="{tall:g}" rx="5" '
         f'fill="#FFFFFF" stroke="{edge}"{dash}/>',
         f'<rect x="{left:g}" y="{top:g}" width="5" height="{tall:g}" rx="2" fill="{colour}"/>',
         f'<text x="{left + 14:g}" y="{top + 18:g}" fill="#222222">{escape(_clip(box.title, 30))}</text>',
-        f'<text x="{left + 14:g}" y="{top + 35:g}" fill="{"#B04A00" if failed else "#666666"}" font-size="11.5">'
-        f"{escape(_clip(line, 38))}</text>",
+        *(
+            f'<text x="{left + 14:g}" y="{top + 35 + 16 * index:g}" fill="{"#B04A00" if index and failed else "#666666"}" '
+            f'font-size="11.5">{escape(_clip(line, 29 if box.marks else 38))}</text>'
+            for index, line in enumerate(lines)
+        ),
     ]
     for step in sorted(box.marks):
         x, y = _mark_place(box, step, {box.key: where})

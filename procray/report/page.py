@@ -119,16 +119,16 @@ def _table(target: Target) -> str:
         (f"final {unit}", "mean ± standard deviation over seeds"),
         ("perplexity", "exp of the mean final loss") if target.metric == "loss" else ("loss", "mean final loss"),
         ("against baseline", "mean of the differences seed by seed, with its 95 % t-interval"),
-        ("read-off", "data fraction where the full-length curve reaches the baseline's final level (k of n seeds)"),
-        ("tokens", "of the target, read-off"),
-        ("matched", "data fraction from reruns with a schedule made for it (k of n seeds)"),
-        ("tokens", "of the target, matched"),
+    ]
+    if level is not None:
+        heads.append((f"to {percent(level)}", "tokens until the level, as a fraction of the baseline's"))
+    heads += [
+        ("read-off", "data fraction and tokens where the full-length curve reaches the baseline's level (k/n seeds)"),
+        ("matched", "data fraction and tokens from reruns with a schedule made for it (k/n seeds)"),
         ("total", "procedural and other tokens together, as a fraction of the baseline's: read-off / matched"),
         ("unique", "distinct tokens, as a fraction of the baseline's: read-off / matched"),
         ("FLOPs", "with the warm-up's, as a fraction of the baseline's: read-off / matched"),
     ]
-    if level is not None:
-        heads.append((f"to {percent(level)}", "tokens until the level, as a fraction of the baseline's"))
     shades = colours(variant.name for variant in target.variants)
     rows = [*target.baselines, *sorted(target.warmed, key=best_first(target))]
     head = "".join(f'<th title="{escape(hint, quote=True)}">{escape(name)}</th>' for name, hint in heads)
@@ -147,34 +147,37 @@ def _row(target: Target, variant: Variant, colour: str) -> str:
         second = f"{variant.final_loss.mean:.3f}" if variant.final_loss else "-"
     mark = {"better": " class='better'", "worse": " class='worse'"}.get(variant.verdict, "")
     cells = [
-        count(variant.t1) if variant.t1 else "0",
-        f"{variant.n} of {len(variant.runs)}",
-        final_text(variant),
-        second,
-        None,
-        match_text(readoff),
-        _tokens(readoff),
-        match_text(matched),
-        _tokens(matched),
-        _both(readoff.total_fraction, matched.total_fraction),
-        _both(readoff.unique_fraction, matched.unique_fraction),
-        _both(readoff.flops_fraction, matched.flops_fraction),
+        f"<td>{escape(text)}</td>"
+        for text in (count(variant.t1), f"{variant.n} of {len(variant.runs)}", final_text(variant, seeds=False), second)
     ]
+    cells.append(f"<td{mark}>{escape(interval_text(variant))}</td>")
     if target.level is not None:
-        cells.append(level_text(target, variant))
-    drawn = "".join(
-        f"<td{mark}>{escape(interval_text(variant))}</td>" if cell is None else f"<td>{escape(cell)}</td>"
-        for cell in cells
-    )
-    state = "" if variant.state == "complete" else f' <span class="state">{escape(variant.state)}</span>'
+        cells.append(f"<td>{escape(level_text(target, variant))}</td>")
+    cells += [
+        f"<td>{escape(text)}</td>"
+        for text in (
+            _crossing(readoff),
+            _crossing(matched),
+            _both(readoff.total_fraction, matched.total_fraction),
+            _both(readoff.unique_fraction, matched.unique_fraction),
+            _both(readoff.flops_fraction, matched.flops_fraction),
+        )
+    ]
+    # The column of seeds says what is partial.
+    state = f' <span class="state">{escape(variant.state)}</span>' if variant.n == 0 else ""
     return (
         f'<tr{" class=base" if variant.is_baseline else ""}><th scope="row"><span class="chip" '
-        f'style="background:{colour}"></span>{escape(variant.short)}{state}</th>{drawn}</tr>'
+        f'style="background:{colour}"></span>{escape(variant.short)}{state}</th>{"".join(cells)}</tr>'
     )
 
 
-def _tokens(match: Match) -> str:
-    return "-" if match.tokens is None else ("≤ " if match.at_most else "") + count(match.tokens)
+def _crossing(match: Match) -> str:
+    """`53 % · 798k (3/3)`."""
+    text = match_text(match)
+    if match.tokens is None:
+        return text
+    share, bracket, seeds = text.partition(" (")
+    return f"{share} · {count(match.tokens)}{bracket}{seeds}"
 
 
 def _both(readoff: float | None, matched: float | None) -> str:
