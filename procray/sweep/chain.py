@@ -104,6 +104,8 @@ class Chains:
         self._used: dict[Path, set[str]] = {}
         self._given: dict[Path, dict[str, Pick]] = {}
         self._own: dict[Link, frozenset[int]] = {}
+        self._transfer: dict[Link, frozenset[int]] = {}
+        self._axes: dict[tuple[Link, ...], frozenset[int]] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
         self.problems[self.spec.problem(path, pick, message)] = None
@@ -119,19 +121,22 @@ class Chains:
         return self._own[link]
 
     def transfer_axes(self, link: Link) -> frozenset[int]:
-        return self.spec.relevant(link.transfer) if link.transfer else frozenset()
+        """The axes that decide what a phase inherits."""
+        if link not in self._transfer:
+            self._transfer[link] = self.spec.relevant(link.transfer) if link.transfer else frozenset()
+        return self._transfer[link]
 
     def axes_of(self, links: tuple[Link, ...]) -> frozenset[int]:
         """Every axis that a chain depends on."""
-        found: frozenset[int] = frozenset()
-        for i, link in enumerate(links):
-            found |= self.own_axes(link)
-            if i:
-                found |= self.transfer_axes(link)
-        return found
+        if links not in self._axes:
+            found: frozenset[int] = frozenset()
+            for i, link in enumerate(links):
+                found |= self.own_axes(link) | (self.transfer_axes(link) if i else frozenset())
+            self._axes[links] = found
+        return self._axes[links]
 
     def restrict(self, pick: Pick, axes: frozenset[int]) -> Pick:
-        return tuple(value if i in axes else -1 for i, value in enumerate(pick))
+        return tuple([value if i in axes else -1 for i, value in enumerate(pick)])
 
     # Facts
 

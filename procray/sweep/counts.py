@@ -47,14 +47,14 @@ def parse_count(value: Any) -> int:
 
 
 def format_count(count: int) -> str:
-    """The shortest text that `parse_count` reads back as `count`: `2M`, `64Ki`, `1234`."""
+    """The shortest text that `parse_count` reads back as `count`: `2M`, `8.19M`, `64Ki`, `1234`."""
     best = str(count)
     for unit in ("k", "M", "B", "T"):
         whole, rest = divmod(abs(count), _UNITS[unit])
         if whole:
             decimals = str(rest).rjust(len(str(_UNITS[unit])) - 1, "0").rstrip("0")
             text = f"{'-' if count < 0 else ''}{whole}{'.' + decimals if decimals else ''}{unit}"
-            best = min(best, text, key=len)
+            best = text if len(text) <= len(best) else best
     for unit in ("Ki", "Mi", "Gi"):
         if count and count % _UNITS[unit] == 0:
             best = min(best, f"{count // _UNITS[unit]}{unit}", key=len)

@@ -229,12 +229,23 @@ def drop(data: Any, path: Path) -> Any:
 
 
 @dataclass
+class Entry:
+    """One line of `exclude:` or `include:`: by axis, indices of its values; and the tails that it is about."""
+
+    values: dict[int, list[int]]
+    targets: list[str] | None  # None: all
+
+    def applies(self, relevant: frozenset[int], target: str) -> bool:
+        return self.values.keys() <= relevant and (self.targets is None or target in self.targets)
+
+
+@dataclass
 class Selection:
-    """What `zip:`, `exclude:` and `include:` say, by index of axis and value."""
+    """What `zip:`, `exclude:` and `include:` say."""
 
     groups: list[tuple[int, ...]]  # every axis in exactly one, in document order
-    exclude: list[dict[int, set[int]]]
-    include: list[dict[int, list[int]]]
+    exclude: list[Entry]
+    include: list[Entry]
 
 
 def read_selection(root: Node, axes: list[Axis], broken: set[str]) -> tuple[Selection, list[Problem]]:
@@ -244,51 +255,30 @@ def read_selection(root: Node, axes: list[Axis], broken: set[str]) -> tuple[Sele
     """
     problems: list[Problem] = []
     groups = _read_zip(root, axes, broken, problems)
+    include = _read_entries(root, "include", axes, broken, problems)
+    for entry, node in include:
+        _check_zipped(entry, node, axes, groups, problems)
+    exclude = _read_entries(root, "exclude", axes, broken, problems)
+    return Selection(groups, [entry for entry, _ in exclude], [entry for entry, _ in include]), problems
+
+
+def _check_zipped(
+    entry: Entry, node: Node, axes: list[Axis], groups: list[tuple[int, ...]], problems: list[Problem]
+) -> None:
     member = {axis: group for group in groups for axis in group}
-    include: list[dict[int, list[int]]] = []
-    for entry in _entries(root, "include", problems):
-        found: dict[int, list[int]] = {}
-        for i, choices in _read_entry(entry, axes, broken, problems):
-            found[i] = []
-            for choice in choices:
-                index = _value_index(axes[i], choice)
-                if index is None:
-                    axes[i].nodes.append(choice)
-                    index = len(axes[i].nodes) - 1
-                found[i].append(index)
-        for i, indices in list(found.items()):
-            for other in member[i]:
-                if other in found and len(found[other]) != len(indices):
-                    problems.append(entry.place.problem(f"include: {axes[i].name} and {axes[other].name} are zipped"))
-                elif other not in found and max(indices) >= axes[other].size:
-                    problems.append(
-                        entry.place.problem(
-                            f"include: {axes[i].name} is zipped with {axes[other].name}, so a new value of one"
-                            " needs a value of the other"
-                        )
+    for i, indices in entry.values.items():
+        for other in member[i]:
+            if other in entry.values and len(entry.values[other]) != len(indices):
+                problems.append(
+                    node.place.problem(f"include: {axes[i].name} is zipped with {axes[other].name}: give equally many")
+                )
+            elif other not in entry.values and max(indices) >= axes[other].size:
+                problems.append(
+                    node.place.problem(
+                        f"include: {axes[i].name} is zipped with {axes[other].name}: a new value of one needs a value"
+                        " of the other"
                     )
-        include.append(found)
-    exclude: list[dict[int, set[int]]] = []
-    for entry in _entries(root, "exclude", problems):
-        gone: dict[int, set[int]] = {}
-        for i, choices in _read_entry(entry, axes, broken, problems):
-            gone[i] = set()
-            for choice in choices:
-                index = _value_index(axes[i], choice)
-                if index is None:
-                    known = [show(plain(node)).strip("'") for node in axes[i].nodes]
-                    value = show(plain(choice)).strip("'")
-                    problems.append(
-                        choice.place.problem(
-                            f"exclude: {axes[i].name} has no value '{value}'{did_you_mean(value, known)}"
-                            f" (values: {', '.join(known[:20])})"
-                        )
-                    )
-                else:
-                    gone[i].add(index)
-        if gone:
-            exclude.append(gone)
-    return Selection(groups, exclude, [entry for entry in include if entry]), problems
+                )
 
 
 def _read_zip(root: Node, axes: list[Axis], broken: set[str], problems: list[Problem]) -> list[tuple[int, ...]]:
@@ -325,48 +315,82 @@ def _read_zip(root: Node, axes: list[Axis], broken: set[str], problems: list[Pro
     return sorted(zipped)
 
 
-def _entries(root: Node, key: str, problems: list[Problem]) -> list[Node]:
+def _read_entries(
+    root: Node, key: str, axes: list[Axis], broken: set[str], problems: list[Problem]
+) -> list[tuple[Entry, Node]]:
     node = root.value.get(key)
     if node is None or not isinstance(node.value, list):
         return []  # the wrong type is reported by the models
-    entries = []
-    for entry in node.value:
-        if entry.is_mapping and entry.value:
-            entries.append(entry)
-        else:
-            problems.append(entry.place.problem(f"{key}: expected a mapping of axes to values"))
+    entries: list[tuple[Entry, Node]] = []
+    for item in node.value:
+        if not item.is_mapping or not item.value:
+            problems.append(item.place.problem(f"{key}: expected a mapping of axes to values"))
+            continue
+        entry = Entry({}, None)
+        for name, value in item.value.items():
+            choices = value.value if isinstance(value.value, list) else [value]
+            if name == "target":
+                entry.targets = _read_targets(root, key, choices, problems)
+                continue
+            found = find_axis(axes, name)
+            if isinstance(found, str):
+                if not any(other.endswith(name) for other in broken):
+                    problems.append(item.keys[name].problem(f"{key}: {found}"))
+                continue
+            indices = [_read_value(key, axes[found], choice, problems) for choice in choices]
+            if any(index is not None for index in indices):
+                entry.values[found] = [index for index in indices if index is not None]
+        if entry.values:
+            entries.append((entry, item))
     return entries
 
 
-def _read_entry(
-    entry: Node, axes: list[Axis], broken: set[str], problems: list[Problem]
-) -> Iterator[tuple[int, list[Node]]]:
-    for name, value in entry.value.items():
-        found = find_axis(axes, name)
-        if isinstance(found, str) and any(other.endswith(name) for other in broken):
-            continue
-        if isinstance(found, str):
-            problems.append(entry.keys[name].problem(found))
-        else:
-            yield found, (value.value if isinstance(value.value, list) else [value])
+def _read_targets(root: Node, key: str, choices: list[Node], problems: list[Problem]) -> list[str]:
+    targets = root.value.get("targets")
+    items = targets.value if targets is not None and isinstance(targets.value, list) else []
+    known = [str(item.value["name"].value) for item in items if item.is_mapping and "name" in item.value]
+    for choice in choices:
+        if choice.value not in known:
+            problems.append(
+                choice.place.problem(f"{key}: no target '{choice.value}'{did_you_mean(str(choice.value), known)}")
+            )
+    return [str(choice.value) for choice in choices]
 
 
-def _value_index(axis: Axis, value: Node) -> int | None:
-    wanted = meaning(plain(value))
-    return next((i for i, node in enumerate(axis.nodes) if meaning(plain(node)) == wanted), None)
+def _read_value(key: str, axis: Axis, choice: Node, problems: list[Problem]) -> int | None:
+    """The index of a value of an axis; `include` adds the values that are new."""
+    wanted = meaning(plain(choice))
+    index = next((i for i, node in enumerate(axis.nodes) if meaning(plain(node)) == wanted), None)
+    if index is None and key == "include":
+        axis.nodes.append(choice)
+        return len(axis.nodes) - 1
+    if index is None:
+        known = [show(plain(node)).strip("'") for node in axis.nodes]
+        value = show(plain(choice)).strip("'")
+        problems.append(
+            choice.place.problem(
+                f"{key}: {axis.name} has no value '{value}'{did_you_mean(value, known)}"
+                f" (values: {', '.join(known[:20])})"
+            )
+        )
+    return index
 
 
-def picks(axes: list[Axis], selection: Selection, relevant: frozenset[int]) -> list[Pick]:
-    """The cells over the relevant axes, in document order: the product, minus `exclude`, plus `include`."""
-    exclude = [entry for entry in selection.exclude if entry.keys() <= relevant]
+def picks(axes: list[Axis], selection: Selection, relevant: frozenset[int], target: str) -> list[Pick]:
+    """The cells of a tail over the axes that matter to it: the product, minus `exclude`, plus `include`."""
+    exclude = [
+        {i: set(indices) for i, indices in entry.values.items()}
+        for entry in selection.exclude
+        if entry.applies(relevant, target)
+    ]
     found: dict[Pick, None] = {}
     groups = [group for group in selection.groups if relevant.intersection(group)]
     for pick in _product(axes, groups, relevant, {}):
         if not any(all(pick[i] in gone for i, gone in entry.items()) for entry in exclude):
             found[pick] = None
     for entry in selection.include:
-        if entry.keys() <= relevant:
-            for pick in _product(axes, groups, relevant, entry):
+        if entry.applies(relevant, target):
+            for pick in _product(axes, groups, relevant, entry.values):
                 found[pick] = None
     return list(found)
 
@@ -395,12 +419,19 @@ def name_values(axes: list[Axis]) -> None:
     """Gives every value of every axis the short label that stands in names of variants."""
     for i, axis in enumerate(axes):
         key = str(axis.path[-1])
-        clash = any(other.path[-1] == key and other.varies for other in axes[:i])
-        section = next((part for part in reversed(axis.path[:-1]) if isinstance(part, str) and part != "optimizer"), "")
-        prefix = f"{section}-" if clash else ""
+        clash = any(other.path[-1] == key and other.varies and _meet(axis, other) for other in axes[:i])
+        sections = [part for part in axis.name.split(".")[:-1] if part != "optimizer"]
+        prefix = f"{sections[-1]}-" if clash and sections else ""
         common = _common(axis.values)
         labels = [prefix + label(key, value, common) for value in axis.values]
         axis.labels = [f"{text}-{n}" if labels.count(text) > 1 else text for n, text in enumerate(labels, 1)]
+
+
+def _meet(one: Axis, other: Axis) -> bool:
+    """Whether two axes can matter to the same chain."""
+    if one.path[0] == "targets" and other.path[0] == "targets":
+        return one.path[1] == other.path[1]
+    return not (other.path == ("transfer",) and one.path[0] == "targets")
 
 
 def _common(values: list[Any]) -> dict[str, Any]:
@@ -408,7 +439,9 @@ def _common(values: list[Any]) -> dict[str, Any]:
     if len(values) < 2 or not all(isinstance(value, dict) for value in values):
         return {}
     return {
-        key: value for key, value in values[0].items() if all(other.get(key, other) == value for other in values[1:])
+        key: value
+        for key, value in values[0].items()
+        if all(key in other and other[key] == value for other in values[1:])
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -172,7 +173,7 @@ def _check_chains(spec: SweepSpec, chains: Chains) -> None:
     """Looks at every phase and every handing-over of weights in every cell once."""
     for tail in spec.tails:
         relevant = chains.axes_of(tail.links)
-        cells = picks(spec.axes, spec.selection, relevant)
+        cells = picks(spec.axes, spec.selection, relevant, tail.target)
         if not cells and spec.selection.exclude:
             message = "every cell of the grid is excluded" + (f" for the target '{tail.name}'" if tail.name else "")
             chains.problems[spec.root.keys["exclude"].problem(message)] = None
@@ -200,7 +201,7 @@ def _compare(spec: SweepSpec) -> list[Problem]:
         known |= {link.name: None for link in tail.links if link.kind != "procedural"}
         if found:
             matches = True
-            spec.tails[n] = type(tail)(tail.name, tail.links, found[-1])
+            spec.tails[n] = replace(tail, compared=found[-1])
     if matches:
         return []
     return [

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from procray.files import canonical_json
 from procray.sweep.chain import Chains, Facts
 from procray.sweep.grid import Pick, label, picks
-from procray.sweep.spec import Link, SweepSpec, Tail
+from procray.sweep.spec import SweepSpec, Tail
 from procray.training.recipe import Init, Kind, Parent, PhaseRecipe
 
 BASELINE = "baseline"
@@ -250,7 +250,6 @@ class _Planner:
         self.marks: dict[str, dict[int, dict[int, None]]] = {}  # phase -> step -> budgets asked for
         self.members: dict[str, dict[str, None]] = {}  # phase -> variants
         self.built: dict[tuple[Any, ...], _Mark] = {}
-        self.prefixes: dict[tuple[Link, ...], tuple[int, frozenset[int]]] = {}
         self.cells: list[Cell] = []
         self.naive_phases = 0
         self.naive_tokens = 0
@@ -295,7 +294,7 @@ class _Planner:
         spec, chains = self.spec, self.chains
         cold = tuple(i for i, link in enumerate(tail.links) if link.kind != "procedural")
         warm = tuple(range(len(tail.links)))
-        all_picks = picks(spec.axes, spec.selection, chains.axes_of(tail.links))
+        all_picks = picks(spec.axes, spec.selection, chains.axes_of(tail.links), tail.target)
         bare = chains.axes_of(tuple(tail.links[i] for i in cold))
         baselines = {chains.restrict(pick, bare): None for pick in all_picks}
         names: dict[Pick, str] = {}
@@ -388,11 +387,8 @@ class _Planner:
     ) -> _Mark:
         """The phase of `kept[at]` in one cell, planned with everything before it."""
         chains, i = self.chains, kept[at]
-        links = tuple(tail.links[j] for j in kept[: at + 1])
-        if links not in self.prefixes:
-            self.prefixes[links] = len(self.prefixes), chains.axes_of(tail.links[: i + 1])
-        number, axes = self.prefixes[links]
-        key = (number, chains.restrict(pick, axes), seed, fraction)
+        axes = chains.axes_of(tail.links[: i + 1])
+        key = (tail.links[i], kept[: at + 1], chains.restrict(pick, axes), seed, fraction)
         if key in self.built:
             return self.built[key]
         facts = chains.facts(tail.links[i], pick)
@@ -433,7 +429,7 @@ class _Planner:
         steps = step if facts.decaying else None
         id = phase_id(facts, init, seed, steps)
         if id not in self.phases:
-            recipe = replace(facts.recipe, init=init, seed=seed, steps=steps)
+            recipe = PhaseRecipe(**{**vars(facts.recipe), "init": init, "seed": seed, "steps": steps})
             variant = self._phase_name(tail, kept, at, facts, pick, fraction, name)
             self.phases[id] = PlannedPhase(
                 id=id,
@@ -491,5 +487,7 @@ def _ancestors(mark: _Mark) -> Iterator[_Mark]:
 def phase_id(facts: Facts, init: Init, seed: int, steps: int | None) -> str:
     """`PhaseRecipe.id` of the facts with these parents, seed and steps, without building it."""
     head, between, after, end = facts.template
-    text = f"{head}{canonical_json(asdict(init))}{between}{seed}{after}{'null' if steps is None else steps}{end}"
+    parents = {name: {"phase": parent.phase, "step": parent.step} for name, parent in init.components.items()}
+    start = canonical_json({"components": parents, "embeddings": init.embeddings})
+    text = f"{head}{start}{between}{seed}{after}{'null' if steps is None else steps}{end}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 TAIL_KINDS = ("semantic", "diagnostic", "finetune")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Link:
-    """One phase of a chain, by where the file describes it."""
+    """One phase of a chain, by where the file describes it. Equal only to itself, so that it is a quick key."""
 
     kind: Kind
     name: str  # the kind unless the file names it
@@ -35,6 +35,7 @@ class Tail:
     """A chain from its first warm-up to its end. `name` is empty where the sweep has only one."""
 
     name: str
+    target: str  # the name under targets, also of the only one
     links: tuple[Link, ...]
     compared: int  # the link whose curve is the result
 
@@ -153,7 +154,7 @@ def read_tails(base: dict[str, Any]) -> list[Tail]:
     """The chains of a sweep, whose `compared` still is the last link that is not procedural."""
     if "chain" in base:
         links = tuple(link for i, item in enumerate(base["chain"]) if (link := _chain_link(i, item)))
-        return [Tail("", links, _last(links))]
+        return [Tail("", "", links, _last(links))]
     warm: tuple[Link, ...] = ()
     if "procedural" in base:
         warm = (Link("procedural", "procedural", ("procedural",), (("model",), ("procedural", "model")), None),)
@@ -162,10 +163,11 @@ def read_tails(base: dict[str, Any]) -> list[Tail]:
         for i, target in enumerate(base["targets"]):
             prefix: Path = ("targets", i)
             links = warm + _tail_links(prefix, target, prefix if "transfer" in target else ())
-            tails.append(Tail(target.get("name", str(i)) if len(base["targets"]) > 1 else "", links, _last(links)))
+            name = target.get("name", str(i))
+            tails.append(Tail(name if len(base["targets"]) > 1 else "", name, links, _last(links)))
         return tails
     links = warm + _tail_links((), base, ())
-    return [Tail("", links, _last(links))]
+    return [Tail("", "", links, _last(links))]
 
 
 def _tail_links(prefix: Path, section: dict[str, Any], transfer: Path) -> tuple[Link, ...]:
