@@ -35,7 +35,7 @@ class RunOptions:
         max_hours: running segments save and the sweep stops, resumable, after so long.
         address: of a Ray cluster; None starts a local Ray.
         retry_failed: try again what an earlier run recorded as failed for good.
-        on_event: called in this thread with what happens, see `run`.
+        on_event: called with what happens, see `run`; with `stopping` perhaps from another thread.
         retries: how often a segment is tried again after its worker died or ran out of memory; None: as
             often as the plan says.
     """
@@ -218,7 +218,8 @@ def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]
     driver = this_process()
     items = []
     reached: dict[str, int] = {}
-    for segment in sorted(plan.segments(), key=lambda segment: segment.until):
+    order = {phase: number for number, phase in enumerate(plan.phases)}
+    for segment in sorted(plan.segments(), key=lambda segment: (order[segment.phase], segment.until)):
         phase = plan.phases[segment.phase]
         resources = _resources(phase)
         steps = segment.until - reached.get(phase.id, 0)
