@@ -95,7 +95,7 @@ class Chains:
     def __init__(self, spec: SweepSpec, light: bool = False):
         self.spec = spec
         self.light = light
-        self.problems: dict[Problem, None] = {}
+        self.problems: dict[tuple[str, int, int], Problem] = {}
         self._facts: dict[tuple[Link, Pick], Facts | None] = {}
         self._shapes: dict[tuple[Link, Pick], dict[str, Any] | None] = {}
         self._inherited: dict[tuple[int, int, int, Pick], Inheritance | None] = {}
@@ -108,7 +108,9 @@ class Chains:
         self._axes: dict[tuple[Link, ...], frozenset[int]] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
-        self.problems[self.spec.problem(path, pick, message)] = None
+        """Notes a problem; of the many cells that find fault with one value, the first speaks."""
+        problem = self.spec.problem(path, pick, message)
+        self.problems.setdefault((problem.file, problem.line, problem.column), problem)
 
     def own_axes(self, link: Link) -> frozenset[int]:
         """The axes that a phase itself depends on, its parents aside."""
@@ -247,7 +249,7 @@ class Chains:
             path: Path = ("model",) if there else ()
             name = "" if there else "model."
             why = f", which {'.'.join(map(str, link.section))} needs" if key == "context" else ""
-            self.problems[self.spec.problem(path, pick, f"missing key '{name}{key}'{why}")] = None
+            self.report(path, pick, f"missing key '{name}{key}'{why}")
 
     def _context(self, link: Link, pick: Pick, source: _Source) -> int | None:
         """The positions of the model: a task's own, or what the file asks for."""
@@ -317,7 +319,7 @@ class Chains:
         every = EVERY_STEPS
         if "every" in given:
             every = max(1, round(given["every"] / tokens_per_step))
-            if given["every"] > budget:
+            if given["every"] > budget >= tokens_per_step:
                 self.report(
                     (*link.section, "evaluate", "every"),
                     pick,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,21 +73,21 @@ def _child(node: Node, part: str | int) -> Node | None:
     return None
 
 
-def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], set[str], list[Problem]]:
+def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], dict[str, Path], list[Problem]]:
     """Every grid below the `allowed` keys of the root, in document order; grids elsewhere are problems.
 
     Returns:
-        The axes, the dotted names of grids without a usable value, and the problems.
+        The axes, by dotted name the paths of grids that cannot be used, and the problems.
     """
-    broken: set[str] = set()
+    broken: dict[str, Path] = {}
     axes: list[Axis] = []
     problems: list[Problem] = []
 
-    def refuse_grids(node: Node, message: str) -> None:
+    def holds_grid(node: Node, message: str) -> bool:
         if node.is_grid:
             problems.append(node.keys["grid"].problem(message))
-        for child in _children(node):
-            refuse_grids(child, message)
+        inner = [holds_grid(child, message) for child in _children(node)]
+        return node.is_grid or any(inner)
 
     def walk(node: Node, path: Path) -> None:
         if not node.is_grid:
@@ -116,7 +116,8 @@ def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], set[str
             kept: list[Node] = []
             seen: set[Any] = set()
             for value in values.value:
-                refuse_grids(value, f"{name}: a grid inside a grid")
+                if holds_grid(value, f"{name}: a grid inside a grid"):
+                    continue
                 if value.value is None:
                     problems.append(value.place.problem(f"{name}: a value of the grid is missing"))
                 elif meaning(plain(value)) in seen:
@@ -127,7 +128,7 @@ def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], set[str
             if kept:
                 axes.append(Axis(path, name, here, kept, len(kept)))
                 return
-        broken.add(name)
+        broken[name] = path
 
     walk(root, ())
     return axes, broken, problems
@@ -248,7 +249,7 @@ class Selection:
     include: list[Entry]
 
 
-def read_selection(root: Node, axes: list[Axis], broken: set[str]) -> tuple[Selection, list[Problem]]:
+def read_selection(root: Node, axes: list[Axis], broken: Iterable[str]) -> tuple[Selection, list[Problem]]:
     """Reads `zip`, `include` and `exclude`; values that `include` adds are appended to their axes.
 
     Names of `broken` grids are passed over: they have been reported.
@@ -281,7 +282,7 @@ def _check_zipped(
                 )
 
 
-def _read_zip(root: Node, axes: list[Axis], broken: set[str], problems: list[Problem]) -> list[tuple[int, ...]]:
+def _read_zip(root: Node, axes: list[Axis], broken: Iterable[str], problems: list[Problem]) -> list[tuple[int, ...]]:
     node = root.value.get("zip")
     zipped: list[tuple[int, ...]] = []
     taken: set[int] = set()
@@ -316,7 +317,7 @@ def _read_zip(root: Node, axes: list[Axis], broken: set[str], problems: list[Pro
 
 
 def _read_entries(
-    root: Node, key: str, axes: list[Axis], broken: set[str], problems: list[Problem]
+    root: Node, key: str, axes: list[Axis], broken: Iterable[str], problems: list[Problem]
 ) -> list[tuple[Entry, Node]]:
     node = root.value.get(key)
     if node is None or not isinstance(node.value, list):

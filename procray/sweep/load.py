@@ -122,9 +122,8 @@ def _apply(tree: Node, settings: Any, problems: list[Problem]) -> Node:
         if parts[0] == "scales":
             problems.append(place.problem("an overlay cannot be set; set its keys, and choose it with --scale"))
             continue
-        value = Node(None, node.place) if node.value == {} and not text.partition("=")[2].strip() else node
         try:
-            tree = source.assign(tree, parts, value, place)
+            tree = source.assign(tree, parts, node, place)
         except KeyError as error:
             problems.append(place.problem(f"{text.partition('=')[0]}: {error.args[0]}"))
     return tree
@@ -136,7 +135,7 @@ def _check(
     axes, broken, problems = find_axes(root, schema.GRIDS)
     selection, wrong = read_selection(root, axes, broken)
     problems += wrong
-    base, wrong = _validate(root, axes)
+    base, wrong = _validate(root, axes, broken.values())
     problems += wrong
     problems += _structure(root)
     name_values(axes)
@@ -165,7 +164,7 @@ def _check(
     chains = Chains(spec, light)
     spec.chains = chains
     _check_chains(spec, chains)
-    problems += chains.problems
+    problems += chains.problems.values()
     return (None if problems or light else spec), problems
 
 
@@ -176,7 +175,7 @@ def _check_chains(spec: SweepSpec, chains: Chains) -> None:
         cells = picks(spec.axes, spec.selection, relevant, tail.target)
         if not cells and spec.selection.exclude:
             message = "every cell of the grid is excluded" + (f" for the target '{tail.name}'" if tail.name else "")
-            chains.problems[spec.root.keys["exclude"].problem(message)] = None
+            chains.report(("exclude",), tuple(-1 for _ in spec.axes), message)
         cold = [i for i, link in enumerate(tail.links) if link.kind != "procedural"]
         for pick in cells:
             for i, link in enumerate(tail.links):
@@ -283,12 +282,14 @@ def _chain(chain: Node) -> list[Problem]:
 # Checking against the models
 
 
-def _validate(root: Node, axes: list[Axis]) -> tuple[dict[str, Any], list[Problem]]:
+def _validate(root: Node, axes: list[Axis], broken: Iterable[Path]) -> tuple[dict[str, Any], list[Problem]]:
     """The converted settings with every grid at its first value; fills `values` of the axes.
 
     What is wrong is left out, so that the rest can be checked further.
     """
     data = resolve(root)
+    for path in broken:
+        data = drop(data, path)
     first = {axis.path: axis.nodes[0] for axis in axes}
     base, problems = _model(root, data, first)
     problems += _missing(root, first)

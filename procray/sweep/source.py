@@ -260,6 +260,8 @@ def parse_setting(text: str) -> tuple[list[str], Node | None, Place, list[Proble
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         return [], None, place, [place.problem("expected key=value with a dotted key, such as semantic.tokens=2M")]
+    if not value.strip():
+        return parts, Node(None, place), place, []
     node, problems = read(value, "--set", shift=len(key) + 1, line=text if "\n" not in text else None)
     return parts, node, place, problems
 
