@@ -141,7 +141,7 @@ class _Run:
         self.objective = Objective(self.model, runtime.logits_bound, runtime.autocast)
         self.parallel: DistributedDataParallel | None = None
         if context.world_size > 1:
-            devices = [context.device] if context.device.type == "cuda" else None
+            devices = None if context.device.index is None else [context.device]
             self.parallel = DistributedDataParallel(
                 self.objective, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False
             )

@@ -16,34 +16,21 @@ import torch
 
 from procray.errors import EnvironmentProblem
 from procray.model import GPT2, GPT2Config, flops_per_token
+from procray.training.environment import worker_environment
 from procray.training.recipe import PhaseRecipe
+
+__all__ = ["Runtime", "model_config", "provenance", "resolve", "set_model", "set_process", "worker_environment"]
 
 # Plain attention needs B x H x T x T values, so beyond this many positions the fused kernel takes over.
 LONGEST_MATMUL_ATTENTION = 512
 # A constant, never the free memory: on a CPU how a batch is cut must follow from the recipe alone.
-CPU_MEMORY = 2 << 30
+CPU_MEMORY = 1 << 30
 CPU_LOGITS = 1 << 26  # elements of one piece of logits: 256 MiB in float32
 CUDA_LOGITS = 1 << 28
 CUDA_SHARE = 0.5  # of the free memory; several phases may share a GPU
 # Compiling a block costs some 20-40 s, and the gain is at most a factor of 2.
 COMPILE_FROM_SECONDS = 90.0
 ASSUMED_FLOPS = 1.5e14  # a second, uncompiled, on a current data-centre GPU
-
-# glibc gives large blocks back to the kernel and faults them in again on every step; OpenMP threads that
-# spin while they wait collapse when processes share the cores. Both are read when a process starts.
-_ALLOCATOR = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-}
-
-
-def worker_environment(threads: int) -> dict[str, str]:
-    """Environment variables for processes that train; they must be set before the process starts."""
-    variables = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads)}
-    if platform.libc_ver()[0] == "glibc":
-        variables |= _ALLOCATOR
-    return variables
 
 
 @dataclass(frozen=True)
@@ -154,7 +141,7 @@ def set_process(runtime: Runtime) -> None:
     """Sets what belongs to the process, for every phase anew: a worker used again has the settings of the last."""
     torch.set_num_threads(runtime.threads)
     torch.set_float32_matmul_precision(runtime.matmul_precision)
-    if runtime.device.type == "cuda":
+    if runtime.device.type == "cuda" and runtime.device.index is not None:
         torch.cuda.set_device(runtime.device)
 
 

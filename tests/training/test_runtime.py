@@ -6,6 +6,7 @@ import torch
 from procray.errors import EnvironmentProblem
 from procray.model import GPT2
 from procray.training import runtime
+from procray.training.environment import worker_environment
 from procray.training.recipe import ModelShape
 
 from .phases import recipe
@@ -84,5 +85,5 @@ def test_provenance_is_plain_and_repeatable():
 
 
 def test_workers_get_threads_and_a_patient_openmp():
-    assert runtime.worker_environment(3)["OMP_NUM_THREADS"] == "3"
-    assert runtime.worker_environment(1)["OMP_WAIT_POLICY"] == "passive"
+    assert worker_environment(3)["OMP_NUM_THREADS"] == "3"
+    assert worker_environment(1)["OMP_WAIT_POLICY"] == "passive"
