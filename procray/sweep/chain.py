@@ -626,7 +626,7 @@ def _build_task(
                 return tasks.get("shuffled", task=parts[0])
             return tasks.get("mixture", parts=list(zip(parts, value["mixture"].values(), strict=True)))
         except TaskError as error:
-            problems.append(("task", str(error)))
+            problems.append(("task", str(error).replace("\n", "; ")))
             return None
     if value == "eca" and params.get("form") in ("rows", "tokens"):
         used.add("form")
