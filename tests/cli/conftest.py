@@ -1,0 +1,81 @@
+"""One small real sweep, run once by the real command, that the tests of this folder look at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL = """\
+# How small can a sweep be?
+name: small
+setting: substitutive
+seeds: [0, 1]
+model: {layers: 2, heads: 2, width: 16, context: 32}
+procedural:
+  task: reverse
+  length: 6
+  batch: 16
+  tokens: {grid: [2k, 4k]}
+  optimizer: {lr: 1e-3, schedule: constant}
+  evaluate: {every: 2k, sequences: 64}
+transfer: {grid: [attention, mlp]}
+semantic:
+  corpus: {files: "TEXTS/*.txt"}
+  tokenizer: byte
+  tokens: 12Ki
+  batch_tokens: 512
+  optimizer: {lr: 1e-3, schedule: cosine, min_lr: 0.1}
+  evaluate: {every: 3Ki, sequences: 16}
+resources: {workers: 1, cpu: 1}
+"""
+
+
+class Command:
+    """The installed command, run as a user runs it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.store = folder / "store"
+        self.file = folder / "small.yaml"
+        texts = folder / "texts"
+        texts.mkdir()
+        for number in range(24):
+            line = f"the quick brown fox {number} jumps over the lazy dog {number * 7}\n"
+            (texts / f"{number}.txt").write_text(line * 40)
+        self.file.write_text(SMALL.replace("TEXTS", str(texts)))
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PROCRAY_STORE": str(self.store), "NO_COLOR": "1", "MLFLOW_TRACKING_URI": ""}
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from procray.cli import main; main()", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment(),
+            cwd=self.folder,
+            start_new_session=True,
+        )
+
+    def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, f"exit code {process.returncode}, expected {code}\n{out}\n{err}"
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, subprocess.CompletedProcess[str]]:
+    """A folder in which the small sweep has been run to its end, and what the command said."""
+    command = Command(tmp_path_factory.mktemp("finished"))
+    return command, command("sweep", command.file)

@@ -1,0 +1,147 @@
+"""The main job through the real command: real Ray, real MLflow, a real report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def rows(command, *more):
+    return json.loads(command("status", command.file, "--json", *more).stdout)
+
+
+def test_it_ends_with_the_answer_and_where_to_look(finished):
+    command, said = finished
+    assert "baseline" in said.stdout
+    assert "4k/attention" in said.stdout
+    page = re.search(r"report: (\S+)", said.stdout)
+    assert page
+    assert "procray ui" in said.stdout
+    html = Path(page[1]).read_text(encoding="utf-8")
+    assert "How small can a sweep be?" in html
+    assert "<svg" in html
+    assert not re.search(r'(src|xlink:href)="https?:|url\(["\']?https?:|@import|<link|<script src', html), "no network"
+    assert {r["state"] for r in rows(command)} == {"done"}
+    assert "Traceback" not in said.stderr
+
+
+def test_a_finished_sweep_trains_nothing_and_returns_at_once(finished):
+    command, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in command.store.glob("phases/*/journal/*")}
+    started = time.monotonic()
+    said = command("sweep", command.file)
+    assert time.monotonic() - started < 60  # 15 s on a quiet machine
+    assert "nothing was left to train" in said.stderr
+    assert {path: path.stat().st_mtime_ns for path in command.store.glob("phases/*/journal/*")} == before
+
+
+def test_the_report_for_machines(finished):
+    command, _ = finished
+    value = json.loads(command("report", command.file, "--json").stdout)
+    assert (value["sweep"], value["failed"], value["skipped"]) == ("small", [], [])
+    names = {variant["name"] for variant in value["variants"]}
+    assert names == {"baseline", "2k/attention", "2k/mlp", "4k/attention", "4k/mlp"}
+    for variant in value["variants"]:
+        assert variant["n"] == 2
+        assert set(variant["final_loss"]) >= {"mean", "sd"}
+    (table,) = command.store.glob("sweeps/*/report/results.csv")
+    assert {row["name"] for row in csv.DictReader(table.read_text().splitlines())} == names
+
+
+def test_mlflow_has_every_phase_once_and_every_evaluation(finished):
+    from mlflow import MlflowClient
+
+    command, _ = finished
+    client = MlflowClient(f"sqlite:///{command.store / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name.startswith("small@")]
+    runs = client.search_runs([experiment.experiment_id], max_results=100)
+    phases = [run for run in runs if run.data.tags.get("procray.kind") in ("procedural", "semantic")]
+    assert len(phases) == 12
+    for run in phases:
+        if run.data.tags["procray.kind"] == "semantic":
+            history = client.get_metric_history(run.info.run_id, "loss/val")
+            assert [m.step for m in sorted(history, key=lambda m: m.step)] == [0, 3072, 6144, 9216, 12288]
+
+
+def test_one_more_value_trains_only_what_is_new(finished):
+    command, _ = finished
+    bigger = command.folder / "bigger.yaml"
+    bigger.write_text(
+        command.file.read_text().replace("[2k, 4k]", "[2k, 4k, 6k]").replace("name: small", "name: bigger")
+    )
+    before = {path.name for path in (command.store / "phases").iterdir()}
+    plan = command("plan", bigger).stdout
+    assert "in store  10 of 16" in plan  # the warm-ups go on from 4k, four cells are new
+    command("sweep", bigger, "--no-tracking")
+    after = {path.name for path in (command.store / "phases").iterdir()}
+    assert len(after - before) == 4
+
+
+def test_a_checkpoint_leaves_the_store_and_loads_in_transformers(finished, tmp_path):
+    command, _ = finished
+    phase = next(r["id"] for r in rows(command) if r["kind"] == "semantic")
+    command("export", phase, tmp_path / "out")
+    from transformers import GPT2LMHeadModel
+
+    model = GPT2LMHeadModel.from_pretrained(tmp_path / "out")
+    assert model.config.n_embd == 16
+
+
+def test_a_transfer_by_hand_says_what_it_carried(finished, tmp_path):
+    command, _ = finished
+    ids = {r["kind"]: r["id"] for r in rows(command)}
+    for kind, phase in ids.items():
+        command("export", phase, tmp_path / kind)
+    command("transfer", tmp_path / "procedural", tmp_path / "semantic", tmp_path / "both", "--mode", "attention")
+    manifest = json.loads((tmp_path / "both" / "transfer.json").read_text())
+    carried = [name for name, entry in manifest["parameters"].items() if entry["component"] == "attention"]
+    assert manifest["counts"]["tensors_carried"] == len(carried) == 8
+
+
+def test_lineage_of_a_file_and_of_a_phase(finished):
+    command, _ = finished
+    assert "reverse" in command("lineage", command.file).stdout
+    warm = next(r["id"] for r in rows(command) if r["kind"] == "procedural")
+    assert "attention" in command("lineage", warm).stdout
+
+
+def test_a_diverging_value_fails_alone(command):
+    command.file.write_text(
+        command.file.read_text()
+        .replace("seeds: [0, 1]", "seeds: [0]")
+        .replace("optimizer: {lr: 1e-3, schedule: constant}", "optimizer: {lr: {grid: [1e-3, 1e30]}, clip: 0}")
+        .replace("tokens: {grid: [2k, 4k]}", "tokens: 4k")
+    )
+    said = command("sweep", command.file, "--no-tracking", code=1)
+    states = {r["label"]: (r["state"], r["reason"] or "") for r in rows(command)}
+    failed = [label for label, (state, _) in states.items() if state == "failed"]
+    skipped = [label for label, (state, _) in states.items() if state == "skipped"]
+    assert len(failed) == 1
+    assert len(skipped) == 2
+    assert sum(state == "done" for state, _ in states.values()) == 4
+    for label in failed + skipped:
+        assert label in said.stdout
+    assert (next(command.store.glob("sweeps/*/report/report.html"))).exists()
+
+
+def test_ctrl_c_saves_and_names_the_line_that_continues(command):
+    text = command.file.read_text().replace("seeds: [0, 1]", "seeds: [0]").replace("12Ki", "1Mi").replace("3Ki", "16Ki")
+    command.file.write_text(text.replace("[2k, 4k]", "[4k]").replace("[attention, mlp]", "[mlp]"))
+    process = command.start("sweep", command.file, "--no-tracking")
+    deadline = time.monotonic() + 200
+    while not any("running" in r["state"] and r["tokens"] > 0 for r in rows(command)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert f"procray sweep {command.file}" in err
+    assert any(r["state"] == "paused" for r in rows(command))
