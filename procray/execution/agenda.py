@@ -51,6 +51,12 @@ class State(Enum):
     PAUSED = "paused"
 
 
+def complete(item: Item, store: Store) -> bool:
+    """Whether the store holds what the segment is to make."""
+    folder = store.phase(item.phase)
+    return all(folder.exists_mark(step) for step in item.marks)
+
+
 class Agenda:
     """The segments of one run of one sweep and how far they are.
 
@@ -99,7 +105,7 @@ class Agenda:
 
         waiting = []
         for key, item in self.items.items():
-            if self.complete(item):
+            if complete(item, self._store):
                 self._set(key, State.DONE)
             else:
                 waiting.append(key)
@@ -120,7 +126,7 @@ class Agenda:
         while self._heap and not self._stopping:
             key = heapq.heappop(self._heap)[2]
             item = self.items[key]
-            if self.complete(item):  # another sweep made it meanwhile
+            if complete(item, self._store):  # another sweep made it meanwhile
                 self._finish(key)
                 continue
             holder = self._store.phase(item.phase).holder()
@@ -143,10 +149,14 @@ class Agenda:
         item = self.items[key]
         state = result.get("state")
         if state == "done":
-            if self.complete(item):
+            if complete(item, self._store):
                 self._finish(key)
             else:
-                self.crash(key, "it reported success, but its marks are not in the store")
+                self.crash(
+                    key,
+                    "it reported success, but its marks are not in the store; "
+                    f"do all nodes share the folder {self._store.path}?",
+                )
         elif state == "failed":
             self._fail(key, str(result.get("reason", "failed")), record=False)
         elif state == "leased":
@@ -163,7 +173,7 @@ class Agenda:
     def crash(self, key: str, reason: str) -> None:
         """A running segment ended in a way that another try may cure."""
         item = self.items[key]
-        if self.complete(item):  # it died after its last mark
+        if complete(item, self._store):  # it died after its last mark
             self._finish(key)
             return
         if self._stopping:
@@ -180,11 +190,6 @@ class Agenda:
     def stop(self, reason: str) -> None:
         """Offers nothing more. What runs is reported as usual."""
         self._stopping = self._stopping or reason
-
-    def complete(self, item: Item) -> bool:
-        """Whether the store holds what the segment is to make."""
-        folder = self._store.phase(item.phase)
-        return all(folder.exists_mark(step) for step in item.marks)
 
     def open(self) -> list[Item]:
         """Segments that will be offered, now or later."""
@@ -302,7 +307,7 @@ class Agenda:
                 continue
             folder = self._store.phase(item.phase)
             holder = folder.holder()
-            if self.complete(item):
+            if complete(item, self._store):
                 self._finish(key)
             elif holder is None or not holder.alive():
                 status = folder.status()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import logging
 import math
 import os
@@ -181,13 +180,11 @@ _token = secrets.token_hex(32)  # one for the process: Ray reads it once
 def _short_folder() -> Path:
     """Ray's session folder. Its sockets allow paths of some 100 characters only, so not in the store."""
     base = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp")
-    for old in glob.glob(str(base / f"procray-{os.getuid()}-*")):
-        pid = old.rpartition("-")[2]
+    for old in base.glob(f"procray-{os.getuid()}-*"):
+        pid = old.name.split("-")[2]
         if pid.isdigit() and process_start(int(pid)) is None:  # its command was killed
             shutil.rmtree(old, ignore_errors=True)
-    folder = base / f"procray-{os.getuid()}-{os.getpid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return Path(tempfile.mkdtemp(prefix=f"procray-{os.getuid()}-{os.getpid()}-", dir=base))
 
 
 def _keep_logs(temporary: Path, logs: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.execution.agenda import Agenda, Event, Item
+from procray.execution.agenda import Agenda, Event, Item, complete
 from procray.execution.cluster import check_feasible, cluster, local_resources, slots
 from procray.execution.preparation import prepare_corpora
 from procray.execution.segment import GO, STOP
@@ -129,6 +129,8 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     store.write_plan(plan)
     control, scratch = _own_paths(folder)
     items = _items(plan, store, control, scratch)
+    done_before = sum(1 for item in items if complete(item, store))
+    options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
         items,
         store,
@@ -136,8 +138,6 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
         retry_failed=options.retry_failed,
         on_event=options.on_event,
     )
-    done_before = sum(1 for item in items if agenda.complete(item))
-    options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     stop = _Stop(control, options.on_event, agenda=agenda)
     interrupted = False
     if not agenda.finished():
@@ -161,7 +161,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
         unfinished=[labels[phase] for phase in unfinished],
         interrupted=interrupted or stop.reason == "signal",
         out_of_time=stop.reason == "time",
-        trained=sum(1 for item in items if agenda.complete(item)) - done_before,
+        trained=sum(1 for item in items if complete(item, store)) - done_before,
         seconds=time.monotonic() - started,
         logs=folder / "logs",
     )

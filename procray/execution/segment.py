@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.errors import EnvironmentProblem, ProcrayError
+from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
 from procray.sweep.store import PhaseFolder, Store
@@ -24,17 +24,18 @@ from procray.training.recipe import PhaseRecipe
 if TYPE_CHECKING:
     from procray.training.source import Source
 
-# What trying again cannot cure: the same code on the same data raises it again. Everything else may
-# pass: a dead worker, memory, a file server, a connection between workers.
-FINAL = (ProcrayError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
-PASSING = (EnvironmentProblem,)
+# What trying again at once cannot cure: the same code on the same data raises it again. Everything else
+# may pass: a dead worker, memory, a file server, a connection between workers.
+HOPELESS = (ProcrayError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+# Of these, what the user can mend outside the sweep file; the next run tries it again without being told.
+MENDABLE = (EnvironmentProblem, StoreError, CorpusError)
 
 GO, STOP = "go", "stop"
 
 
-def is_final(error: BaseException) -> bool:
-    """Whether trying again would fail in the same way."""
-    return isinstance(error, FINAL) and not isinstance(error, PASSING)
+def is_hopeless(error: BaseException) -> bool:
+    """Whether trying again at once would fail in the same way."""
+    return isinstance(error, HOPELESS)
 
 
 def run_segment(
@@ -74,7 +75,7 @@ def run_segment(
         except Exception as error:
             if held is not None:
                 record_failure(folder, error, held)
-            if not is_final(error) or world_size > 1:
+            if not is_hopeless(error) or world_size > 1:
                 raise
             return {"state": "failed", "reason": describe(error)}
         return {**result, "seconds": time.monotonic() - started}
@@ -90,8 +91,9 @@ def record_failure(folder: PhaseFolder, error: BaseException, held: Lease | None
     facts = {"step": (folder.progress() or {}).get("step"), "traceback": "".join(traceback.format_exception(error))}
     if held is not None:
         facts["attempt"] = held.attempt
-    if is_final(error):
-        folder.set_status("failed", reason=describe(error), final=True, **facts)
+    if is_hopeless(error):
+        final = not isinstance(error, MENDABLE)
+        folder.set_status("failed", reason=describe(error), final=final, **facts)
     else:
         folder.set_status("paused", reason=describe(error), **facts)
 

@@ -11,7 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from procray.execution.reaper import Report
-from procray.execution.segment import describe, die_with, is_final, record_failure, run_segment, stop_flag
+from procray.execution.segment import describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
 from procray.sweep.store import Store
 
 
@@ -47,11 +47,11 @@ def run_group(job: dict[str, Any], trial: str) -> dict[str, Any]:
     try:
         result = trainer.fit()
     except WorkerGroupError as error:
-        final = [failure for _, failure in sorted(error.worker_failures.items()) if is_final(_cause(failure))]
-        if not final:
+        hopeless = [failure for _, failure in sorted(error.worker_failures.items()) if is_hopeless(_cause(failure))]
+        if not hopeless:
             first = min(error.worker_failures.items(), default=(0, error))[1]
             raise RuntimeError(describe(_cause(first))) from None
-        cause = _cause(final[0])
+        cause = _cause(hopeless[0])
         folder = Store(job["store"]).phase(job["phase"])
         if folder.status()["state"] != "failed":  # another rank than the one that writes found it
             record_failure(folder, cause)

@@ -132,7 +132,7 @@ def test_groups_of_ended_trials_are_removed(local_ray):
 @pytest.mark.slow
 def test_a_killed_group_frees_its_processors(local_ray, store, listen):
     """Both workers and then the trial die; the second phase needs every processor again."""
-    first = phase("first", [20, 4000], decaying=True, batch=8, workers=2)
+    first = phase("first", [20, 1500], decaying=True, batch=8, workers=2)
     second = phase("second", [10], batch=8, workers=2, seed=1)
     killed = []
 

@@ -9,7 +9,7 @@ import signal
 import pytest
 from small_plans import phase, plan
 
-from procray.errors import EnvironmentProblem, PhaseFailed
+from procray.errors import EnvironmentProblem, PhaseFailed, StoreError
 from procray.execution import run_segment
 from procray.execution import segment as room
 from procray.sweep.lease import process_start, this_process
@@ -93,27 +93,29 @@ def test_nan_fails_for_good_and_says_where(store):
 
 
 @pytest.mark.parametrize(
-    ("error", "final"),
+    ("error", "hopeless", "final"),
     [
-        (PhaseFailed("NaN"), True),
-        (ValueError("bad"), True),
-        (KeyError("x"), True),
-        (EnvironmentProblem("no GPU here"), False),
-        (RuntimeError("CUDA out of memory"), False),
-        (OSError("file server away"), False),
-        (MemoryError(), False),
+        (PhaseFailed("NaN"), True, True),
+        (ValueError("bad"), True, True),
+        (KeyError("x"), True, True),
+        (EnvironmentProblem("no GPU here"), True, False),
+        (StoreError("the mark is damaged"), True, False),
+        (RuntimeError("CUDA out of memory"), False, False),
+        (OSError("file server away"), False, False),
+        (MemoryError(), False, False),
     ],
 )
-def test_what_a_retry_may_cure_is_raised(store, monkeypatch, error, final):
+def test_what_a_retry_may_cure_is_raised(store, monkeypatch, error, hopeless, final):
     def fail(*args, **options):
         raise error
 
     monkeypatch.setattr("procray.training.loop.train", fail)
     small = phase("warm", [5])
     status = store.phase(small.id).status
-    if final:
+    if hopeless:
         assert run_segment(job(store, small), lambda: False)["state"] == "failed"
         assert status()["state"] == "failed"
+        assert status()["final"] is final
     else:
         with pytest.raises(type(error)):
             run_segment(job(store, small), lambda: False)
