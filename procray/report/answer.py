@@ -49,6 +49,9 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     match = getattr(variant, form)
     other = variant.matched if form == "readoff" else variant.readoff
     best_of = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
+    alike = sum(getattr(v, form).fraction == match.fraction for v in warmed) - 1
+    if alike:  # several reach it already at the smallest fraction that was run
+        best_of = f", as {'does' if alike == 1 else 'do'} {alike} of the other {plural(len(warmed) - 1, 'variant')}"
     return (
         f"{variant.short} reaches {goal} nats with {_fraction(match)} of the {count(base.t2)} tokens "
         f"({form_name(form)}{_k_of_n(match)}{'' if variant.constant else _other_form(form, other)}){best_of}"
@@ -105,7 +108,7 @@ def _best_match(warmed: Sequence[Variant]) -> tuple[str, Variant] | None:
             continue  # both forms are one
         there = [v for v in warmed if getattr(v, form).fraction is not None]
         if there:
-            return form, min(there, key=lambda v: getattr(v, form).fraction)
+            return form, min(there, key=lambda v: (getattr(v, form).fraction, v.readoff.fraction or math.inf))
     return None
 
 

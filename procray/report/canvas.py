@@ -112,11 +112,14 @@ def finish(figure: Any, name: str, target: str, title: str, caption: str) -> Pic
 
 
 def _own_ids(svg: str, name: str) -> str:
-    """Every id with a prefix of its own, so that several drawings can stand in one page."""
+    """Ids numbered in the order they appear, with a prefix of the drawing's own.
+
+    So that several drawings can stand in one page, and because matplotlib hashes addresses of objects into some ids.
+    """
     prefix = "f" + digest(name, 6) + "-"
-    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
-    svg = re.sub(r'href="#', f'href="#{prefix}', svg)
-    return re.sub(r"url\(#", f"url(#{prefix}", svg)
+    numbers = {own: f"{prefix}{index}" for index, own in enumerate(re.findall(r'\bid="([^"]+)"', svg))}
+    pattern = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
+    return pattern.sub(lambda match: match[1] + numbers.get(match[2], match[2]), svg)
 
 
 def token_axis(axis: Any) -> None:

@@ -491,13 +491,17 @@ def _substitutive(target: Target, palette: dict[str, str], name: str, where: str
     for variant in sorted(target.warmed, key=lambda v: v.t1):
         if variant.baseline == base.name:
             families.setdefault(variant.family, []).append(variant)
+    ranked = sorted(families, key=lambda name: min((_best(v) for v in families[name]), default=math.inf))
+    named = {name: families[name] for name in ranked[:MOST_LABELS]}
     own = _own_tokens(target)
     title = f"{target.title}: {own} tokens that still reach the baseline's {_metric(target)}"
     numbers = sorted({variant.n for variant in target.variants})
     seeds = plural(numbers[0], "seed") if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]} seeds"
     details = f"{where} · on the mean of {seeds} · below the dashed line: data saved · dotted: equal total tokens"
+    if len(named) < len(families):
+        details += f" · in colour: the best {len(named)} of {len(families)} families"
     ceiling = 1.13 * base.t2
-    longest = max((len(name) for name in families), default=8)
+    longest = max((len(name) for name in named), default=8)
     margin = 0.35 + 0.098 * longest
     with sheet(title, details, 6.6 + 3.6 * (len(forms) - 1) + margin, 5.6, panels=len(forms), margin=margin) as (
         figure,
@@ -511,8 +515,12 @@ def _substitutive(target: Target, palette: dict[str, str], name: str, where: str
             axes.axhline(base.t2, color=BLACK, lw=1.3, ls=(0, (5, 3)), zorder=1)
             axes.plot([0, widest], [base.t2, base.t2 - widest], color="#999999", lw=1.1, ls=(0, (1, 2)), zorder=1)
             axes.plot([0], [base.t2], "D", ms=8, color=BLACK, zorder=5, clip_on=False)
-            for index, members in enumerate(families.values()):
-                _substitutive_line(axes, members, form, _family_colour(members, palette), ceiling, index)
+            for group, members in families.items():
+                if group not in named:
+                    _substitutive_line(axes, members, form, "#C4C4C4", ceiling)
+            for index, members in enumerate(named.values()):
+                height = ceiling + (index % 3 - 1) * 0.03 * ceiling
+                _substitutive_line(axes, members, form, _family_colour(members, palette), height)
             axes.set_xlim(-0.02 * widest, 1.06 * widest)
             axes.set_ylim(0, 1.28 * base.t2)
             axes.set_xlabel("procedural tokens (T1)")
@@ -522,13 +530,21 @@ def _substitutive(target: Target, palette: dict[str, str], name: str, where: str
         for axes in panels[1:]:
             axes.tick_params(labelleft=False)
         settle(figure)
-        end_labels(panels[-1], _substitutive_labels(families, forms[-1][1], palette, ceiling))
+        end_labels(panels[-1], _substitutive_labels(named, forms[-1][1], palette, ceiling))
         caption = (
             f"Tokens of {target.title} after which a model warmed up on T1 procedural tokens reaches the baseline's "
             f"final {_metric(target)}; the diamond is the baseline ({count(base.t2)} tokens, no warm-up). Crosses in "
             f"the grey strip did not reach it. Below the dotted line even the total of both kinds of tokens is smaller."
         )
         return finish(figure, name, target.name, title, caption)
+
+
+def _best(variant: Variant) -> float:
+    """Sorts families: by the matched form where there is one."""
+    for match in (variant.matched, variant.readoff):
+        if match.tokens is not None:
+            return match.tokens
+    return math.inf
 
 
 def _family_colour(members: Sequence[Variant], palette: dict[str, str]) -> str:
@@ -540,8 +556,7 @@ def _substitutive_line(
     members: Sequence[Variant],
     form: Callable[[Variant], Match],
     colour: str,
-    ceiling: float,
-    index: int,
+    missed_at: float,
 ) -> None:
     reached = [(v.t1, m.tokens) for v in members if (m := form(v)).state == "reached" and m.tokens is not None]
     missed = [v.t1 for v in members if form(v).state == "not reached"]
@@ -561,8 +576,7 @@ def _substitutive_line(
         if match.state == "reached" and len(match.per_seed) > 1:
             axes.plot([variant.t1] * len(seeds), seeds, "_", ms=9, mew=1.4, color=colour, alpha=0.5, zorder=3)
     if missed:
-        heights = [ceiling + (index % 3 - 1) * 0.03 * ceiling] * len(missed)
-        axes.plot(missed, heights, "x", ms=8, mew=2, color=colour, ls="", zorder=4)
+        axes.plot(missed, [missed_at] * len(missed), "x", ms=8, mew=2, color=colour, ls="", zorder=4)
 
 
 def _substitutive_labels(

@@ -380,6 +380,7 @@ def _box_svg(box: Box, where: tuple[float, float, float], shades: dict[str, str]
     colour = shades.get(box.variant, "#8A8A86") if box.kind != "procedural" else "#8A8A86"
     carried = {component for _, _, components in box.carried for component in components}
     lines = [f"{_budgets(box)} · {plural(len(box.seeds), 'seed')}", *([] if whole else [box.state])]
+    letters = 29 if box.marks else 38
     hover = f"{box.title}; {box.data}; {'+'.join(sorted(carried)) or 'random weights'}; {', '.join(box.phases[:12])}"
     parts = [
         f'<g><title>{escape(hover)}</title><rect x="{left:g}" y="{top:g}" width="{_WIDE}" height="{tall:g}" rx="5" '
@@ -387,8 +388,8 @@ def _box_svg(box: Box, where: tuple[float, float, float], shades: dict[str, str]
         f'<rect x="{left:g}" y="{top:g}" width="5" height="{tall:g}" rx="2" fill="{colour}"/>',
         f'<text x="{left + 14:g}" y="{top + 18:g}" fill="#222222">{escape(_clip(box.title, 30))}</text>',
         *(
-            f'<text x="{left + 14:g}" y="{top + 35 + 16 * index:g}" fill="{"#B04A00" if index and failed else "#666666"}" '
-            f'font-size="11.5">{escape(_clip(line, 29 if box.marks else 38))}</text>'
+            f'<text x="{left + 14:g}" y="{top + 35 + 16 * index:g}" font-size="11.5" '
+            f'fill="{"#B04A00" if index and failed else "#666666"}">{escape(_clip(line, letters))}</text>'
             for index, line in enumerate(lines)
         ),
     ]
