@@ -37,6 +37,11 @@ def redact(text: str) -> str:
     return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("***@", text))
 
 
+def without_credentials(uri: str) -> str:
+    """The address as a browser may open it."""
+    return _CREDENTIALS.sub("", uri)
+
+
 def tracking_uri(store: Path, given: str | None = None) -> str:
     """The tracking server or database: what is given, else `MLFLOW_TRACKING_URI`, else a file in the store."""
     return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store / DATABASE}"

@@ -94,29 +94,36 @@ class Follower:
 
         A process that died on the way is started again for that.
         """
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or not self._finish(limit):
             self.start()
+            self._finish(limit)
+        if self._last.get("final"):
+            return SyncResult(**self._last["result"])
+        log = self._store.sweep_folder(self._plan.name, self._plan.scale) / LOG
+        problem = self.problem or f"the process that writes to it did not come to an end in time (see {log})"
+        return SyncResult(backend.redact(self._uri), "", complete=False, problem=problem)
+
+    def _finish(self, limit: float) -> bool:
+        """Asks the process for its last sync and waits for it; false when it died before it could."""
         process, reader = self._process, self._reader
         assert process is not None
         assert reader is not None
         assert process.stdin is not None
+        self._process = None
+        late = False
         with contextlib.suppress(OSError):
             process.stdin.write(f"{limit}\n")
             process.stdin.flush()
         try:
             process.wait(limit + _GRACE)
         except subprocess.TimeoutExpired:
+            late = True
             process.kill()
             process.wait()
         reader.join(_GRACE)
         with contextlib.suppress(OSError):
             process.stdin.close()
-        self._process = None
-        if self._last.get("final"):
-            return SyncResult(**self._last["result"])
-        log = self._store.sweep_folder(self._plan.name, self._plan.scale) / LOG
-        problem = self.problem or f"the process that writes to it did not come to an end in time (see {log})"
-        return SyncResult(backend.redact(self._uri), "", complete=False, problem=problem)
+        return late or bool(self._last.get("final"))
 
     def __enter__(self) -> Follower:
         return self.start()

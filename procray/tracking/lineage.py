@@ -27,23 +27,31 @@ MARK = "procray.mark"  # tag of a model: <phase>/<step>
 EXTERNAL = "mlflow.model.isExternal"
 HUB = "https://huggingface.co/datasets/"
 _READY = "READY"
+_TRAINING = "?workflowType=machine_learning"  # without it a link shows MLflow's menus for language-model traces
+_UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 
 def model_name(planned: PlannedPhase, step: int) -> str:
-    """The label and the tokens, without the characters that MLflow forbids in a model's name."""
-    return re.sub(r"[/:.%\"']", "-", f"{planned.label} {facts.tokens_text(planned.nominal[step])}")
+    """The label and the tokens, without the characters that MLflow forbids in a model's name: no `1.5M` but `1500k`."""
+    count = int(float(f"{planned.nominal[step]:.3g}"))
+    size, unit = next((pair for pair in _UNITS if count % pair[0] == 0 and count), (1, ""))
+    return re.sub(r"[/:.%\"']", "-", f"{planned.label} {count // size}{unit}")
 
 
 def mark_tags(planned: PlannedPhase, folder: PhaseFolder, step: int) -> dict[str, str]:
     """Where a checkpoint stands and what it must contain."""
     weights = folder.manifest(step)["files"]["model.safetensors"]
+    path = str(folder.path / "marks" / str(step))
+    tokens = facts.tokens_text(planned.nominal[step])
     return {
+        "mlflow.note.content": f"{planned.label} after {tokens} tokens. `model.safetensors` stands in `{path}`. "
+        "The runs in the table below started from it, but for the one that made it.",
         MARK: f"{planned.id}/{step}",
         EXTERNAL: "true",
         "procray.phase": planned.id,
         "procray.step": str(step),
         "procray.tokens": str(planned.nominal[step]),
-        "procray.path": str(folder.path / "marks" / str(step)),
+        "procray.path": path,
         "procray.sha256": weights["sha256"],
         "procray.bytes": str(weights["bytes"]),
     }
@@ -153,7 +161,7 @@ def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: 
         tokens = facts.tokens_text(source.nominal[step])
         words = f"{source.label} after {tokens} tokens"
         if f"{name}/{step}" in models:
-            words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}']})"
+            words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}']}{_TRAINING})"
         if name in runs:
             words += f" ([run](#/experiments/{experiment}/runs/{runs[name]}))"
         parts.append(f"**{' + '.join(components)}** from {words}.")

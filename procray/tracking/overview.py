@@ -66,7 +66,8 @@ def sweep_note(plan: Plan, found: dict[str, tuple[str, str]], experiment: str, r
     lost = [(phase, state, reason) for phase, (state, reason) in found.items() if state in ("failed", "skipped")]
     for phase, state, reason in lost[:_LISTED]:
         label = plan.phases[phase].label
-        name = f"[{label}](#/experiments/{experiment}/runs/{runs[phase]})" if phase in runs else label
+        link = f"#/experiments/{experiment}/runs/{runs.get(phase)}?workflowType=machine_learning"
+        name = f"[{label}]({link})" if phase in runs else label
         lines.append(f"- {name} {state}" + (f": {reason}" if reason else ""))
     if len(lost) > _LISTED:
         lines.append(f"- and {len(lost) - _LISTED} more")

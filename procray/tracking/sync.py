@@ -9,8 +9,10 @@ which they were measured.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -105,6 +107,7 @@ class Session:
     refused: dict[str, str] = field(default_factory=dict)
     extents: dict[str, views.Extent] = field(default_factory=dict)
     end: float | None = None  # time.monotonic() at which to stop
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def folder(self) -> Path:
@@ -155,10 +158,24 @@ def open_session(plan: Plan, store: Store, uri: str) -> Session:
     """
     client = backend.connect(uri)
     session = Session(plan, store, uri, client, "", digest([_FORMAT, plan.to_json()], 16))
-    with backend.file_lock(session.folder / "tracking.lock", _LOCK_SECONDS):
+    with _turn(session):
         session.experiment = _experiment(session)
         _read_back(session)
     return session
+
+
+@contextlib.contextmanager
+def _turn(session: Session) -> Iterator[bool]:
+    """Holds the right to write to MLflow for this sweep; gives whether somebody else had it since the last time.
+
+    The lock's file names the last to have it, so that this shows even when that one was killed.
+    """
+    lock = session.folder / "tracking.lock"
+    with backend.file_lock(lock, _LOCK_SECONDS):
+        changed = lock.read_text(encoding="utf-8") != session.token
+        if changed:
+            lock.write_text(session.token, encoding="utf-8")
+        yield changed
 
 
 def write(session: Session, limit: float | None = None) -> SyncResult:
@@ -167,7 +184,9 @@ def write(session: Session, limit: float | None = None) -> SyncResult:
     session.refused = {}
     session.results = overview.results(session.folder)
     try:
-        with backend.file_lock(session.folder / "tracking.lock", _LOCK_SECONDS):
+        with _turn(session) as changed:
+            if changed:
+                _read_back(session)
             try:
                 for phase in session.plan.phases:  # parents before children
                     session.check_time()
@@ -223,6 +242,8 @@ def _experiment(session: Session) -> str:
 
 def _read_back(session: Session) -> None:
     """Finds the runs and models of earlier passes, and the watermark if it belongs to them."""
+    for remembered in (session.runs, session.models, session.measured, session.known, session.seen, session.files):
+        remembered.clear()
     rivals: dict[str, list[Any]] = {}
     for run in _pages(
         lambda token: session.client.search_runs([session.experiment], max_results=_PAGE, page_token=token)
@@ -304,7 +325,7 @@ def _write_phase(session: Session, phase: str) -> None:
         session.extents[phase] = ends
     run = _run(session, phase, planned.label, facts.milliseconds(rows[0]) if rows else int(time.time() * 1000))
     sources = _sources(session, phase)
-    _write_inputs(session, run, phase, (folder.description() or {}).get("data_digest"), sources)
+    judged_on = _write_inputs(session, run, phase, (folder.description() or {}).get("data_digest"), sources)
     kept = _write_marks(session, run, phase, folder, steps)
 
     names, before = facts.curve_names(plan, phase), facts.tokens_before(plan, phase)
@@ -316,7 +337,7 @@ def _write_phase(session: Session, phase: str) -> None:
         numbers += facts.closing(plan, phase, rows, found)
     groups += _news(session, run, numbers, sources) + _late(session, run, names["loss"], rows, kept)
     reason = str(status.get("reason") or "") if state == "failed" else ""
-    _send(session, run, facts.parameters(plan, phase), _tags(session, phase, state, reason), groups)
+    _send(session, run, facts.parameters(plan, phase), _tags(session, phase, state, reason), groups, judged_on)
     _write_transfer(session, run, folder, steps)
     _set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
     if len(sources) == len(planned.parents):
@@ -391,7 +412,12 @@ def _run(session: Session, phase: str, name: str, start: int) -> Known:
 
 
 def _send(
-    session: Session, run: Known, params: dict[str, str], tags: dict[str, str], groups: list[list[Point]]
+    session: Session,
+    run: Known,
+    params: dict[str, str],
+    tags: dict[str, str],
+    groups: list[list[Point]],
+    judged_on: tuple[str, str] | None = None,
 ) -> None:
     """Writes parameters, tags and groups of points. A group goes in one request: MLflow has all of it or nothing."""
     from mlflow.entities import Metric, Param, RunTag
@@ -410,7 +436,12 @@ def _send(
             batch += groups[taken]
             places |= here
             taken += 1
-        metrics = [Metric(point.name, point.value, point.time, point.step, model_id=point.model) for point in batch]
+        metrics = [
+            Metric(point.name, point.value, point.time, point.step, point.model, *(judged_on or ()))
+            if point.model
+            else Metric(point.name, point.value, point.time, point.step)
+            for point in batch
+        ]
         session.client.log_batch(run.id, metrics=metrics, params=new_params, tags=new_tags)
         run.params.update({param.key: param.value for param in new_params})
         run.tags.update({tag.key: tag.value for tag in new_tags})
@@ -427,19 +458,23 @@ def _sources(session: Session, phase: str) -> list[str]:
     return [session.models[mark].model_id for mark in marks if mark in session.models]
 
 
-def _write_inputs(session: Session, run: Known, phase: str, data_digest: str | None, sources: list[str]) -> None:
+def _write_inputs(
+    session: Session, run: Known, phase: str, data_digest: str | None, sources: list[str]
+) -> tuple[str, str] | None:
+    """The data and the checkpoints that went in. Gives name and digest of the held-out data, once they are known."""
     from mlflow.entities import LoggedModelInput
 
-    inputs = lineage.datasets(session.plan, phase, data_digest)
-    # Before the data are prepared only the digest of their recipe is known: wait for the lasting one.
-    if "task" not in session.plan.phases[phase].recipe.data and not data_digest:
-        inputs = []
-    inputs = [item for item in inputs if (item.dataset.name, item.dataset.digest) not in run.datasets]
+    # Before a corpus is prepared only the digest of its recipe is known: wait for the lasting one.
+    lasting = data_digest or "task" in session.plan.phases[phase].recipe.data
+    inputs = lineage.datasets(session.plan, phase, data_digest) if lasting else []
+    names = [(item.dataset.name, item.dataset.digest) for item in inputs]
+    new = [item for item, name in zip(inputs, names, strict=True) if name not in run.datasets]
     models = [model for model in sources if model not in run.sources]
-    if inputs or models:
-        session.client.log_inputs(run.id, datasets=inputs, models=[LoggedModelInput(model) for model in models])
-        run.datasets.update((item.dataset.name, item.dataset.digest) for item in inputs)
+    if new or models:
+        session.client.log_inputs(run.id, datasets=new, models=[LoggedModelInput(model) for model in models])
+        run.datasets.update(names)
         run.sources.update(models)
+    return names[-1] if names else None
 
 
 def _write_marks(session: Session, run: Known, phase: str, folder: PhaseFolder, steps: list[int]) -> dict[int, str]:

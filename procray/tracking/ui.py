@@ -51,8 +51,7 @@ def serve(
     tell = say if callable(say) else print
     uri = backend.tracking_uri(store.path)
     if backend.is_server(uri):
-        address = backend.redact(uri)
-        link = page(address, uri, plan)
+        link = page(backend.without_credentials(uri), uri, plan)
         tell(link)
         if open_browser:
             webbrowser.open(link)
@@ -177,10 +176,12 @@ def _until_interrupted() -> None:
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # SIGINT too: a shell starts background commands with it ignored.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         signal.pause()
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

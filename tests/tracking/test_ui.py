@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from procray.errors import EnvironmentProblem
+from procray.sweep.store import Store
+from procray.tracking import sync, ui
+from tests.tracking import synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+UNSAFE = {5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 10080}
+
+
+def test_ports_are_ones_that_browsers_accept() -> None:
+    assert not UNSAFE & set(ui.PORTS)
+    with socket.socket() as taken:
+        taken.bind((ui.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=str(port)):
+            ui.free_port(port)
+    assert ui.free_port() in ui.PORTS
+
+
+def test_nothing_to_show(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match="procray sync"), ui.server(Store(tmp_path), f"sqlite:///{tmp_path}/x"):
+        pass
+
+
+def test_a_server_elsewhere_is_opened_not_started(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:hunter2@mlflow.lab:5000")
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    link = ui.serve(store)
+    assert opened == [link] == ["http://mlflow.lab:5000/#/experiments"]
+    assert "hunter2" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_serve_prints_the_link_and_ends_on_interrupt(store: Store) -> None:
+    plan = synthetic.build(seeds=(0,), targets=("code",))
+    synthetic.finish_all(store, plan)
+    sync(plan, store)
+    script = (
+        "import sys; from procray.sweep.store import Store; from procray.tracking import serve;"
+        "from tests.tracking import synthetic;"
+        "serve(Store(sys.argv[1]), synthetic.build(seeds=(0,), targets=('code',)), open_browser=False)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", script, str(store.path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "workflowType=machine_learning" in line
+    address = line.split()[-1].split("#")[0]
+    assert urllib.request.urlopen(address, timeout=30).status == 200
+    servers = psutil.Process(process.pid).children(recursive=True)
+    assert servers
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert not [server for server in servers if server.is_running() and server.status() != psutil.STATUS_ZOMBIE]
