@@ -49,7 +49,7 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     match = getattr(variant, form)
     other = variant.matched if form == "readoff" else variant.readoff
     best_of = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
-    alike = sum(getattr(v, form).fraction == match.fraction for v in warmed) - 1
+    alike = sum(getattr(v, form).fraction == match.fraction for v in warmed) - 1 if match.at_most else 0
     if alike:  # several reach it already at the smallest fraction that was run
         best_of = f", as {'does' if alike == 1 else 'do'} {alike} of the other {plural(len(warmed) - 1, 'variant')}"
     return (

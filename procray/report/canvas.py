@@ -100,7 +100,7 @@ def settle(figure: Any) -> None:
 
 
 def finish(figure: Any, name: str, target: str, title: str, caption: str) -> Picture:
-    """The figure as PNG (200 dots an inch) and SVG; equal figures give equal bytes."""
+    """The figure as PNG (200 dots an inch) and SVG; equal figures give the same SVG byte for byte."""
     import matplotlib
 
     png, svg = io.BytesIO(), io.StringIO()

@@ -48,8 +48,8 @@ class ReportPaths:
 def write_report(plan: Plan, store: Store, folder: Path | None = None, file: str | None = None) -> ReportPaths:
     """Writes page, pictures and tables; each file is replaced as a whole.
 
-    Works at any time: what is not finished is marked as such. The same store gives the same bytes, and where nothing
-    has changed since the last report nothing is drawn again.
+    Works at any time: what is not finished is marked as such. The same store gives the same page, drawings and
+    tables byte for byte, and where nothing has changed since the last report nothing is drawn again.
 
     Args:
         folder: in place of `report/` in the sweep's folder of the store.
