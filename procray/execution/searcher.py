@@ -50,6 +50,13 @@ class SegmentSearcher(Searcher):
         else:
             self._agenda.report(key, json.loads(result["outcome"]))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher to restore a run, which is never done here; the agenda cannot be."""
+        return {}
+
+    def __deepcopy__(self, memo: Any) -> SegmentSearcher:
+        return self
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the store knows everything."""
 

@@ -17,7 +17,6 @@ from ray.tune.experiment import Trial
 
 from procray.execution.agenda import Agenda
 from procray.execution.cluster import DRIVER
-from procray.execution.reaper import Reaper, Register
 from procray.execution.searcher import SegmentSearcher
 from procray.execution.segment import describe
 from procray.execution.trial import SegmentTrial
@@ -32,6 +31,13 @@ class _Pulse(tune.Callback):
         self.trials: dict[str, Trial] = {}
         self._on_pulse = on_pulse
         self._next = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks to restore a run, which is never done here."""
+        return {}
+
+    def __deepcopy__(self, memo: Any) -> _Pulse:
+        return self
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.trials[trial.trial_id] = trial
@@ -67,6 +73,8 @@ def tune_segments(agenda: Agenda, concurrent: int, groups: bool, scratch: Path, 
     callbacks: list[tune.Callback] = [pulse]
     register = None
     if groups:
+        from procray.execution.reaper import Reaper, Register
+
         name = f"procray-groups-{os.getpid()}-{scratch.name}"
         register = ray.remote(Register).options(name=name, num_cpus=0).remote()
         agenda.tell_runners(register=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Listener:
     def __init__(self, react=lambda event: None):
         self.events: list[dict[str, Any]] = []
         self._react = react
+        self._lock = threading.RLock()  # a listener need not be something that can be pickled
 
     def __call__(self, event: dict[str, Any]) -> None:
         self.events.append(event)
