@@ -17,6 +17,7 @@ from typing import Any
 
 from procray.errors import EnvironmentProblem
 from procray.execution.agenda import Item
+from procray.execution.segment import describe
 from procray.sweep.lease import process_start
 
 DRIVER = "train_driver"  # the resource of a trial that drives a worker group
@@ -145,11 +146,7 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
                     "object_store_memory": OBJECT_STORE,
                     "_temp_dir": str(temporary),
                 }
-            try:
-                ray.init(address=address or "local", **options)
-            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                what = f"no Ray cluster at '{address}'" if address else "Ray does not start on this machine"
-                raise EnvironmentProblem(f"{what}: {error}") from None
+            _start(address, options)
             try:
                 yield ray.cluster_resources()
             finally:
@@ -159,6 +156,26 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
                 _keep_logs(temporary, logs)
             for name in owned:
                 os.environ.pop(name, None)
+
+
+def _start(address: str | None, options: dict[str, Any]) -> None:
+    """`ray.init`; a local one gets a second try, because Ray gives its daemons 30 s and no more.
+
+    Raises:
+        EnvironmentProblem: it does not start or answer.
+    """
+    import ray
+
+    for last in (address is not None, True):
+        try:
+            ray.init(address=address or "local", **options)
+            return
+        except Exception as error:  # Ray raises anything here, plain Exception included
+            with contextlib.suppress(Exception):
+                ray.shutdown()
+            if last:
+                what = f"no Ray cluster at '{address}'" if address else "Ray does not start on this machine"
+                raise EnvironmentProblem(f"{what}: {describe(error)}") from None
 
 
 def _local_only() -> dict[str, str]:

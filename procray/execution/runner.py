@@ -207,9 +207,10 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
             prepare()
         concurrent = min(slots(items, available), options.max_concurrent or 10**6)
         emit({"event": "ray", "state": "ready", "concurrent": concurrent})
-        from procray.execution.tuning import tune_segments
+        if not agenda.finished():  # asked to stop while Ray was starting
+            from procray.execution.tuning import tune_segments
 
-        tune_segments(agenda, concurrent, groups, scratch, lambda: _emit_progress(agenda, store, emit))
+            tune_segments(agenda, concurrent, groups, scratch, lambda: _emit_progress(agenda, store, emit))
         emit({"event": "ray", "state": "stopping"})
 
 

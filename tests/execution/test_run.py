@@ -173,6 +173,25 @@ def test_no_cluster_at_the_address_is_an_environment_problem(store, monkeypatch)
         run_function(plan(phase("small", [10])), store, RunOptions(address="somewhere"))
 
 
+def test_a_local_ray_gets_a_second_chance_to_start(monkeypatch):
+    import ray
+
+    tries = []
+
+    def slow_once(**options):
+        tries.append(options)
+        if len(tries) == 1:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", slow_once)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    cluster_room._start(None, {"num_cpus": 1})
+    assert tries == [{"address": "local", "num_cpus": 1}] * 2
+    monkeypatch.setattr(ray, "init", lambda **options: ray.nothing)
+    with pytest.raises(EnvironmentProblem, match="Ray does not start on this machine: AttributeError"):
+        cluster_room._start(None, {})
+
+
 def test_slots_follow_the_resources():
     from procray.execution.agenda import Item
 
