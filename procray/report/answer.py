@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from procray.report.results import Match, Results, Target, Trouble, Variant
+from procray.report.results import Match, Results, Target, Trouble, Variant, level_match
 from procray.report.wording import count, listing, percent, plural, signed
 
 _ROWS = 14  # of a table in the terminal; the report has all
@@ -94,7 +94,7 @@ def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
     extra = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
     return (
         f"{best.short} stays above {percent(level)} accuracy from {count(own)} tokens on, the baseline from "
-        f"{count(needs)}: {percent(share)} of the data ({plural(best.n, 'seed')}){extra}"
+        f"{count(needs)}: {percent(share)} of the data ({_seeds_there(best, level)}){extra}"
         f"{_with_warmup(best, (own + best.t1) / needs)}; its final accuracy differs by {difference_text(best)}."
     )
 
@@ -110,6 +110,11 @@ def _best_match(warmed: Sequence[Variant]) -> tuple[str, Variant] | None:
         if there:
             return form, min(there, key=lambda v: (getattr(v, form).fraction, v.readoff.fraction or math.inf))
     return None
+
+
+def _seeds_there(variant: Variant, level: float) -> str:
+    match = level_match(variant, level)
+    return f"{match.seeds_reached} of {plural(len(match.per_seed), 'seed')}"
 
 
 def _with_warmup(variant: Variant, share: float | None) -> str:

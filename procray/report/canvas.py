@@ -106,7 +106,7 @@ def finish(figure: Any, name: str, target: str, title: str, caption: str) -> Pic
     png, svg = io.BytesIO(), io.StringIO()
     settle(figure)
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, pil_kwargs={"compress_level": 4})
+        figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, pil_kwargs={"compress_level": 2})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
     return Picture(name, target, title, caption, png.getvalue(), _own_ids(svg.getvalue(), name))
 

@@ -25,9 +25,9 @@ from procray.report.canvas import (
     sheet,
     token_axis,
 )
-from procray.report.results import LEVELS, Match, Results, Target, Variant, mean_curve
+from procray.report.results import LEVELS, Match, Results, Target, Variant, level_match, mean_curve
 from procray.report.statistics import spread
-from procray.report.wording import count, listing, percent, plural, signed
+from procray.report.wording import listing, percent, plural, signed
 
 MOST_LABELS = 7  # curves with a colour and a name of their own; further ones are drawn thin and grey
 
@@ -481,112 +481,133 @@ def _seed_differences(target: Target, variant: Variant) -> list[float]:
 # --- what the warm-up replaces ---------------------------------------------------------------------------------------
 
 
-def _substitutive(target: Target, palette: dict[str, str], name: str, where: str) -> Picture:
-    """T1 against the T2 that matches the baseline, read off and matched, one line a family."""
-    forms: list[tuple[str, Callable[[Variant], Match]]] = [("read-off: full-length runs", lambda v: v.readoff)]
+@dataclass(frozen=True)
+class _Form:
+    """One way to ask how many tokens are needed: a panel. `reference` is what the baseline needs."""
+
+    title: str
+    reference: float
+    match: Callable[[Variant], Match]
+
+    def top(self, variants: Iterable[Variant]) -> float:
+        """The largest number to draw; what was not reached stands above it."""
+        return max([self.reference, *(tokens for v in variants if (tokens := self.match(v).tokens) is not None)])
+
+
+def _forms(target: Target, base: Variant) -> list[_Form]:
+    """Read-off and matched; for a diagnostic first the tokens to the highest level that the baseline reaches."""
+    forms = []
+    level = target.level
+    needed = base.levels.get(level) if level is not None else None
+    if level is not None and needed is not None:
+        forms.append(_Form(f"until {percent(level)} accuracy, for good", needed, lambda v: level_match(v, level)))
+        forms.append(_Form("until the baseline's final accuracy", base.t2, lambda v: v.readoff))
+    else:
+        forms.append(_Form("read-off: full-length runs", base.t2, lambda v: v.readoff))
     if any(variant.points for variant in target.warmed):
-        forms.append(("matched: schedules made for the budget", lambda v: v.matched))
+        forms.append(_Form("matched: schedules made for the budget", base.t2, lambda v: v.matched))
+    return forms
+
+
+def _substitutive(target: Target, palette: dict[str, str], name: str, where: str) -> Picture:
+    """T1 against the T2 that matches the baseline, one panel a form and one line a family."""
     base = next(variant for variant in target.baselines if _shown_runs(variant))
+    forms = _forms(target, base)
     families: dict[str, list[Variant]] = {}
     for variant in sorted(target.warmed, key=lambda v: v.t1):
         if variant.baseline == base.name:
             families.setdefault(variant.family, []).append(variant)
-    ranked = sorted(families, key=lambda name: min((_best(v) for v in families[name]), default=math.inf))
-    named = {name: families[name] for name in ranked[:MOST_LABELS]}
+
+    def best(family: str) -> float:
+        return min((t for v in families[family] if (t := forms[-1].match(v).tokens) is not None), default=math.inf)
+
+    named = {family: families[family] for family in sorted(families, key=best)[:MOST_LABELS]}
     own = _own_tokens(target)
     title = f"{target.title}: {own} tokens that still reach the baseline's {_metric(target)}"
     numbers = sorted({variant.n for variant in target.variants})
     seeds = plural(numbers[0], "seed") if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]} seeds"
-    details = f"{where} · on the mean of {seeds} · below the dashed line: data saved · dotted: equal total tokens"
+    details = f"{where} · on the mean of {seeds}, bars: single seeds · below the dashed line: data saved"
     if len(named) < len(families):
         details += f" · in colour: the best {len(named)} of {len(families)} families"
-    ceiling = 1.13 * base.t2
-    longest = max((len(name) for name in named), default=8)
-    margin = 0.35 + 0.098 * longest
-    with sheet(title, details, 6.6 + 3.6 * (len(forms) - 1) + margin, 5.6, panels=len(forms), margin=margin) as (
-        figure,
-        panels,
-    ):
-        widest = max(variant.t1 for variant in target.warmed)
-        for axes, (form_title, form) in zip(panels, forms, strict=True):
-            axes.set_title(form_title, fontsize=12, color=FAINT)
-            axes.axhspan(1.06 * base.t2, 1.28 * base.t2, color="#F3F3F3", lw=0, zorder=0)
-            axes.text(0.012 * widest, 1.265 * base.t2, "not reached", va="top", fontsize=10.5, color=FAINT)
-            axes.axhline(base.t2, color=BLACK, lw=1.3, ls=(0, (5, 3)), zorder=1)
-            axes.plot([0, widest], [base.t2, base.t2 - widest], color="#999999", lw=1.1, ls=(0, (1, 2)), zorder=1)
-            axes.plot([0], [base.t2], "D", ms=8, color=BLACK, zorder=5, clip_on=False)
-            for group, members in families.items():
-                if group not in named:
-                    _substitutive_line(axes, members, form, "#C4C4C4", ceiling)
-            for index, members in enumerate(named.values()):
-                height = ceiling + (index % 3 - 1) * 0.03 * ceiling
-                _substitutive_line(axes, members, form, _family_colour(members, palette), height)
-            axes.set_xlim(-0.02 * widest, 1.06 * widest)
-            axes.set_ylim(0, 1.28 * base.t2)
+    margin = 0.45 + 0.098 * max((len(family) for family in named), default=8)
+    width = 6.6 + 3.9 * (len(forms) - 1) + margin
+    with sheet(title, details, width, 5.6, panels=len(forms), margin=margin) as (figure, panels):
+        for axes, form in zip(panels, forms, strict=True):
+            _substitutive_panel(axes, form, families, named, palette)
             axes.set_xlabel("procedural tokens (T1)")
-            token_axis(axes.xaxis)
-            token_axis(axes.yaxis)
-        panels[0].set_ylabel(f"{own} tokens (T2) to match")
-        for axes in panels[1:]:
-            axes.tick_params(labelleft=False)
+        panels[0].set_ylabel(f"{own} tokens (T2) needed")
         settle(figure)
-        end_labels(panels[-1], _substitutive_labels(named, forms[-1][1], palette, ceiling))
+        end_labels(panels[-1], _substitutive_labels(named, forms[-1], palette))
         caption = (
             f"Tokens of {target.title} after which a model warmed up on T1 procedural tokens reaches the baseline's "
-            f"final {_metric(target)}; the diamond is the baseline ({count(base.t2)} tokens, no warm-up). Crosses in "
-            f"the grey strip did not reach it. Below the dotted line even the total of both kinds of tokens is smaller."
+            f"{_metric(target)}; the diamond is the baseline. Crosses in the grey strip did not reach it. Below the "
+            "dotted line even the total of both kinds of tokens is smaller than the baseline's."
         )
         return finish(figure, name, target.name, title, caption)
 
 
-def _best(variant: Variant) -> float:
-    """Sorts families: by the matched form where there is one."""
-    for match in (variant.matched, variant.readoff):
-        if match.tokens is not None:
-            return match.tokens
-    return math.inf
+def _substitutive_panel(
+    axes: Any,
+    form: _Form,
+    families: dict[str, list[Variant]],
+    named: dict[str, list[Variant]],
+    palette: dict[str, str],
+) -> None:
+    everyone = [variant for members in families.values() for variant in members]
+    widest, top = max(variant.t1 for variant in everyone), form.top(everyone)
+    axes.set_title(form.title, fontsize=12, color=FAINT)
+    axes.axhspan(1.06 * top, 1.28 * top, color="#F3F3F3", lw=0, zorder=0)
+    axes.text(0.012 * widest, 1.265 * top, "not reached", va="top", fontsize=10.5, color=FAINT)
+    axes.axhline(form.reference, color=BLACK, lw=1.3, ls=(0, (5, 3)), zorder=1)
+    axes.plot([0, widest], [form.reference, form.reference - widest], color="#999999", lw=1.1, ls=":", zorder=1)
+    axes.plot([0], [form.reference], "D", ms=8, color=BLACK, zorder=5, clip_on=False)
+    for family, members in families.items():
+        if family not in named:
+            _substitutive_line(axes, members, form, "#C4C4C4", 1.13 * top)
+    for index, members in enumerate(named.values()):
+        _substitutive_line(axes, members, form, _family_colour(members, palette), _missed_at(top, index))
+    axes.set_xlim(-0.02 * widest, 1.06 * widest)
+    axes.set_ylim(0, 1.28 * top)
+    token_axis(axes.xaxis)
+    token_axis(axes.yaxis)
+
+
+def _missed_at(top: float, index: int) -> float:
+    """Where the crosses of a family stand; neighbours keep out of each other's way."""
+    return top * (1.13 + 0.034 * (index % 3 - 1))
 
 
 def _family_colour(members: Sequence[Variant], palette: dict[str, str]) -> str:
     return palette[members[len(members) // 2].name]
 
 
-def _substitutive_line(
-    axes: Any,
-    members: Sequence[Variant],
-    form: Callable[[Variant], Match],
-    colour: str,
-    missed_at: float,
-) -> None:
-    reached = [(v.t1, m.tokens) for v in members if (m := form(v)).state == "reached" and m.tokens is not None]
-    missed = [v.t1 for v in members if form(v).state == "not reached"]
+def _substitutive_line(axes: Any, members: Sequence[Variant], form: _Form, colour: str, missed_at: float) -> None:
     # Only neighbours on the T1 axis are joined: a line through a budget that missed would claim what was not found.
     previous: tuple[float, float] | None = None
     for variant in members:
-        match = form(variant)
-        here = (float(variant.t1), match.tokens) if match.tokens is not None else None
-        if here and previous:
-            axes.plot([previous[0], here[0]], [previous[1], here[1]], color=colour, lw=2, zorder=3)
+        match = form.match(variant)
+        here = None
+        if match.tokens is not None:
+            here = (float(variant.t1), match.tokens)
+            axes.plot(*here, "o", ms=8, color=colour, mec="white", mew=1, zorder=4)
+            if len(match.per_seed) > 1:
+                seeds = [tokens for tokens in match.per_seed.values() if tokens is not None]
+                axes.plot([variant.t1] * len(seeds), seeds, "_", ms=9, mew=1.4, color=colour, alpha=0.5, zorder=3)
+            if previous:
+                axes.plot([previous[0], here[0]], [previous[1], here[1]], color=colour, lw=2, zorder=3)
+        elif match.state == "not reached":
+            axes.plot(variant.t1, missed_at, "x", ms=8, mew=2, color=colour, zorder=4)
         previous = here
-    if reached:
-        axes.plot(*zip(*reached, strict=True), "o", ms=8, color=colour, mec="white", mew=1, ls="", zorder=4)
-    for variant in members:
-        match = form(variant)
-        seeds = [tokens for tokens in match.per_seed.values() if tokens is not None]
-        if match.state == "reached" and len(match.per_seed) > 1:
-            axes.plot([variant.t1] * len(seeds), seeds, "_", ms=9, mew=1.4, color=colour, alpha=0.5, zorder=3)
-    if missed:
-        axes.plot(missed, [missed_at] * len(missed), "x", ms=8, mew=2, color=colour, ls="", zorder=4)
 
 
 def _substitutive_labels(
-    families: dict[str, list[Variant]], form: Callable[[Variant], Match], palette: dict[str, str], ceiling: float
+    families: dict[str, list[Variant]], form: _Form, palette: dict[str, str]
 ) -> list[tuple[float, str, str]]:
+    top = form.top(variant for members in families.values() for variant in members)
     labels = []
     for index, (name, members) in enumerate(families.items()):
-        ends = [match.tokens for variant in members if (match := form(variant)).tokens is not None]
-        height = ends[-1] if ends and ends[-1] is not None else ceiling + (index % 3 - 1) * 0.03 * ceiling
-        labels.append((float(height), name, _family_colour(members, palette)))
+        ends = [tokens for variant in members if (tokens := form.match(variant).tokens) is not None]
+        labels.append((ends[-1] if ends else _missed_at(top, index), name, _family_colour(members, palette)))
     return labels
 
 

@@ -181,8 +181,8 @@ def _crossing(match: Match) -> str:
 
 
 def _both(readoff: float | None, matched: float | None) -> str:
-    if readoff is None and matched is None:
-        return "-"
+    if readoff == matched:
+        return "-" if readoff is None else percent(readoff)
     return " / ".join("-" if share is None else percent(share) for share in (readoff, matched))
 
 
@@ -289,7 +289,7 @@ _CSS = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--back);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",sans-serif}
-main{max-width:1120px;margin:0 auto;padding:2rem 1.25rem 4rem}
+main{max-width:1240px;margin:0 auto;padding:2rem 1.25rem 4rem}
 .kind{font-size:1.75rem;font-weight:700;letter-spacing:-.01em;margin:0}
 .question{font-size:1.15rem;color:var(--soft);margin:.35rem 0 1rem;max-width:46rem}
 h2{font-size:1.3rem;margin:2.6rem 0 .6rem;letter-spacing:-.01em}h3{font-size:1rem;margin:1.4rem 0 .4rem}

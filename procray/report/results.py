@@ -400,6 +400,17 @@ def _level(variant: Variant, level: float) -> float | None:
     return tokens_to_match(tokens, values, level, "max")
 
 
+def level_match(variant: Variant, level: float) -> Match:
+    """Tokens from which the mean accuracy stays above a fixed level, and the same for every finished seed."""
+    if not variant.finished:
+        return Match("pending")
+    tokens = variant.levels.get(level)
+    per_seed = {
+        run.seed: tokens_to_match(run.curve.tokens, run.curve.accuracy, level, "max") for run in variant.finished
+    }
+    return Match("not reached" if tokens is None else "reached", tokens, per_seed=per_seed)
+
+
 def _readoff(variant: Variant, base: Variant, pairs: Sequence[tuple[Run, Run]]) -> Match:
     if not pairs:
         return Match(_why_not(variant.runs, base))
