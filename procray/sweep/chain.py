@@ -26,6 +26,9 @@ EVERY_STEPS = 100  # between evaluations where the file is silent
 TASK_SEQUENCES = 256  # size of the fixed evaluation set where the file is silent
 TEXT_SEQUENCES = 64
 
+# What a component's tensors, and their meaning, depend on; for the others depth and width.
+_SHAPES = {"attention": ("layers", "width", "heads"), "embeddings": ("width",), "positions": ("width",)}
+
 _PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources")
 
 
@@ -400,7 +403,7 @@ class Chains:
             or (isinstance(tokenizer, str) and ("/" in tokenizer or "." in tokenizer))
         ):
             return _Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
-        key = canonical_json([corpus, tokenizer])
+        key = json.dumps([corpus, tokenizer], sort_keys=True)
         if key not in self._recipes:
             try:
                 self._recipes[key] = corpora.recipe(corpus, tokenizer)
@@ -412,7 +415,7 @@ class Chains:
             self.report((*path, where), pick, recipe)
             return _Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
         vocab = corpora.vocab_size_estimate(recipe)
-        symbols = _symbols(recipe["corpus"], recipe["tokenizer"])
+        symbols = f"{vocab} {_symbols(recipe['corpus'], recipe['tokenizer'])}"
         return _Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
 
     # Transfer
@@ -433,9 +436,9 @@ class Chains:
         mode = self.spec.value(link.transfer, pick) if link.transfer else None
         if mode is None:
             theirs = self.facts(parent, pick)
-            mode = "full"
-            if parent.kind != "procedural" and mine and theirs and mine.symbols == theirs.symbols:
-                mode = "everything"
+            same = mine is not None and theirs is not None and mine.symbols == theirs.symbols
+            further = link.kind == "finetune" or (parent.kind != "procedural" and same)
+            mode = "everything" if further else "full"
         where: Path = link.transfer or link.section
         embeddings: Literal["copy", "mean"] = "mean"
         replaced: frozenset[int] = frozenset()
@@ -529,7 +532,7 @@ class Chains:
         target, source = self.shape(link, pick), self.shape(parent, other)
         if target is None or source is None:
             return True  # reported as the shape's own problem
-        for key in ("width",) if component in ("embeddings", "positions") else ("layers", "width", "heads"):
+        for key in _SHAPES.get(component, ("layers", "width")):
             if source[key] != target[key]:
                 self.report(
                     self._place_of_shape(link, parent, key, pick),
@@ -649,7 +652,7 @@ def _build_task(
 def _symbols(corpus: Any, tokenizer: Any) -> str:
     """Equal where token ids mean the same; a tokenizer made from the corpus belongs to it."""
     kind = tokenizer.get("kind") if isinstance(tokenizer, dict) else tokenizer
-    return canonical_json([tokenizer, None if kind in ("byte", "hub", "folder") else corpus])
+    return json.dumps([tokenizer, None if kind in ("byte", "hub", "folder") else corpus], sort_keys=True)
 
 
 def _about_tokenizer(message: str, corpus: Any) -> bool:

@@ -132,7 +132,12 @@ def _apply(tree: Node, settings: Any, problems: list[Problem]) -> Node:
 def _check(
     root: Node, scale: str, scales: list[str], text: str, file: str, light: bool
 ) -> tuple[SweepSpec | None, list[Problem]]:
+    stray: list[Problem] = []
+    if root.is_grid:
+        stray.append(root.keys["grid"].problem("a grid cannot stand here"))
+        root = Node({key: child for key, child in root.value.items() if key != "grid"}, root.place, root.keys)
     axes, broken, problems = find_axes(root, schema.GRIDS)
+    problems += stray
     selection, wrong = read_selection(root, axes, broken)
     problems += wrong
     base, wrong = _validate(root, axes, broken.values())
@@ -179,7 +184,12 @@ def _check_chains(spec: SweepSpec, chains: Chains) -> None:
         cold = [i for i, link in enumerate(tail.links) if link.kind != "procedural"]
         for pick in cells:
             for i, link in enumerate(tail.links):
-                chains.facts(link, pick)
+                facts = chains.facts(link, pick)
+                if i == tail.compared and facts is not None and facts.decaying and spec.matched:
+                    shortest = facts.steps(spec.matched[0])
+                    if facts.recipe.optimizer.warmup_steps >= shortest:
+                        message = f"{spec.matched[0]:g} of the budget ({shortest} steps) is no longer than its warm-up"
+                        chains.report(("matched",), pick, message)
                 if i:
                     chains.inherit(tail, i, i - 1, pick)
             for before, i in itertools.pairwise(cold):

@@ -37,8 +37,8 @@ _COUNT_SCHEMA = {
         {"type": "string", "pattern": r"^[+]?[0-9_]+(\.[0-9]+)?([eE][+-]?[0-9]+)? ?(Ki|Mi|Gi|[kKMGBT])?$"},
     ]
 }
-Count = Annotated[int, BeforeValidator(_count), Field(gt=0), WithJsonSchema(_COUNT_SCHEMA)]
-CountOrZero = Annotated[int, BeforeValidator(_count), Field(ge=0), WithJsonSchema(_COUNT_SCHEMA)]
+Count = Annotated[int, BeforeValidator(_count), Field(gt=0, le=10**18), WithJsonSchema(_COUNT_SCHEMA)]
+CountOrZero = Annotated[int, BeforeValidator(_count), Field(ge=0, le=10**18), WithJsonSchema(_COUNT_SCHEMA)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -144,10 +144,10 @@ class Section(BaseModel):
 class Model(Section):
     """A GPT-2. Vocabulary comes from the data; a task's context from the task."""
 
-    layers: int | None = Field(None, ge=1)
-    heads: int | None = Field(None, ge=1)
-    width: int | None = Field(None, ge=1)
-    context: int | None = Field(None, ge=1, description="positions of the models that train on text")
+    layers: int | None = Field(None, ge=1, le=10_000)
+    heads: int | None = Field(None, ge=1, le=10_000)
+    width: int | None = Field(None, ge=1, le=1_000_000)
+    context: int | None = Field(None, ge=1, le=100_000_000, description="positions of the models that train on text")
     tied: bool | None = Field(None, description="one matrix for token embeddings and head; default true")
     dropout: Number | None = Field(None, ge=0, lt=1, description="default 0")
 
@@ -180,7 +180,7 @@ class Evaluate(Section):
 class Resources(Section):
     """What one phase takes."""
 
-    workers: int | None = Field(None, ge=1, description="default 1")
+    workers: int | None = Field(None, ge=1, le=100_000, description="default 1")
     gpu: Number | None = Field(None, ge=0, description="GPUs of one worker, may be a fraction; default 0")
     cpu: Number | None = Field(None, gt=0, description="processors of one worker; default 1")
 

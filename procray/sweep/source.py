@@ -250,6 +250,8 @@ def without_nulls(node: Node) -> Node:
     if isinstance(node.value, dict):
         kept = {key: without_nulls(child) for key, child in node.value.items() if child.value is not None}
         return Node(kept, node.place, node.keys)
+    if isinstance(node.value, list):
+        return Node([without_nulls(child) for child in node.value], node.place)
     return node
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import random
 import textwrap
 
 import pytest
 
 from procray.errors import SpecError
 from procray.sweep.load import load_sweep, load_text
+from procray.sweep.plan import plan
+from procray.sweep.source import plain, read
 
 GOOD = """\
 name: good
@@ -332,6 +336,21 @@ has 2, semantic has 4
         """\
         f.yaml:1:7: name: must consist of letters, digits, '-', '_' and '.' (got 'a/b')""",
     ),
+    "a matched rerun shorter than the schedule's warm-up": (
+        ("min_lr: 0.1}\n  evaluate: {every: 10k}", "warmup: 30k}\nmatched: [0.2, 0.5]"),
+        """\
+        f.yaml:17:1: matched: 0.2 of the budget (79 steps) is no longer than its warm-up""",
+    ),
+    "fine-tuning with other tokens": (
+        ("transfer:", "finetune: {corpus: c4, tokens: 1k, batch: 8, optimizer: {lr: 1}}\ntransfer:"),
+        """\
+        f.yaml:10:1: finetune.transfer: c4 and c4 have different vocabularies; name a mode such as full""",
+    ),
+    "a key without a value": (
+        ("corpus: c4", "corpus:"),
+        """\
+        f.yaml:11:1: semantic: missing key 'corpus'""",
+    ),
     "automaton rows have no embeddings": (
         ("{grid: [union, set]}\n  length: 8", "eca_rows\n  length: 8\n  width: 8"),
         None,
@@ -520,3 +539,44 @@ chain:
 )
 def test_mistakes_of_chains(old, new, message):
     assert message in problems(change(old, new, CHAIN))
+
+
+ODD = [
+    *(None, 0, -1, 2.5, "x", "2M", True, [], [1], {}, {"a": 1}, [{}], [None], 10**30),
+    *({"grid": []}, {"grid": [1, 2]}, {"grid": [None]}, {"grid": [{"task": "set"}, {"task": "sort"}]}),
+    *({"attention": "set"}, {"min": 1, "max": 3}),
+]
+ODD_KEYS = ["grid", "task", "model", "transfer", "targets", "chain", "zip", "exclude", "include", "matched", "compare"]
+
+
+def _places(data, path=()):
+    yield path
+    for key, child in data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ():
+        yield from _places(child, (*path, key))
+
+
+def _spoil(data, chance):
+    """One value replaced, or one key added, at random."""
+    path = chance.choice(list(_places(data)))
+    node = data
+    for key in path[:-1]:
+        node = node[key]
+    target = node[path[-1]] if path else node
+    if isinstance(target, dict) and chance.random() < 0.5:
+        target[chance.choice(ODD_KEYS)] = chance.choice(ODD)
+    elif path:
+        node[path[-1]] = chance.choice(ODD)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_spoilt_files_give_problems_or_plans_but_never_crash(seed):
+    chance = random.Random(seed)
+    data = plain(read(chance.choice([GOOD, CHAIN, TASK_TAIL]), "f.yaml")[0])
+    for _ in range(chance.choice([1, 1, 2])):
+        data = json.loads(json.dumps(data))
+        _spoil(data, chance)
+    try:
+        graph = plan(load(json.dumps(data)))
+    except SpecError:
+        return
+    assert all(phase.id == phase.recipe.id for phase in graph.phases.values())
