@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 # Chromium refuses 5060, 5061 and others; these ranges hold none of them.
 PORTS = (*range(5001, 5060), *range(8080, 8180))
 LOG = "mlflow-server.log"
-_START_SECONDS = 90.0
+_START_SECONDS = 300.0  # 5 s on a quiet machine; one that trains at the same time takes far longer
 
 
 def serve(
@@ -56,6 +56,7 @@ def serve(
         if open_browser:
             webbrowser.open(link)
         return link
+    tell("Starting MLflow ...")
     with server(store, uri, port) as address:
         link = page(address, uri, plan)
         tell(f"MLflow is at {link}")

@@ -377,7 +377,7 @@ def test_killed_between_requests(store: Store) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after", range(1, 60, 4))
+@pytest.mark.parametrize("after", [1, 2, 4, 6, 9, 15, 22, 30, 40])
 def test_killed_anywhere(store: Store, after: int) -> None:
     plan = synthetic.build(seeds=(0,), targets=("code",))
     synthetic.finish_all(store, plan)

@@ -64,7 +64,7 @@ def test_serve_prints_the_link_and_ends_on_interrupt(store: Store) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.stdout is not None
-    line = process.stdout.readline()
+    line = next(line for line in process.stdout if "http" in line)
     assert "workflowType=machine_learning" in line
     address = line.split()[-1].split("#")[0]
     assert urllib.request.urlopen(address, timeout=30).status == 200
