@@ -18,7 +18,8 @@ from procray.files import canonical_json
 from procray.model.components import COMPONENTS, parse_mode
 from procray.sweep import estimate
 from procray.sweep.counts import format_count
-from procray.sweep.grid import Path, Pick, label, starts_with
+from procray.sweep.grid import Path, Pick, starts_with
+from procray.sweep.names import label
 from procray.sweep.spec import Link, SweepSpec, Tail
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 

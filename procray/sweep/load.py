@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from procray.errors import Problem, SpecError, did_you_mean
 from procray.sweep import schema, source
 from procray.sweep.chain import Chains
-from procray.sweep.grid import Axis, Path, drop, find_axes, get, name_values, picks, put, read_selection, resolve, show
+from procray.sweep.grid import Axis, Path, drop, find_axes, get, picks, put, read_selection, resolve, show
+from procray.sweep.names import name_values
 from procray.sweep.source import Node, plain
 from procray.sweep.spec import SweepSpec, find, locate, read_tails
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from procray.files import canonical_json
 from procray.sweep.chain import Chains, Facts
-from procray.sweep.grid import Pick, label, picks
+from procray.sweep.grid import Pick, picks
+from procray.sweep.names import label
 from procray.sweep.spec import SweepSpec, Tail
 from procray.training.recipe import Init, Kind, Parent, PhaseRecipe
 

@@ -43,12 +43,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
-def _mapping(value: dict[Any, Any], known: tuple[str, ...], what: str) -> None:
-    for key in value:
-        if key not in known:
-            raise _wrong(f"unknown key '{key}' of {what} (known: {', '.join(known)})", key)
-
-
 def _task(value: Any) -> Any:
     """A task's name, `{shuffled: task}` or `{mixture: {name: weight}}`."""
     expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"

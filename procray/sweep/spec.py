@@ -16,8 +16,6 @@ from procray.training.recipe import Kind
 if TYPE_CHECKING:
     from procray.sweep.chain import Chains
 
-TAIL_KINDS = ("semantic", "diagnostic", "finetune")
-
 
 @dataclass(frozen=True, eq=False)
 class Link:
