@@ -118,6 +118,7 @@ def sweep(
     code = run_sweep(
         graph,
         open_store(store),
+        file=str(file),
         address=address,
         max_concurrent=max_concurrent,
         max_hours=max_hours,
@@ -189,7 +190,7 @@ def report(
     """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
     from procray import report as room
 
-    paths = room.write_report(load(file, scale, set), open_store(store))
+    paths = room.write_report(load(file, scale, set), open_store(store), file=str(file))
     if json:
         answer_json(room.results_json(paths.results))
     else:

@@ -14,6 +14,7 @@ def run_sweep(
     plan: Plan,
     store: Store,
     *,
+    file: str,
     address: str | None,
     max_concurrent: int | None,
     max_hours: float | None,
@@ -26,6 +27,7 @@ def run_sweep(
     """Runs or continues a plan and reports on it; returns the exit code.
 
     Args:
+        file: as the user named it; the report says how to repeat it.
         again: the command line that continues this sweep.
         ui: the command line that opens it in MLflow.
     """
@@ -48,7 +50,7 @@ def run_sweep(
                     retries=plan.retries,
                 ),
             )
-        paths = write_report(plan, store)
+        paths = write_report(plan, store, file=file)
     finally:
         if follower is not None:
             _finish(follower)
