@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.files import digest, write_json
+from procray.files import digest
 from procray.tracking import facts
 from procray.tracking.backend import redact
 
@@ -84,10 +85,8 @@ def write_model(
         client.set_logged_model_tags(model.model_id, changed)
     if str(getattr(model.status, "value", model.status)) != _READY:
         with tempfile.TemporaryDirectory() as temporary:
-            write_json(Path(temporary) / "manifest.json", folder.manifest(step))
-            config = folder.path / "marks" / str(step) / "config.json"
-            if config.is_file():
-                (Path(temporary) / "config.json").write_bytes(config.read_bytes())
+            for file in (folder.path / "marks" / str(step)).glob("*.json"):  # not the weights
+                shutil.copy(file, temporary)
             client.log_model_artifacts(model.model_id, temporary)
         model = client.finalize_logged_model(model.model_id, _READY)
     return model
@@ -137,14 +136,10 @@ def _texts(value: dict[str, Any]) -> dict[str, str]:
     return {name: part if isinstance(part, str) else json.dumps(part, sort_keys=True) for name, part in value.items()}
 
 
-def transfer_manifest(folder: PhaseFolder, steps: list[int]) -> dict[str, Any] | None:
-    """What the phase copied from where and what it drew anew, from the first mark that says so."""
-    for step in steps:
-        if folder.exists_mark(step):
-            value = folder.manifest(step).get("transfer")
-            if value:
-                return value
-    return None
+def transfer_manifest(folder: PhaseFolder, steps: list[int]) -> Path | None:
+    """The file that says what the phase copied from where and what it drew anew; it stands with every mark."""
+    found = (folder.path / "marks" / str(step) / "transfer.json" for step in steps)
+    return next((file for file in found if file.is_file()), None)
 
 
 def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: dict[str, str], reason: str) -> str:

@@ -541,11 +541,11 @@ def _write_transfer(session: Session, run: Known, folder: PhaseFolder, steps: li
     """What was copied and what drawn anew, as an artifact; a tag says that it is there."""
     if "procray.transfer" in run.tags:
         return
-    manifest = lineage.transfer_manifest(folder, steps)
-    if manifest is not None:
-        session.client.log_dict(run.id, manifest, "transfer.json")
-        session.client.set_tag(run.id, "procray.transfer", digest(manifest, 16))
-        run.tags["procray.transfer"] = digest(manifest, 16)
+    file = lineage.transfer_manifest(folder, steps)
+    if file is not None:
+        session.client.log_artifact(run.id, str(file))
+        session.client.set_tag(run.id, "procray.transfer", file.name)
+        run.tags["procray.transfer"] = file.name
 
 
 def _set_status(session: Session, run: Known, status: str, end: int | None) -> None:

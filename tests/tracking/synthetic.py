@@ -151,14 +151,12 @@ def write_mark(store: Store, plan: Plan, phase: str, step: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.safetensors").write_bytes(f"{phase}/{step}".encode())
     (folder / "config.json").write_text("{}")
-    files = {
-        file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size}
-        for file in (folder / "model.safetensors", folder / "config.json")
-    }
     one = plan.phases[phase]
-    manifest: dict[str, Any] = {"phase": phase, "step": step, "tokens": one.nominal.get(step), "files": files}
     if one.parents:
-        manifest["transfer"] = {"copied": {"from": one.parents[0].phase, "step": one.parents[0].step}}
+        parent = one.parents[0]
+        write_json(folder / "transfer.json", {"copied": {"from": parent.phase, "step": parent.step}})
+    files = {file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size} for file in folder.iterdir()}
+    manifest = {"phase": phase, "step": step, "tokens": one.nominal.get(step), "files": files}
     write_json(folder / "manifest.json", manifest)
 
 
