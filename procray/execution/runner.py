@@ -195,7 +195,7 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         if options.address is None:
             check_feasible(items, local_resources(gpus=any(item.resources["gpu"] for item in items)), "this machine")
             prepare()
-        from procray.training.runtime import worker_environment
+        from procray.training.environment import worker_environment
 
         emit({"event": "ray", "state": "starting"})
         stop.graceful = True  # from here on there is something to save

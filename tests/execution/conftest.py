@@ -18,7 +18,7 @@ from procray.sweep.store import Store
 def local_ray(tmp_path_factory):
     """Started as `run` starts its own; `run` uses what it finds."""
     from procray.execution.cluster import cluster
-    from procray.training.runtime import worker_environment
+    from procray.training.environment import worker_environment
 
     with cluster(None, True, tmp_path_factory.mktemp("ray"), worker_environment(1)) as resources:
         yield resources
