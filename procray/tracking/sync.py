@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PHASE = "procray.phase"  # tag of a run: the phase's id, or SWEEP
 SWEEP = "sweep"
+ROLE = "procray.role"
 WATERMARK = "tracking.json"
 LATER = "Training and results are not affected; run `procray sync FILE` later."
 _FORMAT = 1  # raised when the same store should give other runs: every phase is then looked at again
@@ -52,6 +53,9 @@ class SyncResult:
     models: int = 0
     complete: bool = True
     problem: str = ""
+
+    def __str__(self) -> str:
+        return self.message
 
     @property
     def message(self) -> str:
@@ -92,6 +96,7 @@ class Session:
     experiment: str
     plan_digest: str
     runs: dict[str, str] = field(default_factory=dict)  # phase (or SWEEP) -> run
+    former: dict[str, str] = field(default_factory=dict)  # runs of phases that the sweep's file no longer asks for
     models: dict[str, LoggedModel] = field(default_factory=dict)  # "<phase>/<step>" -> model
     measured: set[tuple[str, str, str, float]] = field(
         default_factory=set
@@ -250,6 +255,11 @@ def _read_back(session: Session) -> None:
     ):
         if PHASE in run.data.tags:
             rivals.setdefault(run.data.tags[PHASE], []).append(run)
+    session.former = {
+        phase: runs[0].info.run_id
+        for phase, runs in rivals.items()
+        if phase not in {*session.plan.phases, SWEEP} and runs[0].data.tags.get(ROLE) != "former"
+    }
     for phase, runs in rivals.items():
         # Two, when the answer to "create" was lost and it was asked again: keep the one with points.
         runs.sort(key=lambda run: (-len(run.data.metrics), run.info.start_time, run.info.run_id))
@@ -352,7 +362,7 @@ def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, st
         **_common_tags(session),
         PHASE: phase,
         "procray.kind": plan.phases[phase].kind,
-        "procray.role": facts.role(plan, phase),
+        ROLE: facts.role(plan, phase),
         "variant": plan.phases[phase].variant,
         "procray.state": state,
         "mlflow.runName": plan.phases[phase].label,
@@ -563,6 +573,10 @@ def _set_status(session: Session, run: Known, status: str, end: int | None) -> N
 
 def _write_sweep(session: Session) -> None:
     """The run of the sweep with its file, plan and report, the page's text and the saved views."""
+    while session.former:  # kept, but no longer among what the views show
+        phase, former = session.former.popitem()
+        session.client.set_tag(former, ROLE, "former")
+        session.known.pop(phase, None)
     plan = session.plan
     found = overview.states(plan, session.store)
     state = overview.overall(found)
@@ -572,7 +586,7 @@ def _write_sweep(session: Session) -> None:
         **_common_tags(session),
         PHASE: SWEEP,
         "procray.kind": SWEEP,
-        "procray.role": SWEEP,
+        ROLE: SWEEP,
         "procray.state": state,
         "mlflow.note.content": overview.sweep_note(plan, found, session.experiment, session.runs),
     }

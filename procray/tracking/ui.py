@@ -87,13 +87,15 @@ def server(store: Store, uri: str, port: int | None = None) -> Iterator[str]:
         if not file.exists():
             raise EnvironmentProblem(f"there is no MLflow data at {file} yet: run a sweep or `procray sync FILE`")
         backend.ensure_database(file)
+        uri = f"sqlite:///{file.resolve()}"  # the server runs in another folder
     port = free_port(port)
     words = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", uri, "--default-artifact-root", (store.path / backend.ARTIFACTS).as_uri()]
+    words += ["--default-artifact-root", (store.path / backend.ARTIFACTS).as_uri()]
     environment = {
         **os.environ,
         **backend.quiet_environment(),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": uri,  # may hold a password: not in the command line, which every user can read
     }
     environment.pop("MLFLOW_TRACKING_URI", None)
     log = store.path / LOG

@@ -59,6 +59,7 @@ def test_follows_a_running_sweep_to_its_end(store: Store) -> None:
     assert mirror.double_points(file) == []
 
 
+@pytest.mark.slow
 def test_killed_follower_is_replaced_for_the_last_sync(store: Store) -> None:
     plan = synthetic.build(seeds=(0,), targets=("code",))
     synthetic.finish_all(store, plan)

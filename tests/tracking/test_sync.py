@@ -32,6 +32,7 @@ def test_whole_sweep_then_nothing_new(store: Store) -> None:
     synthetic.finish_all(store, plan)
     first = sync(plan, store)
     assert first.complete
+    assert "up to date" in str(first)
     assert first.runs == len(plan.phases) + 1
     mlflow = mirror.client(store)
     mirror.assert_complete(mlflow, plan)
@@ -264,6 +265,20 @@ def test_renamed_variant_is_followed(store: Store) -> None:
     assert run.info.run_name == "identity/2M/attention s0"
 
 
+def test_what_the_file_no_longer_asks_for_leaves_the_views(store: Store) -> None:
+    """Another learning rate gives other phases; the earlier runs stay, and come back with the earlier file."""
+    plan = synthetic.build(seeds=(0, 1), targets=("code",))
+    synthetic.finish_all(store, plan)
+    sync(plan, store)
+    less = synthetic.build(seeds=(0,), targets=("code",))
+    sync(less, store)
+    mlflow = mirror.client(store)
+    roles = {phase: run.data.tags["procray.role"] for phase, run in mirror.runs(mlflow, plan).items()}
+    assert {phase for phase, role in roles.items() if role == "former"} == set(plan.phases) - set(less.phases)
+    assert sync(plan, store).points == 0
+    assert not [run for run in mirror.runs(mlflow, plan).values() if run.data.tags["procray.role"] == "former"]
+
+
 def test_sweep_run_holds_file_plan_and_report(store: Store) -> None:
     plan = synthetic.build(seeds=(0,), targets=("code",))
     synthetic.finish_all(store, plan)
@@ -369,7 +384,7 @@ def test_killed_between_requests(store: Store) -> None:
     """Each kill comes a little further on, in what the one before left behind."""
     plan = synthetic.build(seeds=(0,), targets=("code",))
     synthetic.finish_all(store, plan)
-    for after in (3, 8, 13):
+    for after in (3, 12):
         assert killed_sync(store, after) == -signal.SIGKILL
     assert sync(plan, store).complete
     mirror.assert_complete(mirror.client(store), plan)
