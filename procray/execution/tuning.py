@@ -12,13 +12,12 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, RayActorError
 from ray.tune.experiment import Trial
 
 from procray.execution.agenda import Agenda
 from procray.execution.cluster import DRIVER
 from procray.execution.searcher import SegmentSearcher
-from procray.execution.segment import describe
 from procray.execution.trial import SegmentTrial
 
 _PROGRESS_EVERY = 0.5
@@ -49,16 +48,14 @@ class _Pulse(tune.Callback):
 
     def why(self, trial_id: str) -> str:
         """Why a trial died, in one line."""
-        error = None
         trial = self.trials.get(trial_id)
-        if trial is not None and trial.pickled_error_file:
-            with contextlib.suppress(OSError), open(trial.pickled_error_file, "rb") as file:
-                error = ray.cloudpickle.load(file)
-        if isinstance(error, RayTaskError):
-            return describe(error.cause)
-        if isinstance(error, RayActorError):
+        text = ""
+        if trial is not None and trial.error_file:  # the text, not the pickle beside it
+            with contextlib.suppress(OSError):
+                text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace").strip()
+        if RayActorError.__name__ in text or ActorDiedError.__name__ in text:
             return "its worker process died: killed, out of memory, or its node is gone"
-        return describe(error) if error is not None else "its worker ended without a result"
+        return text.splitlines()[-1].strip() if text else "its worker ended without a result"
 
 
 def tune_segments(agenda: Agenda, concurrent: int, groups: bool, scratch: Path, on_pulse: Callable[[], None]) -> None:

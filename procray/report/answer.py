@@ -32,7 +32,7 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     assert base is not None
     assert base.final is not None
     goal = (
-        f"the baseline's final loss of {base.final.mean:.3f}"
+        f"the baseline's final loss of {base.final.mean:.3f} nats"
         if len(target.baselines) == 1
         else "its baseline's final loss"
     )
@@ -42,7 +42,7 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
         who = f"none of {len(warmed)} variants reaches" if len(warmed) > 1 else f"{nearest.short} does not reach"
         nearest_one = f"the nearest, {nearest.short}," if len(warmed) > 1 else "it"
         return (
-            f"Not reached: {who} {goal} nats within {count(base.t2)} tokens; "
+            f"Not reached: {who} {goal} within {count(base.t2)} tokens; "
             f"{nearest_one} ends {difference_text(nearest)} from it."
         )
     form, variant = best
@@ -53,7 +53,7 @@ def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
     if alike:  # several reach it already at the smallest fraction that was run
         best_of = f", as {'does' if alike == 1 else 'do'} {alike} of the other {plural(len(warmed) - 1, 'variant')}"
     return (
-        f"{variant.short} reaches {goal} nats with {_fraction(match)} of the {count(base.t2)} tokens "
+        f"{variant.short} reaches {goal} with {_fraction(match)} of the {count(base.t2)} tokens "
         f"({form_name(form)}{_k_of_n(match)}{'' if variant.constant else _other_form(form, other)}){best_of}"
         f"{_with_warmup(variant, match.total_fraction)}; "
         f"at full length its final loss differs by {difference_text(variant)}."

@@ -86,7 +86,7 @@ class Variant:
     t1: int
     t2: int
     runs: tuple[Run, ...]
-    constant: bool = False  # matched reruns are asked for, and the full-length run is every one of them
+    constant: bool = False  # a constant schedule: every shorter run is a prefix, so matched and read-off are one
     points: tuple[MatchedPoint, ...] = ()
     final_loss: Spread | None = None
     final_accuracy: Spread | None = None
@@ -305,7 +305,7 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
             t1=max(cell.t1 for cell in full),
             t2=max(run.budget for run in runs),
             runs=runs,
-            constant=len(full) < len(own) and not reruns,
+            constant=all(plan.phases[cell.compared].recipe.steps is None for cell in full),
             points=tuple(
                 MatchedPoint(fraction, max(run.budget for run in again), None, None, tuple(again))
                 for fraction, again in sorted(reruns.items())
