@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import ActorDiedError, RayActorError
 from ray.tune.experiment import Trial
 
 from procray.execution.agenda import Agenda
@@ -21,6 +21,8 @@ from procray.execution.searcher import SegmentSearcher
 from procray.execution.trial import SegmentTrial
 
 _PROGRESS_EVERY = 0.5
+# How Ray's texts say that a worker or its node is gone, whatever the class of the error.
+_DEAD = re.compile(r"actor (is dead|died)|ActorDiedError|OutOfMemoryError|worker process has died|[Nn]ode .*died")
 
 
 class _Pulse(tune.Callback):
@@ -53,7 +55,7 @@ class _Pulse(tune.Callback):
         if trial is not None and trial.error_file:  # the text, not the pickle beside it
             with contextlib.suppress(OSError):
                 text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace").strip()
-        if RayActorError.__name__ in text or ActorDiedError.__name__ in text:
+        if _DEAD.search(text):
             return "its worker process died: killed, out of memory, or its node is gone"
         return text.splitlines()[-1].strip() if text else "its worker ended without a result"
 

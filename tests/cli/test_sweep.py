@@ -132,6 +132,7 @@ def test_a_diverging_value_fails_alone(command):
     assert (next(command.store.glob("sweeps/*/report/report.html"))).exists()
 
 
+@pytest.mark.slow  # tests/execution/test_kills.py shows the same of the run itself
 def test_ctrl_c_saves_and_names_the_line_that_continues(command):
     text = command.file.read_text().replace("seeds: [0, 1]", "seeds: [0]").replace("12Ki", "1Mi").replace("3Ki", "16Ki")
     command.file.write_text(text.replace("[2k, 4k]", "[4k]").replace("[attention, mlp]", "[mlp]"))
