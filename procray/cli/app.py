@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,9 +68,9 @@ def sweep_of(phase: str, store: Store) -> Plan:
 
 def same_command(file: Path, scale: str | None, settings: list[str] | None, store: Path, command: str = "sweep") -> str:
     """The line that a user types to come back to this sweep."""
-    import shlex
-
-    words = ["procray", command, str(file)]
+    typed = Path(sys.argv[0])  # `.venv/bin/procray` where the environment is not activated
+    program = str(typed) if typed.name == "procray" and not shutil.which("procray") else "procray"
+    words = [program, command, str(file)]
     if scale:
         words += ["--scale", scale]
     for setting in settings or []:
@@ -336,8 +339,6 @@ def export_phase(
     store: StorePath = STORE,
 ) -> None:
     """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
-    import shutil
-
     from procray.errors import StoreError
 
     kept = open_store(store).phase(phase)
