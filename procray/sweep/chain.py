@@ -10,25 +10,21 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from procray import corpora, tasks
-from procray.errors import CorpusError, Problem, TaskError, TransferError, did_you_mean
+from procray.errors import CorpusError, Problem, TaskError, did_you_mean
 from procray.files import canonical_json
-from procray.model.components import COMPONENTS, parse_mode
-from procray.sweep import estimate
+from procray.sweep import estimate, inheritance
 from procray.sweep.counts import format_count
 from procray.sweep.grid import Path, Pick, starts_with
 from procray.sweep.names import label
 from procray.sweep.spec import Link, SweepSpec, Tail
-from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
+from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe, Solved
 
 EVERY_STEPS = 100  # between evaluations where the file is silent
 TASK_SEQUENCES = 256  # size of the fixed evaluation set where the file is silent
 TEXT_SEQUENCES = 64
-
-# What a component's tensors, and their meaning, depend on; for the others depth and width.
-_SHAPES = {"attention": ("layers", "width", "heads"), "embeddings": ("width",), "positions": ("width",)}
 
 _PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources")
 
@@ -74,15 +70,6 @@ class Facts:
         return round(step * self.tokens_per_step)
 
 
-@dataclass(frozen=True)
-class Inheritance:
-    """Which link, in which cell, supplies each component of a phase."""
-
-    components: dict[str, tuple[int, Pick]]
-    embeddings: Literal["copy", "mean"]
-    replaced: frozenset[int]  # axes that no longer matter, because tasks are named
-
-
 def whole_steps(tokens: int, tokens_per_step: float) -> int:
     """The smallest number of steps that reaches a budget."""
     return math.ceil(tokens / tokens_per_step - 1e-9)
@@ -102,7 +89,7 @@ class Chains:
         self.problems: dict[tuple[str, int, int], Problem] = {}
         self._facts: dict[tuple[Link, Pick], Facts | None] = {}
         self._shapes: dict[tuple[Link, Pick], dict[str, Any] | None] = {}
-        self._inherited: dict[tuple[int, int, int, Pick], Inheritance | None] = {}
+        self._inherited: dict[tuple[int, int, int, Pick], inheritance.Inheritance | None] = {}
         self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
         self._recipes: dict[str, dict[str, Any] | str] = {}
         self._used: dict[Path, set[str]] = {}
@@ -329,7 +316,13 @@ class Chains:
                     pick,
                     f"every {format_count(given['every'])} tokens is rarer than the budget of {format_count(budget)}",
                 )
-        return Evaluation(every, given.get("sequences", TASK_SEQUENCES if "task" in section else TEXT_SEQUENCES))
+        sequences = given.get("sequences", TASK_SEQUENCES if "task" in section else TEXT_SEQUENCES)
+        rule = given.get("solved") or {}
+        return Evaluation(
+            every,
+            sequences,
+            solved=Solved(**{**rule, "accuracy": float(rule["accuracy"])}) if rule.get("accuracy") else None,
+        )
 
     # Tasks
 
@@ -421,170 +414,15 @@ class Chains:
 
     # Transfer
 
-    def inherit(self, tail: Tail, i: int, before: int, pick: Pick) -> Inheritance | None:
+    def inherit(self, tail: Tail, i: int, before: int, pick: Pick) -> inheritance.Inheritance | None:
         """What link `i` takes from link `before` or from the phases that its mode names."""
         axes = self.axes_of(tail.links[: i + 1])
         key = (id(tail), i, before, self.restrict(pick, axes))
         if key not in self._inherited:
             count = len(self.problems)
-            found = self._inheritance(tail, i, before, key[3])
+            found = inheritance.read(self, tail, i, before, key[3])
             self._inherited[key] = found if len(self.problems) == count else None
         return self._inherited[key]
-
-    def _inheritance(self, tail: Tail, i: int, before: int, pick: Pick) -> Inheritance | None:
-        link, parent = tail.links[i], tail.links[before]
-        mine = self.facts(link, pick)
-        mode = self.spec.value(link.transfer, pick) if link.transfer else None
-        if mode is None:
-            theirs = self.facts(parent, pick)
-            same = mine is not None and theirs is not None and mine.symbols == theirs.symbols
-            further = link.kind == "finetune" or (parent.kind != "procedural" and same)
-            mode = "everything" if further else "full"
-        where: Path = link.transfer or link.section
-        embeddings: Literal["copy", "mean"] = "mean"
-        replaced: frozenset[int] = frozenset()
-        if isinstance(mode, dict):
-            named, replaced = self._composition(tail, i, where, mode, pick)
-            asked = set(named)
-        elif mode == "everything":
-            named = dict.fromkeys(COMPONENTS, (before, pick))
-            embeddings, asked = "copy", set(COMPONENTS)
-        else:
-            try:
-                components, embeddings = parse_mode(mode)
-            except TransferError as error:
-                self.report(where, pick, f"{error} ('everything' also copies embeddings and positions as they are)")
-                return None
-            named = dict.fromkeys(components, (before, pick))
-            asked = set(mode.split("+"))
-        carried: dict[str, tuple[int, Pick]] = {}
-        for component, (j, other) in named.items():
-            if not self._same_shape(link, tail.links[j], pick, other, component):
-                continue
-            theirs = self.facts(tail.links[j], other)
-            if mine is None or theirs is None:
-                continue
-            if self._fits(where, pick, component, mine, theirs, component in asked, embeddings):
-                carried[component] = (j, other)
-        return Inheritance(carried, embeddings if "embeddings" in carried else "copy", replaced)
-
-    def _composition(
-        self, tail: Tail, i: int, where: Path, mode: dict[str, str], pick: Pick
-    ) -> tuple[dict[str, tuple[int, Pick]], frozenset[int]]:
-        named: dict[str, tuple[int, Pick]] = {}
-        replaced: frozenset[int] = frozenset()
-        for components, name in mode.items():
-            try:
-                wanted, _ = parse_mode(components)
-            except TransferError as error:
-                self.report((*where, components), pick, str(error))
-                continue
-            found = self._parent_named(tail, i, (*where, components), name, pick)
-            if found is None:
-                continue
-            for component in wanted:
-                if component in named:
-                    self.report((*where, components), pick, f"{component} is named twice")
-                named[component] = found[0]
-            replaced |= found[1]
-        return named, replaced
-
-    def _parent_named(
-        self, tail: Tail, i: int, where: Path, name: str, pick: Pick
-    ) -> tuple[tuple[int, Pick], frozenset[int]] | None:
-        """An earlier link of that name, or the procedural phase of this cell with that task."""
-        links = tail.links[:i]
-        by_name = [j for j, link in enumerate(links) if link.name == name and link.name != link.kind]
-        if by_name:
-            return (by_name[-1], pick), frozenset()
-        known = [link.name for link in links if link.name != link.kind]
-        for j in reversed([j for j, link in enumerate(links) if link.kind == "procedural"]):
-            options, axes = self._other_tasks(links[j], pick)
-            found = options.get(name, [])
-            if len(found) > 1:
-                self.report(where, pick, f"'{name}' may mean several values of {self.spec.axes[min(axes)].name}")
-                return None
-            if found:
-                return (j, found[0]), axes
-            known += options
-        self.report(
-            where, pick, f"no earlier phase is called '{name}'{did_you_mean(name, known)} (known: {', '.join(known)})"
-        )
-        return None
-
-    def _other_tasks(self, link: Link, pick: Pick) -> tuple[dict[str, list[Pick]], frozenset[int]]:
-        """By the task's name, this cell with the task replaced by every value of its axis."""
-        path = (*link.section, "task")
-        axes = self.spec.axes
-        deciding = [i for i, axis in enumerate(axes) if starts_with(path, axis.path)]
-        if not deciding:
-            return {label("task", self.spec.value(path, pick)): [pick]}, frozenset()
-        index = deciding[0]
-        group = next(group for group in self.spec.selection.groups if index in group)
-        options: dict[str, list[Pick]] = {}
-        for value in range(len(axes[index].values) if len(group) == 1 else axes[index].size):
-            other = tuple(value if i in group and pick[i] >= 0 else pick[i] for i in range(len(pick)))
-            for name in {axes[index].labels[value], label("task", self.spec.value(path, other))}:
-                options.setdefault(name, []).append(other)
-        return options, frozenset(group)
-
-    def _same_shape(self, link: Link, parent: Link, pick: Pick, other: Pick, component: str) -> bool:
-        """Whether two models agree on what a component's tensors depend on."""
-        target, source = self.shape(link, pick), self.shape(parent, other)
-        if target is None or source is None:
-            return True  # reported as the shape's own problem
-        for key in _SHAPES.get(component, ("layers", "width")):
-            if source[key] != target[key]:
-                self.report(
-                    self._place_of_shape(link, parent, key, pick),
-                    pick,
-                    f"weights cannot be carried between models of different {key}:"
-                    f" {'.'.join(map(str, parent.section))} has {source[key]},"
-                    f" {'.'.join(map(str, link.section))} has {target[key]}",
-                )
-                return False
-        return True
-
-    def _fits(
-        self,
-        where: Path,
-        pick: Pick,
-        component: str,
-        mine: Facts,
-        theirs: Facts,
-        asked: bool,
-        embeddings: str,
-    ) -> bool:
-        """Whether a component can be carried; what cannot is a problem unless a bundle merely included it."""
-        target, source = mine.recipe.model, theirs.recipe.model
-        if component == "positions" and source.context < target.context:
-            if asked:
-                self.report(
-                    where,
-                    pick,
-                    f"{theirs.label} has only {source.context} positions to give, {mine.label} needs {target.context}",
-                )
-            return False
-        if component == "embeddings":
-            if theirs.rows is not None or mine.rows is not None:
-                self.report(where, pick, "the rows of an automaton have no token embeddings to carry; use full")
-                return False
-            if embeddings == "copy" and theirs.symbols != mine.symbols:
-                self.report(
-                    where,
-                    pick,
-                    f"{theirs.label} and {mine.label} have different vocabularies; name a mode such as full",
-                )
-                return False
-        return True
-
-    def _place_of_shape(self, link: Link, other: Link, key: str, pick: Pick) -> Path:
-        """Where the shape that differs was written: the strongest override of either phase."""
-        for one in (link, other):
-            for path in reversed(one.models[1:]):
-                if key in (self.spec.value(path, pick) or {}):
-                    return (*path, key)
-        return link.transfer or link.section
 
 
 @dataclass(frozen=True)
