@@ -5,9 +5,12 @@ Shape suffixes: B sequences, T positions, W cells of a cellular automaton.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
+
+AnyBatch = TypeVar("AnyBatch", "Batch", "RowBatch")
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,9 @@ class Batch:
     mask_BT: np.ndarray  # bool
     nominal_tokens: int
 
-    def rows(self, part: slice) -> Batch:
-        """The same batch restricted to some sequences; the widths stay."""
-        share = len(range(*part.indices(len(self.tokens_BT)))) / max(1, len(self.tokens_BT))
-        return Batch(
-            self.tokens_BT[part], self.targets_BT[part], self.mask_BT[part], round(self.nominal_tokens * share)
-        )
+    def rows(self, part: slice | np.ndarray, end: int | None = None) -> Batch:
+        """The same batch restricted to some sequences; the widths stay, unless `end` cuts them."""
+        return _rows(self, part, end)
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,15 @@ class RowBatch:
     mask_BT: np.ndarray  # bool
     nominal_tokens: int
 
-    def rows(self, part: slice) -> RowBatch:
-        share = len(range(*part.indices(len(self.rows_BTW)))) / max(1, len(self.rows_BTW))
-        return RowBatch(
-            self.rows_BTW[part], self.targets_BTW[part], self.mask_BT[part], round(self.nominal_tokens * share)
-        )
+    def rows(self, part: slice | np.ndarray, end: int | None = None) -> RowBatch:
+        return _rows(self, part, end)
+
+
+def _rows(batch: AnyBatch, part: slice | np.ndarray, end: int | None) -> AnyBatch:
+    arrays = {
+        field.name: value[part][:, :end]
+        for field in fields(batch)
+        if isinstance(value := getattr(batch, field.name), np.ndarray)
+    }
+    share = len(arrays["mask_BT"]) / max(1, len(batch.mask_BT))
+    return replace(batch, nominal_tokens=round(batch.nominal_tokens * share), **arrays)

@@ -8,40 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from procray.errors import ProcrayError
+from procray.model.attention import ATTENTION, Kernel, attend_at
 from procray.model.components import component_of
 from procray.model.shape import GPT2Config
-
-Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
-
-
-def _sdpa(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> Tensor:
-    return F.scaled_dot_product_attention(q_BHTE, k_BHTE, v_BHTE, dropout_p=dropout, is_causal=True)
-
-
-@lru_cache(maxsize=256)  # a task may draw its length anew for every batch
-def _causal_mask(T: int, device: torch.device) -> Tensor:
-    return torch.full((T, T), -math.inf, device=device).triu(1)
-
-
-def _matmul(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> Tensor:
-    B, H, T, E = q_BHTE.shape
-    q_BTE, k_BTE, v_BTE = (x.reshape(B * H, T, E) for x in (q_BHTE, k_BHTE, v_BHTE))
-    mask_TT = _causal_mask(T, q_BHTE.device)
-    scores_BTT = torch.baddbmm(mask_TT, q_BTE, k_BTE.transpose(1, 2), alpha=1 / math.sqrt(E))
-    weights_BTT = F.dropout(scores_BTT.softmax(-1), dropout)
-    return torch.bmm(weights_BTT, v_BTE).view(B, H, T, E)
-
-
-# Fused attention is the fast one on CUDA; on a CPU plain products are, up to a few hundred positions.
-ATTENTION: dict[str, Kernel] = {"sdpa": _sdpa, "matmul": _matmul}
 
 
 class Projection(nn.Module):
@@ -70,6 +45,16 @@ class Attention(nn.Module):
         y_BHTE = kernel(q, k, v, self.dropout if self.training else 0.0)
         return F.dropout(self.c_proj(y_BHTE.transpose(1, 2).reshape(B, T, D)), self.dropout, self.training)
 
+    def at(self, x_BTD: Tensor, index_N: Tensor) -> Tensor:
+        """The same at chosen flat positions only, (N, D)."""
+        B, T, D = x_BTD.shape
+        x_ND = x_BTD.flatten(0, 1)
+        weight, bias = self.c_attn.weight, self.c_attn.bias
+        k_BTD, v_BTD = torch.addmm(bias[D:], x_ND, weight[:, D:]).view(B, T, 2 * D).split(D, dim=2)
+        q_ND = torch.addmm(bias[:D], x_ND.index_select(0, index_N), weight[:, :D])
+        y_ND = attend_at(q_ND, k_BTD, v_BTD, index_N, self.heads, self.dropout if self.training else 0.0)
+        return F.dropout(self.c_proj(y_ND), self.dropout, self.training)
+
 
 class MLP(nn.Module):
     def __init__(self, config: GPT2Config):
@@ -94,6 +79,11 @@ class Block(nn.Module):
         x_BTD = x_BTD + self.attn(self.ln_1(x_BTD), kernel)
         return x_BTD + self.mlp(self.ln_2(x_BTD))
 
+    def at(self, x_BTD: Tensor, index_N: Tensor) -> Tensor:
+        """The same at chosen flat positions only, (N, D): all that a last block has to give."""
+        x_ND = x_BTD.flatten(0, 1).index_select(0, index_N) + self.attn.at(self.ln_1(x_BTD), index_N)
+        return x_ND + self.mlp(self.ln_2(x_ND))
+
 
 class Transformer(nn.Module):
     """Embeddings, blocks and the last normalisation; the row form has no token embedding."""
@@ -107,11 +97,12 @@ class Transformer(nn.Module):
         self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.ln_f = nn.LayerNorm(config.width)
 
-    def forward(self, x_BTD: Tensor, kernel: Kernel) -> Tensor:
+    def forward(self, x_BTD: Tensor, kernel: Kernel, index_N: Tensor | None = None) -> Tensor:
         x_BTD = F.dropout(x_BTD + self.wpe.weight[: x_BTD.shape[1]], self.dropout, self.training)
-        for block in self.h:
+        *blocks, last = self.h
+        for block in blocks:
             x_BTD = block(x_BTD, kernel)
-        return self.ln_f(x_BTD)
+        return self.ln_f(last(x_BTD, kernel) if index_N is None else last.at(x_BTD, index_N))
 
 
 class GPT2(nn.Module):
@@ -140,17 +131,29 @@ class GPT2(nn.Module):
         self.to_empty(device=device)
         initialise(self, int(torch.randint(2**31, (), device="cpu")) if seed is None else seed)
 
-    def hidden(self, tokens_BT: Tensor) -> Tensor:
-        """The last hidden states x_BTD, after `ln_f`. The row form takes rows_BTW of any type.
+    def hidden(self, tokens_BT: Tensor, index_N: Tensor | None = None) -> Tensor:
+        """The last hidden states x_BTD, after `ln_f`; or x_ND of the ascending flat positions b * T + t in `index_N`.
+
+        The row form takes rows_BTW of any type. What the last block gives elsewhere nobody reads, so with
+        few chosen positions most of its work is saved.
 
         Raises:
             ProcrayError: more positions than the model has.
         """
+        B, T = tokens_BT.shape[:2]
         if tokens_BT.shape[1] > self.config.context:
-            raise ProcrayError(f"{tokens_BT.shape[1]} positions given to a model that has {self.config.context}")
+            raise ProcrayError(f"{T} positions given to a model that has {self.config.context}")
+        kernel = ATTENTION[self.attention]
         if self.config.rows is None:
-            return self.transformer(self.transformer.wte(tokens_BT), ATTENTION[self.attention])
-        return self.transformer(self.row_in(tokens_BT.to(self.row_in.weight.dtype)), ATTENTION[self.attention])
+            x_BTD = self.transformer.wte(tokens_BT)
+        else:
+            x_BTD = self.row_in(tokens_BT.to(self.row_in.weight.dtype))
+        if index_N is None:
+            return self.transformer(x_BTD, kernel)
+        # Finding the queries of each sequence waits for the device, and compiled blocks want fixed shapes.
+        if self.attention == "matmul" and 2 * len(index_N) <= B * T:
+            return self.transformer(x_BTD, kernel, index_N)
+        return self.transformer(x_BTD, kernel).flatten(0, 1).index_select(0, index_N)
 
     def unembed(self, x_ND: Tensor) -> Tensor:
         """Logits of hidden states of any leading shape: (..., V), or (..., W) in the row form."""
@@ -165,15 +168,12 @@ class GPT2(nn.Module):
         return F.linear(x_ND, F.pad(weight_VD, (0, 0, 0, missing)))[..., : self.config.vocab]
 
     def forward(self, tokens_BT: Tensor, scored_N: Tensor | None = None) -> Tensor:
-        """Logits of every position, (B, T, V); or (N, V) of the flat positions b * T + t in `scored_N`.
+        """Logits of every position, (B, T, V); or (N, V) of the ascending flat positions b * T + t in `scored_N`.
 
         The row form takes rows_BTW and gives W in place of V. Computing only what is scored saves
-        most of the head's work where few positions carry a loss.
+        most of the head's work, and of the last block's, where few positions carry a loss.
         """
-        x_BTD = self.hidden(tokens_BT)
-        if scored_N is None:
-            return self.unembed(x_BTD)
-        return self.unembed(x_BTD.flatten(0, 1).index_select(0, scored_N))
+        return self.unembed(self.hidden(tokens_BT, scored_N))
 
 
 @torch.no_grad()

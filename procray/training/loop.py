@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -54,7 +55,7 @@ class Outcome:
 
     Attributes:
         step: updates made since the phase began.
-        status: "done" when `until` was reached, "paused" when the context asked to stop.
+        status: "done" when `until` was reached or the phase is solved, "paused" when the context asked to stop.
         tokens: nominal tokens consumed.
         evaluation: the last row of the journal.
         transfer: the manifest of what was carried in from parents; None without parents.
@@ -76,6 +77,7 @@ def train(
     marks: Iterable[int],
     threads: int = 1,
     micro_batch: int | None = None,
+    trim: int | None = None,
 ) -> Outcome:
     """Trains a phase to step `until`, from its latest resume state or from the beginning.
 
@@ -83,12 +85,16 @@ def train(
     On one CPU process with a fixed thread count, weights and evaluations are the same bit for bit, however
     often the phase was interrupted, wherever it was marked and however far it is extended.
 
+    With `recipe.evaluation.solved`, training ends for good at the evaluation that completes the streak: its row
+    has `solved: true`, and every later mark holds the weights of that step, with `solved_at` in its manifest.
+
     Args:
         source: its data, from `task_source` or `text_source`.
         until: a step; for a decaying schedule at most `recipe.steps`.
         marks: steps at which to keep a checkpoint; `until` is always one, and later ones are left aside.
         threads: of this process.
         micro_batch: sequences that a process takes at once; by default as many as memory surely holds.
+        trim: see `micro_batches`; by default what suits the device.
 
     Raises:
         PhaseFailed: the loss, the gradient or the weights are no longer finite. The last resume state stays.
@@ -108,6 +114,8 @@ def train(
     )
     if micro_batch is not None:
         choices = replace(choices, micro_batch=micro_batch)
+    if trim is not None:
+        choices = replace(choices, trim=trim)
     run = _Run(recipe, source, context, choices)
     outcome = run.to(until, {step for step in marks if step <= until} | {until})
     run.ranks.close()
@@ -164,7 +172,7 @@ class _Run:
                 self.measure()
             if state.step in wanted:
                 self.keep()
-        while state.step < until:
+        while state.step < until and state.solved_at is None:
             if self.ranks.any(self.context.should_stop()):
                 self.save()
                 return self.outcome("paused")
@@ -184,6 +192,10 @@ class _Run:
                 if time.perf_counter() - self.saved_at >= SAVE_ANYWHERE_SECONDS:
                     self.save()
             self.show()
+        if state.solved_at is not None:
+            self.save()
+            for step in sorted(step for step in wanted if step > state.step):
+                self.save_mark(step)
         return self.outcome("done")
 
     def update(self) -> None:
@@ -203,7 +215,7 @@ class _Run:
         # DistributedDataParallel averages over ranks; the objective wants the sum over all of them.
         weight = context.world_size / scored
         loss: torch.Tensor | None = None
-        parts = micro_batches(batch, context.rank, context.world_size, self.runtime.micro_batch)
+        parts = micro_batches(batch, context.rank, context.world_size, self.runtime.micro_batch, self.runtime.trim)
         for number, part in enumerate(parts, 1):
             data = to_device(part, context.device)
             module = self.objective if self.parallel is None else self.parallel
@@ -287,10 +299,22 @@ class _Run:
             "seconds": state.seconds,
             **source.exposure(state.step),
             **({} if state.length is None else {"length": state.length}),
+            **({"solved": True} if self.solved(metrics.accuracy) else {}),
             "time": time.time(),
         }
         if self.context.rank == 0:
             self.context.journal(state.row)
+
+    def solved(self, accuracy: float) -> bool:
+        """Whether this evaluation ends the phase. Only the cadence counts, and a curriculum only at its last length."""
+        state, rule, curriculum = self.state, self.recipe.evaluation.solved, self.source.curriculum
+        if rule is None or state.step == 0 or state.step % self.recipe.evaluation.every:
+            return False
+        grown = curriculum is None or state.length is None or curriculum.after(state.length) == state.length
+        state.streak = state.streak + 1 if grown and accuracy >= rule.accuracy else 0
+        if state.streak >= rule.evaluations:
+            state.solved_at = state.step
+        return state.solved_at is not None
 
     def begin_interval(self) -> None:
         """After an evaluation of the cadence: the sums begin anew, and a mastered curriculum grows."""
@@ -303,23 +327,29 @@ class _Run:
 
     def keep(self) -> None:
         """Keeps a mark of this step, and a resume state to extend the phase from."""
-        state, row = self.state, self.state.row
+        state = self.state
         self.require_finite_weights()
-        assert row is not None
-        assert row["step"] == state.step
-        if self.context.rank == 0:
-            about = {
-                "step": state.step,
-                "recipe": self.recipe.id,
-                "kind": self.recipe.kind,
-                "provenance": rt.provenance(self.runtime),
-                **{name: row[name] for name in ("tokens", "scored_tokens", "positions", "loss", "accuracy", "exact")},
-            }
-            self.context.save_mark(state.step, self.write_mark, about)
+        self.save_mark(state.step)
         state.marked = True
         if state.step > 0:
             self.saved_step = -1
             self.save()
+
+    def save_mark(self, step: int) -> None:
+        """Writes the mark of a step: this one, or any later one of a phase that is solved."""
+        state, row = self.state, self.state.row
+        assert row is not None
+        assert row["step"] == state.step
+        if self.context.rank == 0:
+            about = {
+                "step": step,
+                "recipe": self.recipe.id,
+                "kind": self.recipe.kind,
+                "provenance": rt.provenance(self.runtime),
+                **{name: row[name] for name in ("tokens", "scored_tokens", "positions", "loss", "accuracy", "exact")},
+                **({} if state.solved_at is None else {"solved_at": state.solved_at}),
+            }
+            self.context.save_mark(step, self.write_mark, about)
 
     def write_mark(self, folder: Path) -> dict[str, Any]:
         facts = save_weights(self.model, folder)
@@ -406,12 +436,27 @@ def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, An
     return combine_manifests(manifests) if manifests else None
 
 
-def micro_batches(batch: Batch | RowBatch, rank: int, world_size: int, most: int) -> Sequence[Batch | RowBatch]:
-    """A rank's rows of the global batch, cut into nearly equal parts of at most `most` sequences."""
+def micro_batches(
+    batch: Batch | RowBatch, rank: int, world_size: int, most: int, trim: int = 0
+) -> Sequence[Batch | RowBatch]:
+    """A rank's rows of the global batch, cut into nearly equal parts of at most `most` sequences.
+
+    Args:
+        trim: with more positions than this the sequences are put in order of their last scored position first, in
+            parts of about this many positions, each cut off where nothing later is scored. The sum of the losses
+            stays the same. 0: never.
+    """
     share = batch.rows(slice(rank, None, world_size)) if world_size > 1 else batch
-    size = len(share.mask_BT)
+    size, T = share.mask_BT.shape
+    ends_B = np.full(size, T)
+    if trim and size * T > trim:
+        ends_B = (share.mask_BT * np.arange(1, T + 1)).max(1).clip(1)
+    trimmed = bool(ends_B.min() < T)
+    if trimmed:
+        most = min(most, max(1, trim // T))
     count = -(-size // most)
-    if count == 1:
-        return [share]
     cuts = [size * part // count for part in range(count + 1)]
-    return [share.rows(slice(*cut)) for cut in pairwise(cuts)]
+    if not trimmed:
+        return [share.rows(slice(*cut)) for cut in pairwise(cuts)] if count > 1 else [share]
+    order_B = ends_B.argsort(kind="stable")
+    return [share.rows(order_B[first:last], int(ends_B[order_B[last - 1]])) for first, last in pairwise(cuts)]

@@ -91,8 +91,7 @@ class Objective(nn.Module):
 
     def states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
         """Hidden states of the scored positions, (N, D)."""
-        x_ND = self.model.hidden(inputs).flatten(0, 1)
-        return x_ND if index_N is None else x_ND.index_select(0, index_N)
+        return self.model.hidden(inputs).flatten(0, 1) if index_N is None else self.model.hidden(inputs, index_N)
 
     def pieces(self, x_ND: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Splits scored positions so that the logits of each piece stay within the bound."""

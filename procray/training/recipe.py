@@ -48,12 +48,22 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
+class Solved:
+    """The rule that ends a phase early: so many evaluations of the cadence in a row at this accuracy or above."""
+
+    accuracy: float
+    evaluations: int = 3
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """When and on how much held-out data. `version` names the definition of the metrics."""
 
     every: int  # steps
     sequences: int  # size of the fixed validation set
     version: int = 1
+    solved: Solved | None = None  # train to the end
+    split: Literal["validation", "tuning"] = "validation"  # which held-out data; settings are chosen on `tuning`
 
 
 @dataclass(frozen=True)
@@ -112,17 +122,24 @@ class PhaseRecipe:
         return digest(self.to_json(), 16)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain data. Fields of later versions are left out at their default, so that ids stay."""
+        value = asdict(self)
+        if self.evaluation.solved is None:
+            del value["evaluation"]["solved"]
+        if self.evaluation.split == "validation":
+            del value["evaluation"]["split"]
+        return value
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PhaseRecipe:
-        init = value["init"]
+        init, evaluation = value["init"], value["evaluation"]
+        solved = evaluation.get("solved")
         return PhaseRecipe(
             **{
                 **value,
                 "model": ModelShape(**value["model"]),
                 "optimizer": Optimizer(**value["optimizer"]),
-                "evaluation": Evaluation(**value["evaluation"]),
+                "evaluation": Evaluation(**{**evaluation, "solved": None if solved is None else Solved(**solved)}),
                 "init": Init(
                     {name: Parent(**parent) for name, parent in init["components"].items()}, init["embeddings"]
                 ),

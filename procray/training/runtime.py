@@ -27,6 +27,7 @@ LONGEST_MATMUL_ATTENTION = 512
 CPU_MEMORY = 1 << 30
 CPU_LOGITS = 1 << 26  # elements of one piece of logits: 256 MiB in float32
 CUDA_LOGITS = 1 << 28
+CPU_TRIM = 1 << 14  # positions; much smaller parts cost more than their padding
 CUDA_SHARE = 0.5  # of the free memory; several phases may share a GPU
 # Compiling a block costs some 20-40 s, and the gain is at most a factor of 2.
 COMPILE_FROM_SECONDS = 90.0
@@ -47,6 +48,7 @@ class Runtime:
         pad_vocab: the head's rows are rounded up to a multiple of this.
         logits_bound: elements of one piece of logits.
         micro_batch: sequences that one process takes at once.
+        trim: positions in one of the parts into which sequences of unequal length are cut; 0: never cut for it.
     """
 
     device: torch.device
@@ -59,6 +61,7 @@ class Runtime:
     pad_vocab: int
     logits_bound: int
     micro_batch: int
+    trim: int = 0
 
 
 def resolve(
@@ -118,6 +121,7 @@ def resolve(
         pad_vocab=64 if cuda and rows is None else 1,
         logits_bound=bound,
         micro_batch=max(1, min(share, memory // each)),
+        trim=0 if cuda else CPU_TRIM,
     )
 
 
@@ -168,6 +172,7 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
         "pad_vocab": runtime.pad_vocab,
         "logits_bound": runtime.logits_bound,
         "micro_batch": runtime.micro_batch,
+        "trim": runtime.trim,
         "optimizer": "torch AdamW, fused",
         "torch": torch.__version__,
         "numpy": np.__version__,

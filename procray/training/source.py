@@ -62,12 +62,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Batches of a task: stream `train` of the recipe's seed, stream `validation` of seed 0."""
+    """Batches of a task: stream `train` of the recipe's seed, stream `validation` (or `tuning`) of seed 0."""
 
     task: Task
     seed: int
     size: int
     held_out: int
+    split: str = "validation"
     whole_answers: bool = True
 
     @property
@@ -92,7 +93,7 @@ class TaskSource:
     def validation(self, length: int | None) -> Iterator[Batch | RowBatch]:
         for index, first in enumerate(range(0, self.held_out, VALIDATION_BATCH)):
             size = min(VALIDATION_BATCH, self.held_out - first)
-            yield self.task.sample(VALIDATION_SEED, "validation", index, size, length)
+            yield self.task.sample(VALIDATION_SEED, self.split, index, size, length)
 
     def exposure(self, step: int) -> dict[str, Any]:
         return {}
@@ -107,6 +108,7 @@ class TextSource:
     size: int
     held_out: int
     context: int
+    split: str = "validation"
     rows: int | None = None
     whole_answers: bool = False
     curriculum: Curriculum | None = None
@@ -120,7 +122,7 @@ class TextSource:
 
     def validation(self, length: int | None) -> Iterator[Batch]:
         size = max(1, min(self.held_out, VALIDATION_POSITIONS // self.context))
-        return self.prepared.validation(self.held_out, self.context, size)
+        return self.prepared.validation(self.held_out, self.context, size, self.split)
 
     def exposure(self, step: int) -> dict[str, Any]:
         return self.prepared.exposure(step * self.size, self.context)
@@ -138,7 +140,7 @@ def task_source(recipe: PhaseRecipe) -> TaskSource:
             f"{task.name} makes sequences of up to {task.positions} positions, "
             f"but the model has a context of {recipe.model.context}"
         )
-    return TaskSource(task, recipe.seed, recipe.batch, recipe.evaluation.sequences)
+    return TaskSource(task, recipe.seed, recipe.batch, recipe.evaluation.sequences, recipe.evaluation.split)
 
 
 def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
@@ -149,4 +151,5 @@ def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
     """
     if "corpus" not in recipe.data:
         raise CorpusError(f"a corpus was expected in the recipe's data, which has {', '.join(sorted(recipe.data))}")
-    return TextSource(prepared, recipe.seed, recipe.batch, recipe.evaluation.sequences, recipe.model.context)
+    held_out = recipe.evaluation
+    return TextSource(prepared, recipe.seed, recipe.batch, held_out.sequences, recipe.model.context, held_out.split)

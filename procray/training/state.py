@@ -50,6 +50,8 @@ class State:
     since_seconds: float = 0.0
     row: dict[str, Any] | None = None  # the last evaluation
     marked: bool = False  # a mark was kept at this very step
+    streak: int = 0  # evaluations of the cadence in a row that were good enough to count as solved
+    solved_at: int | None = None  # the step at which training ended for good
     transfer: dict[str, Any] | None = None  # the manifest of what was carried in from parents
 
 

@@ -74,6 +74,21 @@ def test_logits_at_scored_positions_only(build):
     torch.testing.assert_close(model(x_BT, scored_N), model(x_BT).flatten(0, 1)[scored_N], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("scored", [[3, 16, 17, 18, 20, 40], [16, 33, 50], [5]], ids=["unequal", "one each", "alone"])
+def test_the_last_block_at_scored_positions_gives_the_same_gradients(build, scored):
+    """Also where a sequence has no scored position, or several."""
+    model = build()
+    model.attention = "matmul"
+    x_BT, scored_N = tokens(model), torch.tensor(scored)
+    found = []
+    for logits in (model(x_BT, scored_N), model(x_BT).flatten(0, 1)[scored_N]):
+        model.zero_grad()
+        F.cross_entropy(logits, torch.arange(len(scored))).backward()
+        found.append({"logits": logits.detach(), **{name: p.grad.clone() for name, p in model.named_parameters()}})
+    for name, value in found[1].items():
+        torch.testing.assert_close(found[0][name], value, atol=2e-6, rtol=1e-4, msg=name)
+
+
 def test_hidden_and_unembed_make_forward_for_any_leading_shape(build):
     model = build(tied=False)
     x_BT = tokens(model)

@@ -36,13 +36,14 @@ def recipe(**changes: Any) -> PhaseRecipe:
 
 def run(phase: PhaseRecipe, folder: Path, until: int, marks: tuple[int, ...] = (), **options: Any) -> Outcome:
     """Trains a task phase in a folder; `stop_at` makes the context ask to stop at these steps."""
-    stop_at, micro_batch = set(options.pop("stop_at", ())), options.pop("micro_batch", None)
+    stop_at = set(options.pop("stop_at", ()))
+    cuts = {name: options.pop(name) for name in ("micro_batch", "trim") if name in options}
     source = task_source(phase)
     context = FolderContext(folder, **options)
     if stop_at:
         seen = Steps(source)
         source, context._should_stop = seen, lambda: seen.step in stop_at  # type: ignore[assignment]
-    return train(phase, source, context, until=until, marks=marks, micro_batch=micro_batch)
+    return train(phase, source, context, until=until, marks=marks, **cuts)
 
 
 class Steps:

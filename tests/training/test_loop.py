@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from procray import corpora
+from procray import corpora, tasks
 from procray.errors import PhaseFailed, ProcrayError
 from procray.model import GPT2, GPT2Config, flops_per_token, load_weights
 from procray.training import FolderContext, task_source, text_source, train
@@ -110,6 +110,31 @@ def test_every_sequence_is_in_exactly_one_part(world_size, most):
     assert all(1 <= len(part.tokens_BT) <= most for part in parts)
     rows = sorted(map(tuple, np.concatenate([part.tokens_BT for part in parts])))
     assert rows == sorted(map(tuple, batch.tokens_BT))
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_trimmed_parts_lose_only_what_comes_after_the_last_scored_position(world_size):
+    batch = tasks.get("haystack", pairs=12).sample(0, "train", 0, 101)
+    parts = [part for rank in range(world_size) for part in micro_batches(batch, rank, world_size, 1000, trim=200)]
+    assert sum(part.mask_BT.size for part in parts) < 0.7 * batch.mask_BT.size
+
+    def questions(one):
+        """Every sequence up to its marker, with the target that stands there."""
+        markers = one.mask_BT.argmax(1)
+        return [(*one.tokens_BT[b, : t + 1], one.targets_BT[b, t]) for b, t in enumerate(markers)]
+
+    assert sorted(question for part in parts for question in questions(part)) == sorted(questions(batch))
+
+
+def test_trimming_leaves_the_numbers(tmp_path):
+    data = {"task": tasks.get("haystack", pairs=12).recipe()}
+    phase = recipe(data=data, batch=64)
+    run(phase, tmp_path / "whole", 4, trim=0)
+    run(phase, tmp_path / "trimmed", 4, trim=300)
+    one, other = curve(tmp_path / "whole")[-1], curve(tmp_path / "trimmed")[-1]
+    for name in ("loss", "train_loss", "grad_norm"):
+        assert other[name] == pytest.approx(one[name], rel=1e-5)
+    assert other["positions"] == one["positions"]
 
 
 def test_a_mark_holds_a_model_that_loads_and_what_is_known_about_it(tmp_path):
