@@ -151,17 +151,25 @@ class Prepared:
             blocks_B[here] = first + permuted(key, insides[here], min(window, total - first))
         return self._gather("train", blocks_B, context)
 
-    def validation(self, sequences: int, context: int, size: int) -> Iterator[Batch]:
+    def validation(self, sequences: int, context: int, size: int, split: str = "validation") -> Iterator[Batch]:
         """The first `sequences` blocks of the held-out split in one fixed shuffled order, `size` at a time.
 
         Shuffled, because the first documents alone would be a poor sample; a larger set begins with a
-        smaller one. Fewer batches where the split is smaller.
+        smaller one. Fewer batches where the split is smaller. With `tuning`, the up to `sequences` blocks
+        that follow in that order: settings are chosen on text that no reported number is measured on.
 
         Raises:
-            CorpusError: the split is too small for one block.
+            CorpusError: the split is too small for one block, or has none left for `tuning`.
         """
         total = self.blocks(context, "validation")
-        blocks_B = permuted(("validation",), np.arange(min(sequences, total)), total)
+        first = 0 if split == "validation" else sequences
+        if first >= total:
+            raise CorpusError(
+                f"corpus {self.title}: its validation split has {total:,} blocks of {context:,} tokens, and the "
+                f"evaluation takes {sequences:,} of them: none is left to choose settings on; give fewer "
+                "`evaluate.sequences` or a larger `holdout:`"
+            )
+        blocks_B = permuted(("validation",), np.arange(first, min(first + sequences, total)), total)
         return (
             self._gather("validation", blocks_B[start : start + size], context)
             for start in range(0, len(blocks_B), size)

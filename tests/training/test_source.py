@@ -68,3 +68,33 @@ def test_text_blocks_are_as_long_as_the_context(text):
 def test_a_task_recipe_is_no_text(text):
     with pytest.raises(CorpusError, match="a corpus was expected in the recipe's data, which has task"):
         text_source(recipe(), text[1])
+
+
+def test_settings_are_chosen_on_held_out_data_of_their_own(text):
+    data, prepared = text
+    tuning = Evaluation(4, 12, split="tuning")
+    for one, other in (
+        (task_source(recipe(evaluation=Evaluation(4, 12))), task_source(recipe(evaluation=tuning))),
+        (text_source(recipe(data=data, evaluation=Evaluation(4, 12)), prepared), None),
+    ):
+        other = other or text_source(recipe(data=data, evaluation=tuning), prepared)
+        seen = {row.tobytes() for part in one.validation(None) for row in part.tokens_BT}
+        held = [row.tobytes() for part in other.validation(None) for row in part.tokens_BT]
+        assert held
+        assert not seen & set(held)
+        assert np.array_equal(one.batch(3, None).tokens_BT, other.batch(3, None).tokens_BT)
+
+
+def test_a_text_too_small_for_both_sets_says_so(text):
+    data, prepared = text
+    blocks = prepared.blocks(32, "validation")
+    source = text_source(recipe(data=data, evaluation=Evaluation(4, blocks, split="tuning")), prepared)
+    with pytest.raises(CorpusError, match=rf"has {blocks} blocks .* none is left to choose settings on"):
+        source.validation(None)
+
+
+def test_a_recipe_without_tuning_keeps_its_id():
+    assert "split" not in recipe().to_json()["evaluation"]
+    tuned = recipe(evaluation=Evaluation(4, 3, split="tuning"))
+    assert type(tuned).from_json(tuned.to_json()) == tuned
+    assert tuned.id != recipe(evaluation=Evaluation(4, 3)).id
