@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from procray.training.recipe import Parent
 
 
+# Accuracies that some evaluations have beside the one they are judged by; `exact_match` is the fraction of sequences
+# with every scored token right.
+SCORES = ("official_accuracy", "corrected_accuracy", "first_accuracy", "stop_accuracy", "exact_match")
+
+
 @dataclass(frozen=True)
 class Curve:
-    """One phase's evaluations up to the cell's last step; all tuples have one entry an evaluation."""
+    """One phase's evaluations up to the cell's last step; all tuples have one entry an evaluation.
+
+    A phase that was solved goes on at its last values, so that it can be compared with those that trained on.
+    """
 
     steps: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
@@ -44,6 +52,8 @@ class Run:
     warmup_flops: float
     loss: float | None = None  # at the cell's last step
     accuracy: float | None = None
+    solved: int | None = None  # tokens after which it stopped because its task was solved
+    scores: dict[str, float] = field(default_factory=dict)  # by SCORES
 
     @property
     def done(self) -> bool:
@@ -74,7 +84,9 @@ class Reader:
         return self._status[phase]
 
     def row(self, phase: str, step: int) -> dict[str, Any] | None:
-        return next((row for row in self.rows(phase) if row["step"] == step), None)
+        """The evaluation that holds at a step: that of the step, or the last one of a phase solved before."""
+        last = next((row for row in reversed(self.rows(phase)) if row["step"] <= step), None)
+        return last if last and (last["step"] == step or last.get("solved")) else None
 
     def state(self, phase: str, step: int) -> tuple[str, str, int | None]:
         """State, reason and step of a phase as far as `step` of it is wanted.
@@ -121,7 +133,7 @@ class Reader:
         phase = self.plan.phases[cell.compared]
         state, reason, _ = self.state(phase.id, cell.step)
         rows = [row for row in self.rows(phase.id) if row["step"] <= cell.step]
-        final = rows[-1] if rows and rows[-1]["step"] == cell.step else {}
+        final = self.row(phase.id, cell.step) or {}
         return Run(
             seed=cell.seed,
             phase=phase.id,
@@ -131,11 +143,33 @@ class Reader:
             step=int(rows[-1]["step"]) if rows else 0,
             last_step=cell.step,
             budget=budget_of(phase, cell.step),
-            curve=_curve(rows),
+            curve=_curve(rows + _carried_forward(phase, rows, cell.step)),
             warmup_flops=self.flops_before(cell.warmups),
             loss=finite(final.get("loss")),
             accuracy=finite(final.get("accuracy")),
+            solved=int(final["tokens"]) if final.get("solved") else None,
+            scores=_scores(final),
         )
+
+
+def _scores(row: dict[str, Any]) -> dict[str, float]:
+    """The further accuracies of an evaluation that has some."""
+    known = {name: value for name in SCORES if (value := finite(row.get(name))) is not None}
+    exact = finite(row.get("exact"))
+    return {"exact_match": exact, **known} if exact is not None else known
+
+
+def _carried_forward(phase: PlannedPhase, rows: Sequence[dict[str, Any]], end: int) -> list[dict[str, Any]]:
+    """The evaluations that a solved phase no longer made: its last one at every later place of the cadence."""
+    if not rows or not rows[-1].get("solved"):
+        return []
+    last, every = rows[-1], phase.recipe.evaluation.every
+    steps = {*range(last["step"] + every, end, every), *([end] if end > last["step"] else [])}
+    seen = last["tokens"] if last.get("unique_tokens") is None else last["unique_tokens"]
+    return [
+        {**last, "step": step, "tokens": max(budget_of(phase, step), last["tokens"]), "unique_tokens": seen}
+        for step in sorted(steps)
+    ]
 
 
 def budget_of(phase: PlannedPhase, step: int) -> int:

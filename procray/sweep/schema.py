@@ -164,11 +164,21 @@ class Optimizer(Section):
     clip: Number | None = Field(None, ge=0, description="global gradient norm, 0 for none; default 1")
 
 
+class Solved(Section):
+    """The rule that ends a phase early."""
+
+    required = ("accuracy",)
+
+    accuracy: Number | None = Field(None, gt=0, le=1, description="validation accuracy to reach, and to keep")
+    evaluations: int | None = Field(None, ge=1, le=1_000_000, description="how many in a row; default 3")
+
+
 class Evaluate(Section):
     """When to evaluate and on how much held-out data."""
 
     every: Count | None = Field(None, description="tokens, rounded to whole steps; default 100 steps")
     sequences: Count | None = Field(None, description="size of the fixed set; default 256 for tasks, 64 for text")
+    solved: Solved | None = Field(None, description="stop when solved; default: train to the end")
 
 
 class Resources(Section):
@@ -304,6 +314,7 @@ SECTIONS: dict[str, type[Section]] = {
     "model": Model,
     "optimizer": Optimizer,
     "evaluate": Evaluate,
+    "solved": Solved,
     "resources": Resources,
     "procedural": TaskPhase,
     "diagnostic": TaskPhase,

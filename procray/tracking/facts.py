@@ -170,7 +170,7 @@ def closing(plan: Plan, phase: str, rows: list[dict[str, Any]], found: dict[str,
 
 def state(planned: PlannedPhase, status: str, rows: list[dict[str, Any]]) -> str:
     """The phase's state as far as this sweep wants it: another one may want more of the same phase, or less."""
-    if rows and rows[-1]["step"] >= planned.end:
+    if rows and (rows[-1]["step"] >= planned.end or rows[-1].get("solved")):
         return "done"
     return unfinished(status)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from procray import tasks
-from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe
+from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe, Solved
 
 
 @dataclass
@@ -72,6 +72,7 @@ def phase(
     layers: int = 1,
     batch: int = 4,
     every: int = 10,
+    solved: Solved | None = None,
     **resources: Any,
 ) -> Phase:
     """A phase on a tiny task; `parent` hands its attention and its perceptrons down."""
@@ -86,7 +87,7 @@ def phase(
         data={"task": stream.recipe()},
         batch=batch,
         optimizer=Optimizer(lr=lr, schedule="cosine" if decaying else "constant"),
-        evaluation=Evaluation(every, 8),
+        evaluation=Evaluation(every, 8, solved=solved),
         seed=seed,
         steps=marks[-1] if decaying else None,
         init=init,

@@ -13,6 +13,7 @@ from procray.errors import EnvironmentProblem, PhaseFailed, StoreError
 from procray.execution import run_segment
 from procray.execution import segment as room
 from procray.sweep.lease import process_start, this_process
+from procray.training.recipe import Solved
 
 
 def job(store, small, until=None, marks=None, **more):
@@ -59,6 +60,25 @@ def test_a_constant_schedule_is_extended_and_replayed(store, reference, same_num
         assert run_segment(job(store, small, step), lambda: False)["state"] == "done"
     same_numbers(small_plan := plan(small), store, reference(small_plan))
     assert set(store.phase(small.id).resumes()) == {10, 15, 20, 30}
+
+
+def test_a_solved_phase_supplies_every_later_mark_without_training(store, monkeypatch):
+    small = phase("warm", [10, 20, 60, 90], solved=Solved(accuracy=0.0, evaluations=3))  # at once: steps 10, 20, 30
+    folder = store.phase(small.id)
+    assert run_segment(job(store, small, marks=[10]), lambda: False)["state"] == "done"
+    assert run_segment(job(store, small, marks=[20, 60]), StopAfter(15))["state"] == "paused"
+    assert run_segment(job(store, small, marks=[20, 60]), lambda: False)["state"] == "done"
+    with monkeypatch.context() as patch:
+        patch.setattr("procray.training.loop._Run.update", lambda self: pytest.fail("trained on"))
+        assert run_segment(job(store, small, marks=[90]), lambda: False)["state"] == "done"
+    assert folder.marks() == [10, 20, 60, 90]
+    assert [folder.manifest(step).get("solved_at") for step in folder.marks()] == [None, None, 30, 30]
+    digests = [folder.manifest(step)["files"]["model.safetensors"]["sha256"] for step in folder.marks()]
+    assert digests[2] == digests[3] != digests[1]
+    assert [row["step"] for row in folder.curve()] == [0, 10, 20, 30]
+    # A mark before it is asked for later: replayed from the state before, and still solved.
+    assert run_segment(job(store, small, marks=[15]), lambda: False)["state"] == "done"
+    assert "solved_at" not in folder.manifest(15)
 
 
 def test_a_finished_segment_trains_nothing(store, monkeypatch):

@@ -12,6 +12,7 @@ from procray.errors import SpecError
 from procray.sweep.load import load_sweep, load_text
 from procray.sweep.plan import plan
 from procray.sweep.source import plain, read
+from procray.training.recipe import Solved
 
 GOOD = """\
 name: good
@@ -92,6 +93,13 @@ MISTAKES = {
         f.yaml:17:13: semantic.evaluate: expected a mapping (got '10k')
               evaluate: 10k
                         ^""",
+    ),
+    "a rule that is no rule": (
+        ("evaluate: {every: 10k}", "evaluate: {every: 10k, solved: {accuracy: 99.5}}"),
+        """\
+        f.yaml:17:45: semantic.evaluate.solved.accuracy: must be at most 1.0 (got 99.5)
+              evaluate: {every: 10k, solved: {accuracy: 99.5}}
+                                                        ^""",
     ),
     "duplicate key": (
         ("  batch: 8\n", "  batch: 8\n  batch: 9\n"),
@@ -580,3 +588,13 @@ def test_spoilt_files_give_problems_or_plans_but_never_crash(seed):
     except SpecError:
         return
     assert all(phase.id == phase.recipe.id for phase in graph.phases.values())
+
+
+def test_the_rule_of_a_solved_phase_reaches_its_recipe():
+    rule = change("evaluate: {every: 10k}", "evaluate: {every: 10k, solved: {accuracy: 0.9}}")
+    found = {
+        phase.recipe.kind: phase.recipe.evaluation.solved
+        for text in (GOOD, rule)
+        for phase in plan(load(text)).phases.values()
+    }
+    assert found == {"procedural": None, "semantic": Solved(0.9, 3)}
