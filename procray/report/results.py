@@ -17,11 +17,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from procray.report.match import Mode, tokens_to_match, value_at
-from procray.report.runs import Curve, Reader, Run, finite
+from procray.report.runs import SCORES, Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Cell, Plan
+    from procray.sweep.plan import Cell, Plan, PlannedPhase
     from procray.sweep.store import Store
 
 MatchState = Literal["reached", "not reached", "pending", "no result", "not planned", "baseline"]
@@ -67,11 +67,27 @@ class MatchedPoint:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One phase after the warm-up in a chain with several: what it was trained on, and how every seed ended there.
+
+    `difference` is against the baseline at the same stage, paired by seed.
+    """
+
+    kind: str
+    title: str
+    metric: str
+    runs: tuple[Run, ...]
+    final: Spread | None = None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
 class Variant:
     """One row of the table.
 
     `short` is the name within its target; without its number of procedural tokens it is the `family`, without its
-    transfer mode (`carried`, empty where no axis says it) the `setting`.
+    transfer mode (`carried`, empty where no axis says it) the `setting`. `labels` are the short names of the values
+    of all axes that vary, by the axes' dotted names.
     """
 
     target: str
@@ -86,12 +102,18 @@ class Variant:
     t1: int
     t2: int
     runs: tuple[Run, ...]
+    labels: dict[str, str] = field(default_factory=dict)
+    parameters: int = 0  # of the compared phase's model
+    shares: dict[str, float] = field(default_factory=dict)  # of the tasks in the warm-up; they sum to 1
     constant: bool = False  # a constant schedule: every shorter run is a prefix, so matched and read-off are one
     points: tuple[MatchedPoint, ...] = ()
     final_loss: Spread | None = None
     final_accuracy: Spread | None = None
     delta: Difference | None = None
     accuracy_delta: Difference | None = None
+    scores: dict[str, Spread] = field(default_factory=dict)  # further accuracies of a diagnostic, by SCORES
+    score_deltas: dict[str, Difference] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()  # all phases after the warm-up, where there are several
     readoff: Match = Match("pending")
     matched: Match = Match("not planned")
     levels: dict[float, float | None] = field(default_factory=dict)
@@ -112,6 +134,11 @@ class Variant:
     @property
     def n(self) -> int:
         return len(self.finished)
+
+    @property
+    def solved(self) -> dict[int, int]:
+        """By seed, the tokens after which a finished run was stopped because it had solved its task."""
+        return {run.seed: run.solved for run in self.finished if run.solved is not None}
 
     @property
     def final(self) -> Spread | None:
@@ -210,6 +237,7 @@ class Results:
     skipped: tuple[Trouble, ...]
     phases_done: int
     phases: int
+    published: tuple[dict[str, Any], ...] = ()  # values to compare with, as the sweep file has them
 
     @property
     def complete(self) -> bool:
@@ -238,7 +266,7 @@ def summarise(plan: Plan, store: Store) -> Results:
             (failed if state == "failed" else skipped).append(trouble)
     return Results(
         plan.name, plan.scale, plan.setting, plan.question or question_of(plan.source), tuple(targets),
-        tuple(failed), tuple(skipped), done, len(plan.phases),
+        tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published),
     )  # fmt: skip
 
 
@@ -299,6 +327,10 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
             family=names[1],
             setting=names[2],
             carried=names[3],
+            labels=names[4],
+            parameters=_parameters(plan.phases[full[0].compared]),
+            shares=_shares(full[0], plan),
+            stages=_stages(full, plan, reader),
             baseline=full[0].baseline or variant,
             axes=dict(full[0].axes),
             metric=metric,
@@ -316,8 +348,46 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
     return Target(name, name or title_of(phase.recipe.data), kind, metric, tuple(filled))
 
 
-def _names(cell: Cell, plan: Plan) -> tuple[str, str, str, str]:
-    """Short name, family, setting and transfer mode of a variant."""
+def _parameters(phase: PlannedPhase) -> int:
+    from procray.model.shape import GPT2Config, parameters
+
+    shape = phase.recipe.model
+    return parameters(
+        GPT2Config(shape.layers, shape.heads, shape.width, phase.vocab, shape.context, shape.tied, rows=phase.rows)
+    )
+
+
+def _shares(cell: Cell, plan: Plan) -> dict[str, float]:
+    """How a variant's only warm-up is divided among tasks; empty for none, several, or one on text."""
+    warmups = {parent.phase for parent in cell.warmups}
+    data = plan.phases[warmups.pop()].recipe.data if len(warmups) == 1 else {}
+    if "task" not in data:
+        return {}
+    parts = data["task"].get("mixture") or [{"task": data["task"], "weight": 1.0}]
+    total = sum(part["weight"] for part in parts)
+    shares: dict[str, float] = {}
+    for part in parts:
+        name = _task_title(part["task"])
+        shares[name] = shares.get(name, 0.0) + part["weight"] / total
+    return shares
+
+
+def _stages(cells: Sequence[Cell], plan: Plan, reader: Reader) -> tuple[Stage, ...]:
+    found = []
+    cells = sorted(cells, key=lambda cell: cell.seed)
+    for marks in zip(*(cell.stages for cell in cells), strict=True):
+        recipe = plan.phases[marks[0].phase].recipe
+        runs = tuple(
+            reader.run(replace(cell, compared=mark.phase, step=mark.step))
+            for cell, mark in zip(cells, marks, strict=True)
+        )
+        metric = "accuracy" if recipe.kind == "diagnostic" else "loss"
+        found.append(Stage(recipe.kind, title_of(recipe.data), metric, runs))
+    return tuple(found)
+
+
+def _names(cell: Cell, plan: Plan) -> tuple[str, str, str, str, dict[str, str]]:
+    """Short name, family, setting, transfer mode and labels of a variant."""
     prefix = f"{cell.target}/" if cell.target else ""
     short = cell.variant.removeprefix(prefix)
     labels: dict[str, str] = {}
@@ -331,7 +401,7 @@ def _names(cell: Cell, plan: Plan) -> tuple[str, str, str, str]:
         return "/".join(label for name, label in labels.items() if not skip(kinds[name])) or "warm-up"
 
     family = without(lambda parts: parts[-1] == "tokens" and "procedural" in parts)
-    return short, family, without(lambda parts: parts[-1] == "transfer"), mode
+    return short, family, without(lambda parts: parts[-1] == "transfer"), mode, labels
 
 
 def _pairs(runs: Sequence[Run], base: Variant) -> list[tuple[Run, Run]]:
@@ -347,6 +417,12 @@ def _fill(variant: Variant, base: Variant | None) -> Variant:
         final_loss=spread([run.final("loss") for run in finished]),
         final_accuracy=spread([run.accuracy for run in finished if run.accuracy is not None]),
     )
+    scores = {name: [run.scores[name] for run in finished if name in run.scores] for name in SCORES}
+    variant = replace(
+        variant,
+        scores={name: found for name, values in scores.items() if (found := spread(values))},
+        stages=_fill_stages(variant, base),
+    )
     if variant.metric == "accuracy":
         variant = replace(variant, levels={level: _level(variant, level) for level in LEVELS})
     if base is None:
@@ -354,6 +430,7 @@ def _fill(variant: Variant, base: Variant | None) -> Variant:
     if variant.is_baseline:
         return _fill_baseline(variant)
     pairs = _pairs(variant.runs, base)
+    variant = replace(variant, score_deltas=_score_deltas(pairs))
     with_accuracy = [(a, b) for a, b in pairs if a.accuracy is not None and b.accuracy is not None]
     points = tuple(_fill_point(point, variant, base) for point in variant.points)
     variant = replace(
@@ -364,6 +441,29 @@ def _fill(variant: Variant, base: Variant | None) -> Variant:
     )
     readoff = _readoff(variant, base, pairs)
     return replace(variant, readoff=readoff, matched=readoff if variant.constant else _matched(variant, base))
+
+
+def _score_deltas(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Difference]:
+    found = {}
+    for name in SCORES:
+        both = [(a.scores[name], b.scores[name]) for a, b in pairs if name in a.scores and name in b.scores]
+        difference = paired_difference([a for a, _ in both], [b for _, b in both])
+        if difference:
+            found[name] = difference
+    return found
+
+
+def _fill_stages(variant: Variant, base: Variant | None) -> tuple[Stage, ...]:
+    stages = []
+    for index, stage in enumerate(variant.stages):
+        difference = None
+        if base is not None and not variant.is_baseline and len(base.stages) == len(variant.stages):
+            done = {run.seed: run for run in base.stages[index].runs if run.done}
+            pairs = [(run, done[run.seed]) for run in stage.runs if run.done and run.seed in done]
+            difference = _difference(pairs, stage.metric)
+        ends = spread([run.final(stage.metric) for run in stage.runs if run.done])
+        stages.append(replace(stage, final=ends, difference=difference))
+    return tuple(stages)
 
 
 def _difference(pairs: Sequence[tuple[Run, Run]], metric: str) -> Difference | None:

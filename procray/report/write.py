@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from procray.sweep.plan import Plan
     from procray.sweep.store import Store
 
-LOOK = 1  # raised when the same numbers are drawn or written otherwise than before
+LOOK = 2  # raised when the same numbers are drawn or written otherwise than before
 _STATE = "made-from.json"
 
 
