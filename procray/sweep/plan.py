@@ -8,7 +8,7 @@ a phase too, as marks on one run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ from procray.sweep.spec import SweepSpec, Tail
 from procray.training.recipe import Init, Kind, Parent, PhaseRecipe
 
 BASELINE = "baseline"
+
+Choices = Mapping[str, Mapping[str, Any]]  # by variant, the values of the searched axes
 
 
 @dataclass
@@ -76,6 +78,7 @@ class Cell:
         baseline: the variant of the same tail from random weights (of itself, for a baseline).
         t1: nominal procedural tokens before the compared phase.
         fraction: of T2, for a matched rerun; None at full length.
+        stages: all marks after the warm-ups, the compared one among them, where there are several.
     """
 
     variant: str
@@ -88,10 +91,31 @@ class Cell:
     baseline: str
     t1: int
     fraction: float | None = None
+    stages: tuple[Parent, ...] = ()
 
     @property
     def is_baseline(self) -> bool:
         return self.variant == self.baseline
+
+
+@dataclass(slots=True)
+class Trial:
+    """One setting that `select:` tries for a variant, at one tuning seed; its result is the tuning loss at `step`.
+
+    Attributes:
+        variant: that the setting would stand for: the name without the axes that are searched.
+        setting: by dotted name, the values of the searched axes.
+        label: the same, short: `lr1e-3/weight_decay0.1`.
+    """
+
+    variant: str
+    setting: dict[str, Any]
+    label: str
+    seed: int
+    target: str
+    compared: str
+    step: int
+    baseline: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +130,11 @@ class Segment:
 
 @dataclass
 class Plan:
-    """A sweep as a graph of unique phases (parents before children) and the cells that read them."""
+    """A sweep as a graph of unique phases (parents before children) and the cells that read them.
+
+    A sweep with `select:` has two stages. Planned from the file alone it holds the search only (`trials`, no
+    cells), and `then` plans the whole from what the search has chosen; see `procray.sweep.select`.
+    """
 
     name: str
     scale: str
@@ -122,6 +150,9 @@ class Plan:
     published: list[dict[str, Any]]
     axes: list[dict[str, Any]]
     totals: dict[str, Any] = field(default_factory=dict)
+    search: dict[str, Any] | None = None  # what is searched, on which seeds; None without `select:`
+    trials: list[Trial] = field(default_factory=list)
+    then: Callable[[Choices], Plan] | None = field(default=None, repr=False, compare=False)
 
     @property
     def variants(self) -> list[str]:
@@ -162,7 +193,11 @@ class Plan:
             "phases": [_phase_json(phase) for phase in self.phases.values()],
             "totals": self.totals,
             "cells": [
-                {**{name: getattr(cell, name) for name in _CELL_FIELDS}, "warmups": [asdict(p) for p in cell.warmups]}
+                {
+                    **{name: getattr(cell, name) for name in _CELL_FIELDS},
+                    "warmups": [asdict(parent) for parent in cell.warmups],
+                    "stages": [asdict(mark) for mark in cell.stages],
+                }
                 for cell in self.cells
             ],
             "axes": self.axes,
@@ -170,6 +205,8 @@ class Plan:
             "retries": self.retries,
             "matched": self.matched,
             "published": self.published,
+            "search": self.search,
+            "trials": [asdict(trial) for trial in self.trials],
             "spec": self.spec,
             "source": self.source,
         }
@@ -181,10 +218,16 @@ class Plan:
             name=value["sweep"],
             phases={phase.id: phase for phase in phases},
             cells=[
-                Cell(warmups=[Parent(**p) for p in cell["warmups"]], **{name: cell[name] for name in _CELL_FIELDS})
+                Cell(
+                    warmups=[Parent(**parent) for parent in cell["warmups"]],
+                    stages=tuple(Parent(**mark) for mark in cell.get("stages", ())),
+                    **{name: cell[name] for name in _CELL_FIELDS},
+                )
                 for cell in value["cells"]
             ],
             **{name: value[name] for name in _PLAN_FIELDS},
+            search=value.get("search"),
+            trials=[Trial(**trial) for trial in value.get("trials", ())],
         )
 
 
@@ -228,9 +271,34 @@ def _phase_from_json(value: dict[str, Any]) -> PlannedPhase:
     )
 
 
-def plan(spec: SweepSpec) -> Plan:
-    """Turns a sweep into its graph of phases and its cells. Pure, and quick: 100,000 cells in seconds."""
-    return _Planner(spec).plan()
+def plan(spec: SweepSpec, choices: Choices | None = None) -> Plan:
+    """Turns a sweep into its graph of phases and its cells. Pure, and quick: 100,000 cells in seconds.
+
+    Args:
+        choices: what the search of a sweep with `select:` has chosen; without them only the search is planned.
+            A variant that is not named has no cells.
+    """
+    result = _Planner(spec, choices).plan()
+    if spec.search and choices is None:
+        result.then = lambda found: plan(spec, found)
+        first: dict[str, dict[str, Any]] = {}
+        for trial in result.trials:
+            first.setdefault(trial.variant, trial.setting)
+        whole = _Planner(spec, first)
+        key = "naive_phases" if _reaches_others(spec, whole.chains) else "phases"
+        result.totals["then_phases"] = whole.plan().totals[key] - result.totals[key]
+    return result
+
+
+def _reaches_others(spec: SweepSpec, chains: Chains) -> bool:
+    """Whether a searched axis changes phases that variants share: how many there will be depends on the choices."""
+    assert spec.search
+    return any(
+        spec.search.axes & (chains.own_axes(link) | chains.transfer_axes(link))
+        for tail in spec.tails
+        for i, link in enumerate(tail.links)
+        if i != tail.compared
+    )
 
 
 class _Mark(NamedTuple):
@@ -244,8 +312,11 @@ class _Mark(NamedTuple):
 
 
 class _Planner:
-    def __init__(self, spec: SweepSpec):
-        self.spec = spec
+    def __init__(self, spec: SweepSpec, choices: Choices | None = None):
+        self.spec, self.choices = spec, choices
+        self.searched = spec.search.axes if spec.search else frozenset[int]()
+        self.tuning_seeds = frozenset(spec.search.seeds if spec.search else ())
+        self.trials: list[Trial] = []
         self.chains = spec.chains or Chains(spec)
         self.phases: dict[str, PlannedPhase] = {}
         self.marks: dict[str, dict[int, dict[int, None]]] = {}  # phase -> step -> budgets asked for
@@ -280,7 +351,11 @@ class _Planner:
             matched=spec.matched,
             published=spec.published,
             axes=[{"name": axis.name, "values": axis.values, "labels": axis.labels} for axis in spec.axes],
+            trials=self.trials,
         )
+        if spec.search:
+            names = [spec.axes[i].name for i in sorted(self.searched)]
+            result.search = {"axes": names, "seeds": list(spec.search.seeds), "by": spec.search.by}
         result.totals = {
             "phases": len(self.phases),
             "naive_phases": self.naive_phases,
@@ -297,30 +372,67 @@ class _Planner:
         warm = tuple(range(len(tail.links)))
         all_picks = picks(spec.axes, spec.selection, chains.axes_of(tail.links), tail.target)
         bare = chains.axes_of(tuple(tail.links[i] for i in cold))
-        baselines = {chains.restrict(pick, bare): None for pick in all_picks}
+        # By variant, the settings that compete for it: one where nothing is searched.
+        cold_variants: dict[Pick, dict[Pick, Pick]] = {}
+        for pick in {chains.restrict(pick, bare): None for pick in all_picks}:
+            used = chains.restrict(pick, self._used(tail, cold, pick))
+            cold_variants.setdefault(self._without_searched(used), {}).setdefault(used, used)
         names: dict[Pick, str] = {}
-        for pick in baselines:
-            used = self._used(tail, cold, pick)
-            pick = chains.restrict(pick, used)
-            if pick not in names:
-                names[pick] = self._name(tail, pick, baseline=True)
-                self._cells(tail, cold, pick, pick, names[pick], names[pick])
+        for variant, settings in cold_variants.items():
+            names[variant] = self._name(tail, variant, baseline=True)
+            self._variant(tail, cold, settings, names[variant], names[variant])
         if len(cold) == len(warm):
             return
-        done: set[Pick] = set()
-        taken = set(names.values())
+        variants: dict[Pick, dict[Pick, Pick]] = {}
         for pick in all_picks:
-            cell = chains.restrict(pick, self._used(tail, warm, pick))
-            if cell in done:
-                continue
-            done.add(cell)
-            bottom = chains.restrict(pick, bare)
-            baseline = names[chains.restrict(bottom, self._used(tail, cold, bottom))]
-            name = self._name(tail, cell, baseline=False)
+            used = chains.restrict(pick, self._used(tail, warm, pick))
+            variants.setdefault(self._without_searched(used), {}).setdefault(used, pick)
+        taken = set(names.values())
+        for variant, settings in variants.items():
+            bottom = chains.restrict(next(iter(settings.values())), bare)
+            baseline = names[self._without_searched(chains.restrict(bottom, self._used(tail, cold, bottom)))]
+            name = self._name(tail, variant, baseline=False)
             if name in taken:
-                name = next(f"{name}~{n}" for n in range(2, len(done) + 2) if f"{name}~{n}" not in taken)
+                name = next(f"{name}~{n}" for n in range(2, len(variants) + 2) if f"{name}~{n}" not in taken)
             taken.add(name)
-            self._cells(tail, warm, pick, cell, name, baseline)
+            self._variant(tail, warm, settings, name, baseline)
+
+    def _without_searched(self, pick: Pick) -> Pick:
+        return tuple([-1 if i in self.searched else value for i, value in enumerate(pick)]) if self.searched else pick
+
+    def _variant(
+        self, tail: Tail, kept: tuple[int, ...], settings: dict[Pick, Pick], name: str, baseline: str
+    ) -> None:
+        """One variant: the search among its settings, and the cells of the one that is chosen."""
+        spec = self.spec
+        for used, pick in settings.items():
+            setting = {spec.axes[i].name: spec.axes[i].values[used[i]] for i in sorted(self.searched) if used[i] >= 0}
+            if len(settings) > 1:
+                self._trials(tail, kept, pick, used, setting, name, baseline)
+                if self.choices is None or self.choices.get(name) != setting:
+                    continue
+            elif spec.search and self.choices is None:
+                continue
+            self._cells(tail, kept, pick, used, name, baseline)
+
+    def _trials(
+        self,
+        tail: Tail,
+        kept: tuple[int, ...],
+        pick: Pick,
+        used: Pick,
+        setting: dict[str, Any],
+        name: str,
+        baseline: str,
+    ) -> None:
+        """One setting of a variant at every tuning seed."""
+        axes = self.spec.axes
+        label = "/".join(axes[i].labels[used[i]] for i in sorted(self.searched) if used[i] >= 0 and axes[i].varies)
+        full = f"tuning/{name}/{label}"
+        for seed in sorted(self.tuning_seeds):
+            end = self._build(tail, kept, kept.index(tail.compared), pick, seed, None, full)
+            self.trials.append(Trial(name, setting, label, seed, tail.name, end.phase, end.step, baseline))
+            self._count(end, full)
 
     def _used(self, tail: Tail, kept: tuple[int, ...], pick: Pick) -> frozenset[int]:
         """The axes on which a chain really depends in this cell."""
@@ -369,6 +481,9 @@ class _Planner:
             parents = [Parent(mark.phase, mark.step) for mark in warmups]
             t1 = sum(mark.tokens for mark in warmups)
             cell = Cell(name, seed, axes, tail.name, whole.phase, whole.step, parents, baseline, t1)
+            whole_chain = (ends[-1], *_ancestors(ends[-1]))
+            stages = [Parent(mark.phase, mark.step) for mark in whole_chain[::-1] if mark.kind != "procedural"]
+            cell.stages = tuple(stages) if len(stages) > 1 else ()
             self.cells.append(cell)
             for fraction in spec.matched if name != baseline else ():
                 phase = whole.phase
@@ -377,11 +492,15 @@ class _Planner:
                     phase = ends[-1].phase
                 self.cells.append(replace(cell, compared=phase, step=facts.steps(fraction), fraction=fraction))
             for end in ends:
-                chain = {mark.phase: mark for mark in (*_ancestors(end), end)}
-                self.naive_phases += len(chain)
-                for mark in chain.values():
-                    self.naive_tokens += mark.tokens
-                    self.members[mark.phase][name] = None
+                self._count(end, name)
+
+    def _count(self, end: _Mark, name: str) -> None:
+        """Notes who needs the phases of a chain, and what it would cost by itself."""
+        chain = {mark.phase: mark for mark in (*_ancestors(end), end)}
+        self.naive_phases += len(chain)
+        for mark in chain.values():
+            self.naive_tokens += mark.tokens
+            self.members[mark.phase][name] = None
 
     def _build(
         self, tail: Tail, kept: tuple[int, ...], at: int, pick: Pick, seed: int, fraction: float | None, name: str
@@ -394,6 +513,8 @@ class _Planner:
             return self.built[key]
         facts = chains.facts(tail.links[i], pick)
         assert facts is not None
+        if i == tail.compared and seed in self.tuning_seeds:
+            facts = chains.on_tuning_split(facts)
         components: dict[str, Parent] = {}
         before: dict[str, _Mark] = {}
         init = Init()
