@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from procray import corpora, tasks
@@ -88,6 +88,7 @@ class Chains:
         self.light = light
         self.problems: dict[tuple[str, int, int], Problem] = {}
         self._facts: dict[tuple[Link, Pick], Facts | None] = {}
+        self._tuned: dict[tuple[str, str, str, str], Facts] = {}
         self._shapes: dict[tuple[Link, Pick], dict[str, Any] | None] = {}
         self._inherited: dict[tuple[int, int, int, Pick], inheritance.Inheritance | None] = {}
         self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
@@ -141,6 +142,14 @@ class Chains:
             found = self._read(link, key[1])
             self._facts[key] = found if len(self.problems) == before else None
         return self._facts[key]
+
+    def on_tuning_split(self, facts: Facts) -> Facts:
+        """The same phase, evaluated on the held-out data that settings are chosen on."""
+        if facts.template not in self._tuned:
+            evaluation = replace(facts.recipe.evaluation, split="tuning")
+            recipe = replace(facts.recipe, evaluation=evaluation)
+            self._tuned[facts.template] = replace(facts, recipe=recipe, template=_template(recipe))
+        return self._tuned[facts.template]
 
     def _read(self, link: Link, pick: Pick) -> Facts | None:
         spec, path = self.spec, link.section

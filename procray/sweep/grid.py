@@ -211,6 +211,23 @@ def find_axis(axes: list[Axis], name: str) -> int | str:
     return f"no axis '{name}'{did_you_mean(name, names)}{listed}"
 
 
+def find_axes_of_targets(axes: list[Axis], name: str, preferred: frozenset[int]) -> frozenset[int] | str:
+    """As `find_axis`, but a short name may mean one axis of each of several targets, all of them then.
+
+    Args:
+        preferred: where the name has several meanings, those among these axes are meant.
+    """
+    found = find_axis(axes, name)
+    if isinstance(found, int):
+        return frozenset([found])
+    ending = [i for i, axis in enumerate(axes) if axis.name.endswith("." + name)]
+    meant = [i for i in ending if i in preferred] or ending
+    targets = [axes[i].path[1] for i in meant if axes[i].path[0] == "targets"]
+    if len(meant) == 1 or (meant and len(set(targets)) == len(targets) == len(meant)):
+        return frozenset(meant)
+    return found
+
+
 def drop(data: Any, path: Path) -> Any:
     """A copy of plain data without what stands at a path; an entry of a list becomes an empty mapping."""
     if not path:

@@ -17,10 +17,22 @@ from pydantic import ValidationError
 from procray.errors import Problem, SpecError, did_you_mean
 from procray.sweep import schema, source
 from procray.sweep.chain import Chains
-from procray.sweep.grid import Axis, Path, drop, find_axes, get, picks, put, read_selection, resolve, show
+from procray.sweep.grid import (
+    Axis,
+    Path,
+    drop,
+    find_axes,
+    find_axes_of_targets,
+    get,
+    picks,
+    put,
+    read_selection,
+    resolve,
+    show,
+)
 from procray.sweep.names import name_values
 from procray.sweep.source import Node, plain
-from procray.sweep.spec import SweepSpec, find, locate, read_tails
+from procray.sweep.spec import Search, SweepSpec, find, locate, read_tails
 
 DEFAULT_SCALE = "default"  # the name of a file's only scale, where it has no overlays
 
@@ -170,6 +182,7 @@ def _check(
     chains = Chains(spec, light)
     spec.chains = chains
     _check_chains(spec, chains)
+    problems += _select(spec, chains, broken)
     problems += chains.problems.values()
     return (None if problems or light else spec), problems
 
@@ -197,6 +210,59 @@ def _check_chains(spec: SweepSpec, chains: Chains) -> None:
                 if before != i - 1:  # in the baseline, the phases between them are gone
                     chains.inherit(tail, i, before, pick)
     chains.unused_parameters()
+
+
+def _select(spec: SweepSpec, chains: Chains, broken: Iterable[str]) -> list[Problem]:
+    """Settles which axes are searched, and on which seeds."""
+    node = spec.root.value.get("select")
+    given = spec.base.get("select", {})
+    if node is None or not node.is_mapping:
+        return []
+    problems: list[Problem] = []
+    common: frozenset[int] = frozenset()  # the axes that some baseline has
+    for tail in spec.tails:
+        cold = [link for link in tail.links[: tail.compared + 1] if link.kind != "procedural"]
+        common |= chains.axes_of(tuple(cold))
+    names = [spec.axes[i].name for i in sorted(common)]
+    searched: set[int] = set()
+    items = node.value["axes"].value if "axes" in node.value else []
+    for item in items if isinstance(items, list) else []:
+        if not isinstance(item.value, str) or any(name.endswith(item.value) for name in broken):
+            continue
+        found = find_axes_of_targets(spec.axes, item.value, common)
+        if isinstance(found, str):
+            problems.append(item.place.problem(f"select.axes: {found}"))
+            continue
+        for i in sorted(found - common):
+            listed = f" (axes of the baseline: {', '.join(names)})" if names else ""
+            problems.append(
+                item.place.problem(
+                    f"select.axes: the baseline does not have {spec.axes[i].name}, so both arms cannot get the same"
+                    f" search{did_you_mean(item.value, names)}{listed}"
+                )
+            )
+        for i in sorted(found & searched):
+            problems.append(item.place.problem(f"select.axes: {spec.axes[i].name} stands here twice"))
+        searched |= found
+    for group in spec.selection.groups:
+        inside = searched.intersection(group)
+        for i in sorted(set(group) - searched) if inside else ():
+            problems.append(
+                node.place.problem(
+                    f"select.axes: {spec.axes[min(inside)].name} is zipped with {spec.axes[i].name}: name both"
+                )
+            )
+    seeds = given.get("seeds", [])
+    places = node.value["seeds"].value if "seeds" in node.value else []
+    for seed, item in zip(seeds, places if isinstance(places, list) else [], strict=False):
+        if seed in spec.seeds:
+            problems.append(
+                item.place.problem(
+                    f"select.seeds: {seed} is also a seed of the sweep; settings are chosen on seeds of their own"
+                )
+            )
+    spec.search = Search(frozenset(searched), tuple(seeds), given.get("by", "best"))
+    return problems
 
 
 def _compare(spec: SweepSpec) -> list[Problem]:

@@ -276,6 +276,16 @@ class Published(Section):
     note: str | None = None
 
 
+class Select(Section):
+    """Settings that are chosen for every variant, the baseline included, on seeds and held-out data of their own."""
+
+    required = ("axes", "seeds")
+
+    axes: list[str] | None = Field(None, min_length=1, description="names of the axes that are searched")
+    seeds: Seeds | None = Field(None, description="other seeds than those of the sweep")
+    by: Literal["best"] | None = Field(None, description="lowest tuning loss, for tasks highest accuracy; default best")
+
+
 Assignment = dict[str, Any]
 
 
@@ -297,6 +307,7 @@ class Sweep(Section):
     finetune: FinetunePhase | None = None
     targets: list[Target] | None = Field(None, min_length=1)
     chain: list[Link] | None = Field(None, min_length=1)
+    select: Select | None = Field(None, description="axes whose best value is chosen for every variant")
     matched: Fractions | None = Field(None, description="fractions of T2 to rerun with a schedule of their own")
     compare: str | None = Field(None, description="the phase whose curve is the result; default the last")
     resources: Resources | None = None
@@ -323,6 +334,7 @@ SECTIONS: dict[str, type[Section]] = {
     "targets": Target,
     "chain": Link,
     "published": Published,
+    "select": Select,
 }
 
 # Keys of later versions: what to say in place of a guess.
@@ -342,7 +354,7 @@ def json_schema() -> dict[str, Any]:
     schema = Sweep.model_json_schema()
     definitions = schema.pop("$defs")
     for name, definition in definitions.items():
-        if name not in ("Resources", "Published"):
+        if name not in ("Resources", "Published", "Select"):
             fixed = ("name", "resources")
             definition["properties"] = {
                 key: value if key in fixed else _or_grid(value) for key, value in definition["properties"].items()

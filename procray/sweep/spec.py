@@ -38,6 +38,15 @@ class Tail:
     compared: int  # the link whose curve is the result
 
 
+@dataclass(frozen=True)
+class Search:
+    """What `select:` asks: the axes whose best value is chosen for every variant, and the seeds to choose on."""
+
+    axes: frozenset[int]
+    seeds: tuple[int, ...]
+    by: str = "best"
+
+
 @dataclass
 class SweepSpec:
     """A valid sweep at one scale.
@@ -67,6 +76,7 @@ class SweepSpec:
     file: str
     root: Node = field(repr=False)
     chains: Chains | None = field(default=None, repr=False)
+    search: Search | None = None
 
     def relevant(self, path: Path) -> frozenset[int]:
         """The axes that change the value at a path."""
