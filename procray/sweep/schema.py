@@ -10,11 +10,22 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from procray import tasks
+from procray.errors import did_you_mean
 from procray.sweep.counts import parse_count
+from procray.sweep.quantities import QUANTITIES, SHARES
 
 KINDS = ("procedural", "semantic", "diagnostic", "finetune")
 
@@ -121,6 +132,14 @@ def _fractions(value: Any) -> Any:
     return [float(fraction) for fraction in value]
 
 
+def _quantity(value: Any) -> Any:
+    if value not in QUANTITIES:
+        raise _wrong(f"no quantity '{value}'{did_you_mean(str(value), QUANTITIES)} (known: {', '.join(QUANTITIES)})")
+    return value
+
+
+_SHARE_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^[+-]?[0-9.]+ ?%$"}]}
+Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema({"enum": list(QUANTITIES)})]
 _NAME_OR_MAPPING = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 TaskName = Annotated[Any, BeforeValidator(_task), WithJsonSchema(_NAME_OR_MAPPING)]
 Parameter = Annotated[Any, BeforeValidator(_parameter), WithJsonSchema({"type": ["number", "string", "object"]})]
@@ -266,14 +285,35 @@ class Published(Section):
 
     required = ("value", "source", "strength", "tolerance")
 
-    value: Number | None = None
+    value: Annotated[Number, WithJsonSchema(_SHARE_SCHEMA)] | None = Field(None, description="shares also as 99 %")
     source: str | None = Field(None, min_length=1)
     strength: str | None = Field(None, min_length=1, description="how good the evidence for the value is")
-    tolerance: Number | None = Field(None, ge=0)
-    quantity: str | None = Field(None, description="default data_fraction")
-    variant: str | None = None
+    tolerance: Annotated[Number, Field(ge=0), WithJsonSchema(_SHARE_SCHEMA)] | None = None
+    quantity: Quantity | None = Field(None, description="default data_fraction")
+    variant: str | None = Field(None, description="its name, in which * stands for anything")
     target: str | None = None
     note: str | None = None
+    comparable: str | None = Field(None, min_length=1, description="why ours is another number, where it is")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _units(cls, data: Any) -> Any:
+        """Shares are numbers up to 1 or percentages; a forgotten sign would make a 99 out of 0.99."""
+        if not isinstance(data, dict):
+            return data
+        quantity = data.get("quantity", "data_fraction")
+        for key in ("value", "tolerance"):
+            given = data.get(key)
+            if isinstance(given, str) and given.rstrip().endswith("%"):
+                if quantity not in SHARES:
+                    raise _wrong(f"a percentage stands for a share, and {quantity} is none", key)
+                try:
+                    data = {**data, key: float(given.rstrip()[:-1]) / 100}
+                except ValueError:
+                    raise _wrong(f"expected a percentage such as 99 % (got '{given}')", key) from None
+            elif quantity in SHARES and isinstance(given, int | float) and abs(given) > 1:
+                raise _wrong(f"{quantity} is a share: write {given / 100:g} or {given:g} %", key)
+        return data
 
 
 class Select(Section):

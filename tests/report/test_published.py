@@ -16,7 +16,7 @@ ENTRY = {
     ("change", "verdict", "reason"),
     [
         ({}, "reproduced", "excludes no effect"),
-        ({"value": 0.5}, "not reproduced", "further than 0.05 from 0.5"),
+        ({"value": 0.5}, "not reproduced", "is further than 5.0\N{NARROW NO-BREAK SPACE}% from 50.0"),
         ({"variant": "20k/attention"}, "not reproduced", "not reached"),
         ({"quantity": "delta", "value": -0.2}, "reproduced", "excludes no effect"),
         ({"quantity": "final_loss", "value": 10.07, "variant": "baseline"}, "reproduced", "no effect to exclude"),

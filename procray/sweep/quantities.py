@@ -1,0 +1,20 @@
+"""What a published value may be about, by the names that a sweep file uses. Shares lie between 0 and 1."""
+
+from __future__ import annotations
+
+QUANTITIES = {
+    "data_fraction": "tokens to match the baseline, by the full-length curve, over the baseline's",
+    "data_fraction_matched": "the same, by reruns with a schedule of their own",
+    "final_loss": "validation loss at the end, nats",
+    "perplexity": "exp of the final loss",
+    "delta": "final loss minus the baseline's, nats",
+    "accuracy": "final accuracy, as the phase scores it",
+    "official_accuracy": "final accuracy under the official mask",
+    "corrected_accuracy": "final accuracy under the corrected mask",
+    "exact_match": "sequences with every scored token right",
+    "accuracy_delta": "final accuracy minus the baseline's",
+    "last_loss": "validation loss at the end of the chain's last phase, nats",
+    "last_perplexity": "exp of it",
+    "last_delta": "it minus the baseline's, nats",
+}
+SHARES = frozenset(name for name in QUANTITIES if "accuracy" in name or "fraction" in name or name == "exact_match")
