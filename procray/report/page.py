@@ -9,8 +9,9 @@ from html import escape
 from typing import Any
 
 from procray.palette import colours
-from procray.report.answer import best_first, final_text, headline, interval_text, level_text, match_text, remarks
 from procray.report.canvas import Picture
+from procray.report.cells import best_first, final_text, interval_text, level_text, match_text
+from procray.report.headline import headline, remarks
 from procray.report.published import Comparison
 from procray.report.results import Match, Results, Target, Trouble, Variant
 from procray.report.wording import count, percent, plural

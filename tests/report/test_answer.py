@@ -1,6 +1,7 @@
 import pytest
 
-from procray.report.answer import answer, headline, remarks
+from procray.report.answer import answer
+from procray.report.headline import headline, remarks
 from procray.report.results import summarise
 from procray.sweep.store import Store
 

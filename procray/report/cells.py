@@ -1,0 +1,67 @@
+"""What stands in the cells of the tables, in the terminal and on the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from procray.report.results import Match, Target, Variant
+from procray.report.wording import percent, signed
+
+
+def level_text(target: Target, variant: Variant) -> str:
+    """Tokens until the target's level, as a share of what the baseline needs: `53 %`, `not reached`."""
+    if variant.n == 0 or target.level is None:
+        return variant.state
+    share = target.level_fraction(variant)
+    return "not reached" if share is None else percent(share)
+
+
+def best_first(target: Target) -> Callable[[Variant], tuple[float, float]]:
+    """Sorts by tokens to the target's level where it has one, then by final difference; what has none comes last."""
+    sign = 1 if target.mode == "min" else -1
+
+    def rank(variant: Variant) -> tuple[float, float]:
+        share = target.level_fraction(variant) if target.level is not None else 0.0
+        difference = sign * variant.difference.mean if variant.difference else math.inf
+        return (math.inf if share is None else share, difference)
+
+    return rank
+
+
+def final_text(variant: Variant, seeds: bool = True) -> str:
+    """`4.455 ± 0.009`, or the state of a cell without a finished seed; with `seeds`, how many where some lack."""
+    final = variant.final
+    if final is None:
+        return variant.state
+    if variant.metric == "accuracy":
+        text = f"{100 * final.mean:.2f}" + (f" ± {100 * final.sd:.2f}" if final.sd is not None else "") + " %"
+    else:
+        text = f"{final.mean:.3f}" + (f" ± {final.sd:.3f}" if final.sd is not None else "")
+    return text + (f" ({final.n} of {len(variant.runs)})" if seeds and final.n < len(variant.runs) else "")
+
+
+def interval_text(variant: Variant) -> str:
+    """`−0.056 [−0.101, −0.012]`; `-` for a baseline."""
+    difference = variant.difference
+    if variant.is_baseline or difference is None:
+        return "-"
+    scale, decimals = (100, 2) if variant.metric == "accuracy" else (1, 3)
+    text = signed(scale * difference.mean, decimals)
+    if difference.low is None or difference.high is None:
+        return text
+    return f"{text} [{signed(scale * difference.low, decimals)}, {signed(scale * difference.high, decimals)}]"
+
+
+def match_text(match: Match) -> str:
+    """`59 % (3/3)`, `not reached (1/3)`, `pending`, `-`."""
+    if match.state == "baseline":
+        return "100 %"
+    if match.state == "not planned":
+        return "-"
+    if match.state in ("pending", "no result"):
+        return match.state
+    seeds = f" ({match.seeds_reached}/{len(match.per_seed)})" if match.per_seed else ""
+    if match.fraction is None:
+        return "not reached" + seeds
+    return ("≤ " if match.at_most else "") + percent(match.fraction) + seeds
