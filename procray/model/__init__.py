@@ -8,9 +8,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from procray.model.components import COMPONENTS, component_of, parse_mode
+from procray.model.components import COMPONENTS, NAMES, component_of, parse_mode
+from procray.model.perturb import Perturbation
 from procray.model.shape import GPT2Config, flops_per_token, parameter_shapes, parameters
-from procray.model.transfer import combine_manifests, transfer
+from procray.model.transfer import Piece, compose, transfer
 
 if TYPE_CHECKING:
     from procray.model.checkpoint import load_model, load_weights, save_weights
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPONENTS",
     "GPT2",
+    "NAMES",
     "GPT2Config",
-    "combine_manifests",
+    "Perturbation",
+    "Piece",
     "component_of",
+    "compose",
     "flops_per_token",
     "import_official",
     "initialise",

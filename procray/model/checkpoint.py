@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from procray.errors import ProcrayError, StoreError, TransferError
+from procray.errors import StoreError, TransferError
 from procray.files import write_atomic, write_json
 from procray.model.components import own_name
 from procray.model.gpt2 import GPT2
+from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards, to_transformers
 from procray.model.shape import GPT2Config, parameter_shapes
-
-WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
-ROWS_TYPE = "procray-eca-rows"
-
-# What a GPT-2 configuration may say beside its shape and still mean the network in gpt2.py; the first value is
-# the default where config.json is silent.
-_ONLY: dict[str, tuple[Any, ...]] = {
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),  # one function, two spellings
-    "layer_norm_epsilon": (1e-5,),
-    "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "add_cross_attention": (False,),
-}
 
 
 def save_weights(model: GPT2, folder: Path) -> dict[str, Any]:
@@ -48,7 +35,7 @@ def write_weights(weights: Mapping[str, Tensor], config: GPT2Config, folder: Pat
     """`save_weights` for weights that are in no model."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     data = save(tensors, metadata={"format": "pt"})
-    write_json(folder / CONFIG, _to_transformers(config))
+    write_json(folder / CONFIG, to_transformers(config))
     write_atomic(folder / WEIGHTS, data)
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
@@ -65,7 +52,7 @@ def load_weights(folder: Path) -> tuple[dict[str, Tensor], GPT2Config]:
         TransferError: something that is not a GPT-2 as we build it, with every offending tensor.
     """
     folder = Path(folder)
-    config = _from_transformers(_read_json(folder / CONFIG), folder / CONFIG)
+    config = from_transformers(read_config(folder / CONFIG), folder / CONFIG)
     return tidy_weights(_read_tensors(folder), config, str(folder)), config
 
 
@@ -110,87 +97,10 @@ def tidy_weights(raw: Mapping[str, Tensor], config: GPT2Config, place: str) -> d
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    if (folder / INDEX).exists():
-        index = _read_json(folder / INDEX)
-        parts = sorted(set(index["weight_map"].values())) if isinstance(index.get("weight_map"), dict) else []
-        if not parts or any(Path(part).name != part for part in parts):
-            raise StoreError(f"{folder / INDEX} does not list the weight files of this folder")
-    else:
-        parts = [WEIGHTS]
     tensors: dict[str, Tensor] = {}
-    for part in parts:
-        path = folder / part
-        if not path.exists():
-            others = sorted(p.name for p in folder.glob("*") if p.suffix in {".bin", ".pt", ".pth"})
-            hint = f" (found {', '.join(others)}: pickled weights are not read from a folder)" if others else ""
-            raise StoreError(f"{path} is missing{hint}")
+    for path in shards(folder):
         try:
             tensors |= load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise StoreError(f"{path} cannot be read, so it is damaged or cut short: {error}") from error
     return tensors
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing, so {path.parent} holds no model") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise StoreError(f"{path} holds no JSON object")
-    return value
-
-
-def _to_transformers(config: GPT2Config) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
-        "vocab_size": config.vocab,
-        "n_positions": config.context,
-        "n_embd": config.width,
-        "n_layer": config.layers,
-        "n_head": config.heads,
-        "tie_word_embeddings": config.tied,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
-        "resid_pdrop": config.dropout,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-5,
-        "initializer_range": 0.02,
-        "bos_token_id": None,  # GPT-2's 50256 would lie outside a small vocabulary
-        "eos_token_id": None,
-        "dtype": "float32",
-    }
-    if config.rows is not None:
-        value |= {"model_type": ROWS_TYPE, "architectures": ["GPT2"], "rows": config.rows}
-    return value
-
-
-def _from_transformers(value: Mapping[str, Any], path: Path) -> GPT2Config:
-    if value.get("model_type") not in {"gpt2", ROWS_TYPE}:
-        raise TransferError(f"{path}: model_type is {value.get('model_type')!r}, not 'gpt2'")
-    problems = [
-        f"{key} is {value[key]!r}, and only {' or '.join(map(repr, allowed))} is known"
-        for key, allowed in _ONLY.items()
-        if key in value and value[key] not in allowed
-    ]
-    width = value.get("n_embd", 768)
-    if value.get("n_inner") is not None and value["n_inner"] != 4 * width:
-        problems.append(f"n_inner is {value['n_inner']}, and only 4 x n_embd is known")
-    if problems:
-        raise TransferError(f"{path}: not a GPT-2 as built here: " + "; ".join(problems))
-    try:
-        return GPT2Config(
-            layers=value.get("n_layer", 12),
-            heads=value.get("n_head", 12),
-            width=width,
-            vocab=value.get("vocab_size", 50257),
-            context=value.get("n_positions", 1024),
-            tied=value.get("tie_word_embeddings", True),
-            dropout=value.get("resid_pdrop", 0.1),
-            rows=value.get("rows"),
-        )
-    except (ProcrayError, TypeError) as error:
-        raise TransferError(f"{path}: {error}") from error

@@ -22,17 +22,30 @@ _HEADS = {16: 4, 192: 3, 256: 4, 512: 8, 768: 12, 2048: 8}
 def import_official(path: Path, folder: Path, heads: int | None = None) -> dict[str, Any]:
     """Converts an official `.pth` checkpoint into a folder that `load_weights` and transformers read.
 
+    Args:
+        path, heads: as in `load_official`.
+        folder: where to write.
+
+    Returns:
+        What `save_weights` returns.
+
+    Raises:
+        StoreError, TransferError: as `load_official`.
+    """
+    weights, config = load_official(path, heads)
+    return write_weights(weights, config, Path(folder))
+
+
+def load_official(path: Path, heads: int | None = None) -> tuple[dict[str, Tensor], GPT2Config]:
+    """The weights of an official `.pth` checkpoint under our names, and their shape.
+
     The file is a pickle; it is read with `weights_only=True`, which refuses everything but tensors and
     plain containers. Its optimiser, scheduler and causal masks are left out. The head is tied where the
     file holds none or a duplicate of the token embedding.
 
     Args:
         path: a dict with the weights under "model", as the released code saves it.
-        folder: where to write.
         heads: the number of attention heads; by default that of the released size of the same width.
-
-    Returns:
-        What `save_weights` returns.
 
     Raises:
         StoreError: a missing or damaged file.
@@ -57,7 +70,7 @@ def import_official(path: Path, folder: Path, heads: int | None = None) -> dict[
         context=positions.shape[0],
         tied=head is None or torch.equal(head, table),
     )
-    return write_weights(tidy_weights(weights, config, str(path)), config, Path(folder))
+    return tidy_weights(weights, config, str(path)), config
 
 
 def _read(path: Path) -> dict[str, Tensor]:

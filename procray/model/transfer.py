@@ -1,17 +1,30 @@
-"""Transfer: which weights of a procedurally trained model go into the next one.
+"""Transfer: which weights of trained models go into the next one.
 
-The modes are those of arXiv 2601.21725; the mean embeddings those of its diagnostics and of arXiv 2505.22308.
-torch is imported inside, so that the names can be looked up without it.
+The modes are those of arXiv 2601.21725; the mean embeddings those of its diagnostics and of arXiv 2505.22308, whose
+composition of parts from several models stands here too. torch is imported inside, so that the names can be looked
+up without it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import TransferError, did_you_mean
-from procray.model.components import COMPONENTS, Embeddings, component_of, own_name, parse_mode
+from procray.model.components import (
+    NAMES,
+    Embeddings,
+    component_of,
+    layer_of,
+    own_name,
+    parse_mode,
+    part_of,
+    parts_of,
+    whole,
+)
+from procray.model.perturb import Perturbation, perturbed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +38,40 @@ DRAWN = "drawn anew"
 _TABLE, _HEAD, _POSITIONS = "transformer.wte.weight", "lm_head.weight", "transformer.wpe.weight"
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What one trained model, or the blend of two, gives to another.
+
+    Attributes:
+        source: a model, a dict of its weights, or what `load_weights` returns. A bare dict does not tell the
+            number of heads, which is then taken to be the target's.
+        parts: components and parts, as in `NAMES`.
+        embeddings: "mean": every token embedding and every row of an untied head becomes the source's mean token
+            embedding; "copy": row by row, which needs equal vocabularies.
+        layers: `{layer of the target: layer of the source}`. Only what stands in a layer is then carried, and depths
+            may differ; without it both have the same layers.
+        second, weight: carry `(1 - weight) * source + weight * second`, tensor by tensor.
+        name, digest, second_name, second_digest: for the manifest.
+        mode: the mode that was asked for, for the manifest.
+    """
+
+    source: Source
+    parts: tuple[str, ...]
+    embeddings: Embeddings = "mean"
+    layers: Mapping[int, int] | None = None
+    second: Source | None = None
+    weight: float = 0.5
+    name: str | None = None
+    digest: str | None = None
+    second_name: str | None = None
+    second_digest: str | None = None
+    mode: str | None = None
+
+    @property
+    def origin(self) -> str:
+        return self.name or self.digest or "source"
+
+
 def transfer(
     source: Source,
     target: GPT2,
@@ -32,90 +79,141 @@ def transfer(
     *,
     components: Iterable[str] | None = None,
     embeddings: Embeddings | None = None,
+    layers: Mapping[int, int] | None = None,
     source_digest: str | None = None,
     source_name: str | None = None,
 ) -> dict[str, Any]:
     """Carries components of a trained model into another, in place; the rest of the target stays as it is.
 
-    Attention, MLPs and normalisations are copied tensor by tensor and need equal widths and depths.
-    Embeddings are carried as their mean (every token embedding and every row of an untied head becomes
-    the source's mean token embedding) or copied (equal vocabularies). Of the positions the first ones are
-    copied where the source has at least as many as the target; otherwise they stay random, and the
-    manifest says so. Vocabulary and context may differ. Between tokens and the row form only attention,
-    mlp and layernorm can go. To compose several parents, call once for each.
+    The short form of `compose` for one source.
 
     Args:
-        source: a model, a dict of its weights, or what `load_weights` returns. A bare dict does not tell the
-            number of heads, which is then taken to be the target's.
+        source: as in `Piece`.
         target: the model to write into, freshly initialised.
         mode: as in `parse_mode`. Either this or `components`.
-        components: names from `COMPONENTS`.
+        components: components and parts.
         embeddings: "mean" (the default) or "copy".
+        layers: `{layer of the target: layer of the source}`, as in `Piece`.
         source_digest, source_name: recorded in the manifest.
 
     Returns:
-        The manifest, plain JSON: `sources` (name, digest, mode, components, embeddings), `parameters` (name ->
-        component, shape, `from`: the source's name, else its digest, else "source", or "drawn anew"; and `how`:
-        copied, mean, first rows), `counts` (tensors and values carried and drawn), `notes`.
+        The manifest, as `compose` returns it.
 
     Raises:
         TransferError: an unknown component, or weights that do not fit: every offending tensor with both
             shapes. The target is then unchanged.
     """
+    chosen, form = _choose(mode, components, embeddings)
+    piece = Piece(source, chosen, form, layers, name=source_name, digest=source_digest, mode=mode)
+    return compose([piece], target)
+
+
+def compose(
+    pieces: Sequence[Piece], target: GPT2, perturbation: Perturbation | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Writes the pieces of several trained models into one, in place; the rest of the target stays as it is.
+
+    Attention, MLPs and normalisations are copied tensor by tensor and need equal widths and, unless `layers` maps
+    them, equal depths. Of the positions the first ones are copied where the source has at least as many as the
+    target; otherwise they stay random, and the manifest says so. Vocabulary and context may differ. Between tokens
+    and the row form of an automaton only attention, mlp and layernorm can go.
+
+    Args:
+        perturbation: done to what is carried, before it is written.
+        seed: of the perturbation.
+
+    Returns:
+        The manifest, plain JSON: `sources` (for each piece name, digest, mode, components, embeddings; where given
+        layers, second, weight), `parameters` (name -> component, shape, `from`: the source's name, else its digest,
+        else "source", or "drawn anew"; of what is carried `digest`, `how`: copied, mean, first rows, interpolated;
+        `layer` of the source; `second` and `weight` of a blend; `perturbed`), `counts` (tensors and values carried
+        and drawn), `notes`; `perturbation` and its `seed` where there is one.
+
+    Raises:
+        TransferError: weights that do not fit, or two pieces for one tensor: everything that is wrong, tensor by
+            tensor with both shapes. The target is then unchanged.
+    """
     import torch
 
-    chosen, form = _choose(mode, components, embeddings)
-    weights, heads = _weights(source)
-    plan: dict[str, tuple[Tensor, str]] = {}  # target's name -> (value, how)
+    wanted: dict[str, Tensor] = dict(target.named_parameters())
+    plan: dict[str, tuple[Tensor, dict[str, Any]]] = {}  # target's name -> (value, what the manifest says of it)
     problems: list[str] = []
     notes: list[str] = []
-    wanted: dict[str, Tensor] = dict(target.named_parameters())
-    _plan_blocks(weights, wanted, chosen, plan, problems)
-    if "attention" in chosen and heads is None:
-        notes.append(f"attention: the source does not tell its heads; taken to be {target.config.heads}")
-    elif "attention" in chosen and heads != target.config.heads:
-        problems.append(f"attention: {heads} heads in the source, {target.config.heads} in the target")
-    if "embeddings" in chosen:
-        _plan_embeddings(weights, wanted, form, plan, problems)
-    if "positions" in chosen:
-        _plan_positions(weights, wanted, plan, problems, notes)
+    for piece in pieces:
+        found, wrong = _one(piece, target, wanted, notes)
+        problems += [f"{piece.origin}: {text}" if len(pieces) > 1 else text for text in wrong]
+        for name, (value, about) in found.items():
+            if name in plan:
+                problems.append(f"{name}: both from {plan[name][1]['from']} and from {about['from']}")
+            plan[name] = value, about
     if problems:
-        named = f" {source_name}" if source_name else ""
-        raise TransferError(
-            f"cannot carry {', '.join(chosen)} from the source{named} ({_size(weights)}) into the target"
-            f" ({_size(wanted)}):\n  " + "\n  ".join(problems)
-        )
+        raise TransferError(f"{_heading(pieces, wanted)}:\n  " + "\n  ".join(problems))
     with torch.no_grad():
-        for name, (value, _) in plan.items():
-            wanted[name].copy_(value.expand_as(wanted[name]))
-    origin = source_name or source_digest or "source"
-    entries: dict[str, dict[str, Any]] = {}
-    for name, parameter in wanted.items():
-        carried = {"from": origin, "how": plan[name][1]} if name in plan else {"from": DRAWN}
-        entries[name] = {"component": component_of(name), "shape": list(parameter.shape), **carried}
-    about = {
-        "name": source_name,
-        "digest": source_digest,
-        "mode": mode,
-        "components": list(chosen),
-        "embeddings": form if "embeddings" in chosen else None,
+        for name, (value, about) in plan.items():
+            value = value.expand_as(wanted[name])
+            if perturbation is not None and perturbation.concerns(name):
+                about["perturbed"] = _done(value, perturbation)
+                value = perturbed(value, name, perturbation, seed)
+            wanted[name].copy_(value)
+    entries: dict[str, dict[str, Any]] = {
+        name: {
+            "component": component_of(name),
+            "shape": list(parameter.shape),
+            **(plan[name][1] if name in plan else {"from": DRAWN}),
+        }
+        for name, parameter in wanted.items()
     }
-    return {"sources": [about], "parameters": entries, "counts": _counts(entries), "notes": notes}
-
-
-def combine_manifests(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One manifest for several transfers into the same model, made in this order: the last to write a tensor counts."""
-    entries: dict[str, dict[str, Any]] = {}
-    for manifest in manifests:
-        for name, entry in manifest["parameters"].items():
-            if name not in entries or entry["from"] != DRAWN:
-                entries[name] = entry
-    return {
-        "sources": [source for manifest in manifests for source in manifest["sources"]],
+    manifest: dict[str, Any] = {
+        "sources": [_about(piece) for piece in pieces],
         "parameters": entries,
         "counts": _counts(entries),
-        "notes": [note for manifest in manifests for note in manifest["notes"]],
+        "notes": list(dict.fromkeys(notes)),
     }
+    if perturbation is not None:
+        manifest |= {"perturbation": perturbation.to_json(), "seed": seed}
+    return manifest
+
+
+def _one(
+    piece: Piece, target: GPT2, wanted: Mapping[str, Tensor], notes: list[str]
+) -> tuple[dict[str, tuple[Tensor, dict[str, Any]]], list[str]]:
+    """What one piece would write, by the target's names, and what does not fit."""
+    found, problems = _from_source(piece, piece.source, target, wanted, notes)
+    about: dict[str, Any] = {"from": piece.origin} | ({"digest": piece.digest} if piece.digest else {})
+    if piece.second is None:
+        return {name: (value, {**about, **how}) for name, (value, how) in found.items()}, problems
+    others, wrong = _from_source(piece, piece.second, target, wanted, notes)
+    second = piece.second_name or piece.second_digest or "second"
+    problems += [f"{second}: {text}" for text in wrong if text not in problems]
+    about |= {"second": second, "weight": piece.weight}
+    about |= {"second_digest": piece.second_digest} if piece.second_digest else {}
+    blend: dict[str, tuple[Tensor, dict[str, Any]]] = {}
+    for name in found.keys() & others.keys() if not problems else ():
+        (one, how), (other, _) = found[name], others[name]
+        blend[name] = (1 - piece.weight) * one + piece.weight * other, {**about, **how, "how": "interpolated"}
+    return {name: blend[name] for name in wanted if name in blend}, problems
+
+
+def _from_source(
+    piece: Piece, source: Source, target: GPT2, wanted: Mapping[str, Tensor], notes: list[str]
+) -> tuple[dict[str, tuple[Tensor, dict[str, Any]]], list[str]]:
+    weights, heads = _weights(source)
+    parts = parts_of(piece.parts)
+    plan: dict[str, tuple[Tensor, dict[str, Any]]] = {}
+    problems: list[str] = []
+    _plan_blocks(weights, wanted, parts, piece.layers, plan, problems)
+    if {"qkv", "proj"}.intersection(parts) and heads is None:
+        notes.append(f"attention: the source does not tell its heads; taken to be {target.config.heads}")
+    elif {"qkv", "proj"}.intersection(parts) and heads != target.config.heads:
+        problems.append(f"attention: {heads} heads in the source, {target.config.heads} in the target")
+    for name in ("embeddings", "positions") if piece.layers is not None else ():
+        if name in parts:
+            problems.append(f"{name}: these stand in no layer, so no layers can be chosen for them")
+    if "embeddings" in parts:
+        _plan_embeddings(weights, wanted, piece.embeddings, plan, problems)
+    if "positions" in parts:
+        _plan_positions(weights, wanted, plan, problems, notes)
+    return plan, problems
 
 
 def _choose(
@@ -130,9 +228,9 @@ def _choose(
         return chosen, embeddings or form
     named = [components] if isinstance(components, str) else list(components or ())
     for name in named:
-        if name not in COMPONENTS:
-            raise TransferError(f"unknown component '{name}'{did_you_mean(name, COMPONENTS)}; known: {COMPONENTS}")
-    return tuple(name for name in COMPONENTS if name in named), embeddings or "mean"
+        if name not in NAMES:
+            raise TransferError(f"unknown component '{name}'{did_you_mean(name, NAMES)}; known: {NAMES}")
+    return whole(named), embeddings or "mean"
 
 
 def _weights(source: Source) -> tuple[dict[str, Tensor], int | None]:
@@ -147,27 +245,43 @@ def _weights(source: Source) -> tuple[dict[str, Tensor], int | None]:
 def _plan_blocks(
     weights: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
-    chosen: Sequence[str],
-    plan: dict[str, tuple[Tensor, str]],
+    parts: Sequence[str],
+    layers: Mapping[int, int] | None,
+    plan: dict[str, tuple[Tensor, dict[str, Any]]],
     problems: list[str],
 ) -> None:
-    blocks = {"attention", "mlp", "layernorm"}.intersection(chosen)
-    for name in [*wanted, *(name for name in weights if name not in wanted)]:
-        if component_of(name) not in blocks:
+    blocks = set(parts) - {"embeddings", "positions"}
+    if layers is None:
+        names = {name: name for name in (*wanted, *(name for name in weights if name not in wanted))}
+    else:
+        names = {}
+        for target, source in layers.items():
+            one, other = f"transformer.h.{target}.", f"transformer.h.{source}."
+            here = {name for name in wanted if name.startswith(one)}
+            there = {one + name.removeprefix(other) for name in weights if name.startswith(other)}
+            if not here:
+                problems.append(f"layer {target}: absent in the target")
+            if not there:
+                problems.append(f"layer {source}: absent in the source")
+            names |= {name: other + name.removeprefix(one) for name in sorted(here & there)}
+    for name, origin in names.items():
+        if part_of(name) not in blocks:
             continue
-        here = tuple(wanted[name].shape) if name in wanted else "absent"
-        there = tuple(weights[name].shape) if name in weights else "absent"
-        if here == there:
-            plan[name] = (weights[name], "copied")
+        mine: Any = tuple(wanted[name].shape) if name in wanted else "absent"
+        theirs: Any = tuple(weights[origin].shape) if origin in weights else "absent"
+        if mine == theirs:
+            layer = layer_of(origin)
+            plan[name] = weights[origin], {"how": "copied"} | ({} if layer is None else {"layer": layer})
         else:
-            problems.append(f"{name}: {there} in the source, {here} in the target")
+            mapped = f" (layer {layer_of(origin)} of the source)" if name != origin else ""
+            problems.append(f"{name}: {theirs} in the source{mapped}, {mine} in the target")
 
 
 def _plan_embeddings(
     weights: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
     form: Embeddings,
-    plan: dict[str, tuple[Tensor, str]],
+    plan: dict[str, tuple[Tensor, dict[str, Any]]],
     problems: list[str],
 ) -> None:
     missing = [place for place, names in (("source", weights), ("target", wanted)) if _TABLE not in names]
@@ -185,7 +299,7 @@ def _plan_embeddings(
             )
             return
         mean_D = table.float().mean(0)
-        plan |= {name: (mean_D, "mean") for name in (_TABLE, _HEAD) if name in wanted}
+        plan |= {name: (mean_D, {"how": "mean"}) for name in (_TABLE, _HEAD) if name in wanted}
         return
     head = weights.get(_HEAD, table)  # tied: the table is the head
     if _HEAD not in wanted and not (head is table or head.equal(table)):
@@ -194,7 +308,7 @@ def _plan_embeddings(
         if name not in wanted:
             continue
         if value.shape == wanted[name].shape:
-            plan[name] = (value, "copied")
+            plan[name] = value, {"how": "copied"}
         else:
             problems.append(
                 f"{name}: {tuple(value.shape)} in the source, {tuple(wanted[name].shape)} in the target"
@@ -205,7 +319,7 @@ def _plan_embeddings(
 def _plan_positions(
     weights: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
-    plan: dict[str, tuple[Tensor, str]],
+    plan: dict[str, tuple[Tensor, dict[str, Any]]],
     problems: list[str],
     notes: list[str],
 ) -> None:
@@ -220,7 +334,42 @@ def _plan_positions(
     elif there.shape[0] < here.shape[0]:
         notes.append(f"positions: the source has {there.shape[0]}, the target needs {here.shape[0]}: {DRAWN}")
     else:
-        plan[_POSITIONS] = (there[: here.shape[0]], "first rows")
+        plan[_POSITIONS] = there[: here.shape[0]], {"how": "first rows"}
+
+
+def _heading(pieces: Sequence[Piece], wanted: Mapping[str, Tensor]) -> str:
+    into = f"into the target ({_size(wanted)})"
+    if len(pieces) > 1:
+        listed = "; ".join(f"{', '.join(piece.parts)} from {piece.origin}" for piece in pieces)
+        return f"cannot compose {listed} {into}"
+    (piece,) = pieces
+    named = f" {piece.name}" if piece.name else ""
+    size = _size(_weights(piece.source)[0])
+    return f"cannot carry {', '.join(piece.parts)} from the source{named} ({size}) {into}"
+
+
+def _about(piece: Piece) -> dict[str, Any]:
+    """What the manifest says of a piece."""
+    about: dict[str, Any] = {
+        "name": piece.name,
+        "digest": piece.digest,
+        "mode": piece.mode,
+        "components": list(piece.parts),
+        "embeddings": piece.embeddings if "embeddings" in piece.parts else None,
+    }
+    if piece.layers is not None:
+        about["layers"] = {str(target): source for target, source in piece.layers.items()}
+    if piece.second is not None:
+        about |= {"second": piece.second_name, "second_digest": piece.second_digest, "weight": piece.weight}
+    return about
+
+
+def _done(carried: Tensor, perturbation: Perturbation) -> dict[str, Any]:
+    """What the manifest says of a perturbed tensor: the standard deviation of its noise beside what was asked for."""
+    done = {name: value for name, value in perturbation.to_json().items() if name != "components"}
+    if perturbation.sigma is not None:
+        done["std"] = float(carried.float().std(correction=0)) * perturbation.sigma
+    return done
 
 
 def _size(weights: Mapping[str, Tensor]) -> str:

@@ -21,22 +21,24 @@ from torch.nn.parallel import DistributedDataParallel
 
 from procray.batch import Batch, RowBatch
 from procray.errors import PhaseFailed, StoreError
-from procray.files import sha256_file, write_json
+from procray.files import read_json, sha256_file, write_json
 from procray.model import (
     GPT2,
-    combine_manifests,
+    Piece,
+    compose,
     flops_per_token,
     load_weights,
     save_weights,
-    transfer,
 )
+from procray.model.components import whole
+from procray.model.outside import OUTSIDE, Outside
 from procray.training import runtime as rt
 from procray.training.context import Context
 from procray.training.evaluate import evaluate
 from procray.training.objective import Objective, scored_values, to_device
-from procray.training.optimizer import build_optimizer, clip_gradients
+from procray.training.optimizer import build_optimizer, clip_gradients, freeze
 from procray.training.ranks import Ranks
-from procray.training.recipe import PhaseRecipe
+from procray.training.recipe import Parent, PhaseRecipe
 from procray.training.schedule import lr_at
 from procray.training.source import Source
 from procray.training.state import State, load_state, save_state
@@ -130,6 +132,7 @@ class _Run:
         rt.set_process(runtime)
         config = rt.model_config(recipe, source.vocab, source.rows, runtime.pad_vocab)
         self.model = GPT2(config, seed=recipe.seed).to(context.device)
+        freeze(self.model, recipe.init.freeze)
         rt.set_model(runtime, self.model)
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self.parameters = list(self.model.parameters())
@@ -419,21 +422,43 @@ class _Run:
 
 
 def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, Any] | None:
-    """Writes the components that the recipe names into a fresh model; returns the manifest."""
-    manifests = []
-    for parent in recipe.init.parents():
-        folder = context.parent(parent)
-        manifests.append(
-            transfer(
-                load_weights(folder),
-                model,
-                components=[name for name, origin in recipe.init.components.items() if origin == parent],
-                embeddings=recipe.init.embeddings,
-                source_digest=sha256_file(folder / "model.safetensors"),
-                source_name=f"{parent.phase}@{parent.step}",
+    """Writes the weights that the recipe names into a fresh model; returns the manifest."""
+    init = recipe.init
+    parents = {parent: context.parent(parent) for parent in init.parents()}
+    if not parents:
+        return None
+    weights = {parent: load_weights(folder) for parent, folder in parents.items()}
+    names = {parent: _named(parent, folder) for parent, folder in parents.items()}
+    alike: dict[Any, list[str]] = {}  # parts that come in the same way are one piece
+    for share in init.every_share():
+        alike.setdefault((share.parent, share.second, share.weight, share.layers), []).append(share.part)
+    pieces = []
+    for (parent, second, weight, layers), parts in alike.items():
+        name, known = names[parent]
+        other, other_known = names[second] if second else (None, None)
+        pieces.append(
+            Piece(
+                weights[parent],
+                whole(parts),
+                init.embeddings,
+                None if layers is None else dict(layers),
+                weights[second] if second else None,
+                0.0 if weight is None else weight,
+                name,
+                known,
+                other,
+                other_known,
             )
         )
-    return combine_manifests(manifests) if manifests else None
+    return compose(pieces, model, init.perturb, recipe.seed)
+
+
+def _named(parent: Parent, folder: Path) -> tuple[str, str]:
+    """What a manifest calls a parent, and the digest of its weights; of an outside checkpoint those of the original."""
+    if (folder / OUTSIDE).exists():
+        origin = Outside.from_json(read_json(folder / OUTSIDE))
+        return f"{origin.name} (outside)", origin.digest or ""
+    return f"{parent.phase}@{parent.step}", sha256_file(folder / "model.safetensors")
 
 
 def micro_batches(

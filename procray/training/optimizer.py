@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from procray.model import GPT2
+from procray.model.components import part_of, parts_of
 from procray.training.recipe import Optimizer
+
+
+def freeze(model: GPT2, names: Iterable[str]) -> None:
+    """Takes components and parts out of training: no gradient, no decay, no moments, the same bits to the end.
+
+    A tied head is the token embedding, so freezing `embeddings` freezes it too.
+    """
+    parts = set(parts_of(names))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(part_of(name) not in parts)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """The optimiser's groups: `matrices` with decay, `vectors` without, each ordered by name.
 
     As is usual for GPT-2, every parameter of two or more dimensions decays, embeddings and positions
-    included; biases and normalisations do not. The order is that of the names, so that it follows from
-    the shape of the model and from nothing else.
+    included; biases and normalisations do not. Frozen parameters are in neither. The order is that of the names,
+    so that it follows from the shape of the model and from nothing else.
     """
-    named = sorted(model.named_parameters())
+    named = sorted((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
     matrices = [(name, parameter) for name, parameter in named if parameter.ndim >= 2]
     vectors = [(name, parameter) for name, parameter in named if parameter.ndim < 2]
     return [

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from procray.files import digest
+from procray.model.components import show_layers
+from procray.model.perturb import Perturbation
 
 Kind = Literal["procedural", "semantic", "finetune", "diagnostic"]
 Schedule = Literal["constant", "linear", "cosine", "wsd"]
@@ -75,20 +77,105 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Init:
-    """Where the weights come from; a component that is not named is drawn from the seed.
+class Share:
+    """Weights that are not simply one component of one mark: some layers of it, or a blend of two marks.
 
-    `components` maps a component (`attention`, `mlp`, `layernorm`, `embeddings`, `positions`) to a
-    parent. `embeddings` says how that component is carried: `copy` row by row (equal vocabularies)
-    or `mean`, every row the mean of the parent's (the form of arXiv 2505.22308).
+    Attributes:
+        part: a component, or a part of one, as `procray.model.NAMES` lists them.
+        layers: pairs (layer here, layer of the parent), ascending; None: all of them, as they are.
+        second, weight: `(1 - weight) * parent + weight * second`, tensor by tensor.
+    """
+
+    part: str
+    parent: Parent
+    layers: tuple[tuple[int, int], ...] | None = None
+    second: Parent | None = None
+    weight: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        value: dict[str, Any] = {"part": self.part, **vars(self.parent)}
+        if self.layers is not None:
+            value["layers"] = [list(pair) for pair in self.layers]
+        if self.second is not None:
+            value |= {"second": dict(vars(self.second)), "weight": self.weight}
+        return value
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Share:
+        second = value.get("second")
+        return Share(
+            value["part"],
+            Parent(value["phase"], value["step"]),
+            tuple((target, source) for target, source in value["layers"]) if "layers" in value else None,
+            None if second is None else Parent(**second),
+            value.get("weight"),
+        )
+
+
+@dataclass(frozen=True)
+class Init:
+    """Where the weights come from, and what of them is not trained; what is not named is drawn from the seed.
+
+    Attributes:
+        components: by component, or part of one (`procray.model.NAMES`), the mark that gives it whole.
+        embeddings: how embeddings are carried: `copy` row by row (equal vocabularies) or `mean`, every row
+            the mean of the parent's (the form of arXiv 2505.22308).
+        shares: what is given in part, or by two marks.
+        perturb: what is done to all that was carried, before training.
+        freeze: components and parts that keep the weights they begin with.
     """
 
     components: dict[str, Parent] = field(default_factory=dict)
     embeddings: Literal["copy", "mean"] = "copy"
+    shares: tuple[Share, ...] = ()
+    perturb: Perturbation | None = None
+    freeze: tuple[str, ...] = ()
+
+    def every_share(self) -> list[Share]:
+        """Everything that is carried, whole components included, in a stable order."""
+        return [*(Share(part, parent) for part, parent in self.components.items()), *self.shares]
 
     def parents(self) -> list[Parent]:
         """The distinct parents, in a stable order."""
-        return sorted(set(self.components.values()), key=lambda p: (p.phase, p.step))
+        found = {parent for share in self.every_share() for parent in (share.parent, share.second) if parent}
+        return sorted(found, key=lambda p: (p.phase, p.step))
+
+    def carried(self) -> dict[Parent, list[str]]:
+        """By parent, in words, what it gives: `attention`, `mlp of layers 0-5`, `30 % of attention`."""
+        found: dict[Parent, list[str]] = {}
+        for share in self.every_share():
+            words = share.part if share.layers is None else f"{share.part} of layers {show_layers(dict(share.layers))}"
+            weight = share.weight or 0.0
+            if share.second is None:
+                found.setdefault(share.parent, []).append(words)
+                continue
+            found.setdefault(share.parent, []).append(f"{100 * (1 - weight):.3g} % of {words}")
+            found.setdefault(share.second, []).append(f"{100 * weight:.3g} % of {words}")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; what stands at its default and came with later versions is left out, so that ids stay."""
+        value: dict[str, Any] = {
+            "components": {name: dict(vars(parent)) for name, parent in self.components.items()},
+            "embeddings": self.embeddings,
+        }
+        if self.shares:
+            value["shares"] = [share.to_json() for share in self.shares]
+        if self.perturb is not None:
+            value["perturb"] = self.perturb.to_json()
+        if self.freeze:
+            value["freeze"] = list(self.freeze)
+        return value
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Init:
+        return Init(
+            {name: Parent(**parent) for name, parent in value["components"].items()},
+            value["embeddings"],
+            tuple(Share.from_json(share) for share in value.get("shares", ())),
+            Perturbation.from_json(value["perturb"]) if "perturb" in value else None,
+            tuple(value.get("freeze", ())),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,11 +215,12 @@ class PhaseRecipe:
             del value["evaluation"]["solved"]
         if self.evaluation.split == "validation":
             del value["evaluation"]["split"]
+        value["init"] = self.init.to_json()
         return value
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PhaseRecipe:
-        init, evaluation = value["init"], value["evaluation"]
+        evaluation = value["evaluation"]
         solved = evaluation.get("solved")
         return PhaseRecipe(
             **{
@@ -140,8 +228,6 @@ class PhaseRecipe:
                 "model": ModelShape(**value["model"]),
                 "optimizer": Optimizer(**value["optimizer"]),
                 "evaluation": Evaluation(**{**evaluation, "solved": None if solved is None else Solved(**solved)}),
-                "init": Init(
-                    {name: Parent(**parent) for name, parent in init["components"].items()}, init["embeddings"]
-                ),
+                "init": Init.from_json(value["init"]),
             }
         )

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from procray.errors import TransferError
 from procray.model import COMPONENTS, GPT2Config, component_of, parameter_shapes, parse_mode
-from procray.model.components import _PATTERNS, own_name
+from procray.model.components import (
+    _PATTERNS,
+    NAMES,
+    PARTS,
+    own_name,
+    parse_layers,
+    parse_names,
+    part_of,
+    parts_of,
+    show_layers,
+    whole,
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -16,9 +27,10 @@ from procray.model.components import _PATTERNS, own_name
 def test_every_parameter_is_in_exactly_one_component(layers, heads, tied, rows):
     config = GPT2Config(layers, heads, 8 * heads, vocab=5, context=3, tied=tied, rows=rows)
     for name in parameter_shapes(config):
-        owners = [component for component, pattern in _PATTERNS.items() if re.fullmatch(pattern, name)]
-        assert owners == [component_of(name)], name
-        assert owners[0] in COMPONENTS
+        owners = [part for part, pattern in _PATTERNS.items() if re.fullmatch(pattern, name)]
+        assert owners == [part_of(name)], name
+        assert owners[0] in PARTS.get(component_of(name), (component_of(name),))
+        assert component_of(name) in COMPONENTS
 
 
 @pytest.mark.parametrize(
@@ -69,6 +81,10 @@ def test_own_name():
         ("mlp", ("mlp",)),
         ("layernorm + attention", ("attention", "layernorm")),
         ("attention+embeddings", ("attention", "embeddings")),
+        ("attention+ln_1", ("attention", "ln_1")),
+        ("mlp_out + qkv", ("qkv", "mlp_out")),
+        ("proj+qkv", ("attention",)),
+        ("ln_f+ln_2+ln_1+mlp", ("mlp", "layernorm")),
         ("none", ()),
     ],
 )
@@ -85,9 +101,50 @@ def test_modes(mode, components):
         ("none+mlp", "stands alone"),
         ("mlp+mlp", "names mlp more than once"),
         ("full+mlp", "names mlp more than once"),
+        ("attention+qkv", "names qkv more than once"),
+        ("full+ln_1", "names ln_1 more than once"),
+        ("ln1", "unknown component 'ln1'; did you mean 'ln_1'"),
         ("", "unknown component ''"),
     ],
 )
 def test_unknown_modes_name_the_nearest(mode, message):
     with pytest.raises(TransferError, match=message):
         parse_mode(mode)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(NAMES)))
+def test_the_shortest_names_mean_the_same_parts(names):
+    short = whole(names)
+    assert parts_of(short) == parts_of(names)
+    assert whole(short) == short
+    assert len(short) <= len(set(parts_of(names)))
+
+
+def test_names_from_lists_and_texts():
+    assert parse_names("none") == parse_names([]) == ()
+    assert parse_names("mlp+attention") == parse_names(["attention", "mlp_in", "mlp_out"]) == ("attention", "mlp")
+    with pytest.raises(TransferError, match="unknown component 'embedding'; did you mean 'embeddings'"):
+        parse_names(["embedding"])
+
+
+@pytest.mark.parametrize(
+    ("value", "layers", "shown"),
+    [
+        (3, {3: 3}, "3"),
+        ("0-2", {0: 0, 1: 1, 2: 2}, "0-2"),
+        ("0-1,6", {0: 0, 1: 1, 6: 6}, "0-1,6"),
+        ([5, 0, "2-3"], {0: 0, 2: 2, 3: 3, 5: 5}, "0,2-3,5"),
+        ({"1": 10, "0": 11}, {0: 11, 1: 10}, "0=11,1=10"),
+    ],
+)
+def test_layers(value, layers, shown):
+    found = parse_layers(value)
+    assert (found, list(found)) == (layers, sorted(layers))
+    assert show_layers(found) == shown
+
+
+@pytest.mark.parametrize("value", ["", "a", "3-1", -1, 1.5, True, [], {}, {"0": -1}, {"x": 0}, "0-2,1", ["0", "0-3"]])
+def test_bad_layers(value):
+    with pytest.raises(TransferError, match=r"layers are written|stands twice"):
+        parse_layers(value)

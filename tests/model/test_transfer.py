@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -10,13 +11,17 @@ from procray.errors import TransferError
 from procray.model import (
     COMPONENTS,
     GPT2,
-    combine_manifests,
+    Perturbation,
+    Piece,
     component_of,
+    compose,
     load_weights,
     parse_mode,
     save_weights,
     transfer,
 )
+from procray.model.components import layer_of, part_of
+from procray.model.perturb import perturbed
 
 
 def snapshot(model: GPT2) -> dict[str, torch.Tensor]:
@@ -161,24 +166,141 @@ def test_only_the_blocks_of_the_row_form_travel(build, rows):
         transfer(source, target, "positions")
 
 
-def test_several_parents_one_after_another(build):
+def digests(model: GPT2) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(parameter.detach().numpy().tobytes()).hexdigest()
+        for name, parameter in model.named_parameters()
+    }
+
+
+def test_every_tensor_of_a_composition_comes_from_the_parent_that_is_named(build):
     a, b, target = build(seed=1), build(seed=2), build(seed=3)
-    before = snapshot(target)
-    first = transfer(a, target, components=["attention"], source_name="set", source_digest="aaa")
-    second = transfer(b, target, components=["mlp"], source_name="eca", source_digest="bbb")
-    whole = combine_manifests([first, second])
-    origin = {"attention": (a, "set"), "mlp": (b, "eca")}
-    for name, tensor in snapshot(target).items():
-        source, label = origin.get(component_of(name), (None, "drawn anew"))
-        expected = before[name] if source is None else dict(source.named_parameters())[name]
-        assert torch.equal(tensor, expected), name
-        assert whole["parameters"][name]["from"] == label
-    assert [(s["name"], s["digest"], s["components"]) for s in whole["sources"]] == [
-        ("set", "aaa", ["attention"]),
-        ("eca", "bbb", ["mlp"]),
+    before = digests(target)
+    manifest = compose(
+        [
+            Piece(a, ("attention", "ln_1"), name="set", digest="aaa"),
+            Piece(b, ("mlp_in", "ln_f"), name="eca", digest="bbb"),
+        ],
+        target,
+    )
+    owners = {"qkv": a, "proj": a, "ln_1": a, "mlp_in": b, "ln_f": b}
+    told = {id(a): ("set", "aaa"), id(b): ("eca", "bbb")}
+    after = digests(target)
+    for name, found in after.items():
+        source = owners.get(part_of(name))
+        entry = manifest["parameters"][name]
+        assert found == (before if source is None else digests(source))[name], name
+        if source is None:
+            assert entry["from"] == "drawn anew"
+        else:
+            assert (entry["from"], entry["digest"], entry["how"]) == (*told[id(source)], "copied")
+    assert [(s["name"], s["digest"], s["components"]) for s in manifest["sources"]] == [
+        ("set", "aaa", ["attention", "ln_1"]),
+        ("eca", "bbb", ["mlp_in", "ln_f"]),
     ]
-    assert whole["counts"]["tensors_carried"] == 16
-    assert whole["counts"]["tensors_drawn"] == 28 - 16
+    assert manifest["counts"]["tensors_carried"] == 2 * 4 + 2 * 2 + 2 * 2 + 2
+
+
+def test_layers_are_mapped_and_depths_may_differ(build):
+    shallow, deep, target = build(seed=1, layers=2), build(seed=2, layers=4), build(seed=3, layers=3)
+    before = digests(target)
+    pieces = [
+        Piece(shallow, ("attention",), layers={0: 1, 2: 0}, name="shallow"),
+        Piece(deep, ("mlp", "layernorm"), layers={1: 3}, name="deep"),
+    ]
+    manifest = compose(pieces, target)
+    after, given = digests(target), {"shallow": digests(shallow), "deep": digests(deep)}
+    maps = {"attention": ("shallow", {0: 1, 2: 0}), "mlp": ("deep", {1: 3}), "layernorm": ("deep", {1: 3})}
+    for name, found in after.items():
+        source, layers = maps.get(component_of(name), ("", {}))
+        layer = layer_of(name)
+        entry = manifest["parameters"][name]
+        if layer in layers:
+            origin = name.replace(f".h.{layer}.", f".h.{layers[layer]}.")
+            assert found == given[source][origin], name
+            assert (entry["from"], entry["layer"]) == (source, layers[layer])
+        else:  # the other layers, and ln_f, which stands in none
+            assert found == before[name], name
+            assert entry["from"] == "drawn anew"
+    assert manifest["sources"][0]["layers"] == {"0": 1, "2": 0}
+
+
+def test_layers_that_are_not_there_and_parts_that_have_none_are_refused_at_once(build):
+    source, target = build(seed=1, layers=2), build(seed=2, layers=3)
+    before = digests(target)
+    with pytest.raises(TransferError) as error:
+        compose([Piece(source, ("attention", "embeddings"), layers={0: 2, 3: 1})], target)
+    for text in (
+        "layer 3: absent in the target",
+        "layer 2: absent in the source",
+        "embeddings: these stand in no layer",
+    ):
+        assert text in str(error.value)
+    assert digests(target) == before
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_interpolation(build, weight):
+    a, b, target = build(seed=1, vocab=20), build(seed=2, vocab=30), build(seed=3)
+    before = snapshot(target)
+    piece = Piece(
+        a, ("attention", "embeddings"), second=b, weight=weight, name="a", second_name="b", second_digest="bb"
+    )
+    manifest = compose([piece], target)
+    one, other = snapshot(a), snapshot(b)
+    for name, tensor in snapshot(target).items():
+        if component_of(name) == "attention":
+            torch.testing.assert_close(tensor, (1 - weight) * one[name] + weight * other[name], atol=0, rtol=1e-6)
+            if weight in (0.0, 1.0):
+                assert torch.equal(tensor, other[name] if weight else one[name])
+            assert (
+                manifest["parameters"][name] | {"from": "a", "second": "b", "weight": weight}
+                == (manifest["parameters"][name])
+            )
+        elif name == "transformer.wte.weight":
+            mean_D = (1 - weight) * one[name].mean(0) + weight * other[name].mean(0)
+            torch.testing.assert_close(tensor, mean_D.expand_as(tensor))
+        else:
+            assert torch.equal(tensor, before[name])
+
+
+def test_everything_that_does_not_fit_is_told_at_once_and_changes_nothing(build):
+    narrow, other, target = build(seed=1, width=16), build(seed=2, heads=8), build(seed=3)
+    before = digests(target)
+    pieces = [
+        Piece(narrow, ("mlp",), name="narrow"),
+        Piece(other, ("attention",), name="heads"),
+        Piece(other, ("proj", "ln_2"), name="again"),
+    ]
+    with pytest.raises(TransferError) as error:
+        compose(pieces, target)
+    text = str(error.value)
+    assert "narrow: transformer.h.1.mlp.c_fc.weight: (16, 64) in the source, (32, 128) in the target" in text
+    assert "heads: attention: 8 heads in the source, 4 in the target" in text
+    assert "transformer.h.0.attn.c_proj.weight: both from heads and from again" in text
+    assert digests(target) == before
+
+
+def test_a_perturbation_touches_what_was_carried_and_is_told(build):
+    source, intact, target = build(seed=1), build(seed=2), build(seed=2)
+    with torch.no_grad():  # biases are zero at first and would hide what happens to them
+        for parameter in source.parameters():
+            parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    transfer(source, intact, "attention+mlp")
+    noise = Perturbation("noise", 0.1, ("mlp",))
+    manifest = compose([Piece(source, ("attention", "mlp"))], target, noise, seed=5)
+    plain, after = snapshot(intact), snapshot(target)
+    for name, tensor in after.items():
+        entry = manifest["parameters"][name]
+        if component_of(name) == "mlp":
+            spread = plain[name].std(correction=0)
+            assert entry["perturbed"] == {"noise": 0.1, "std": pytest.approx(0.1 * float(spread))}
+            assert (tensor - plain[name]).std() == pytest.approx(0.1 * float(spread), rel=0.3)
+            assert torch.equal(tensor, perturbed(plain[name], name, noise, 5))
+        else:
+            assert torch.equal(tensor, plain[name])
+            assert "perturbed" not in entry
+    assert (manifest["perturbation"], manifest["seed"]) == ({"noise": 0.1, "components": ["mlp"]}, 5)
 
 
 def test_the_manifest_is_json_and_counts_values(build):
@@ -197,7 +319,9 @@ def test_the_manifest_is_json_and_counts_values(build):
         "component": "mlp",
         "shape": [128],
         "from": "0123",
+        "digest": "0123",
         "how": "copied",
+        "layer": 1,
     }
     assert manifest["sources"] == [
         {"name": None, "digest": "0123", "mode": "mlp", "components": ["mlp"], "embeddings": None}

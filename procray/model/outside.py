@@ -1,0 +1,175 @@
+"""Checkpoints from outside a sweep, as parents of its phases: a folder, a file, a commit on the Hugging Face hub.
+
+Looking one up needs no torch, but for the papers' `.pth` files, whose shape stands in the pickle only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from procray.errors import EnvironmentProblem, ProcrayError, StoreError, TransferError
+from procray.files import digest, sha256_file, write_json
+from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards
+from procray.model.shape import GPT2Config
+
+OUTSIDE = "outside.json"  # beside the weights of a brought-in checkpoint: where they came from
+HUB = "hf:"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_PICKLES = (".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A checkpoint that no phase of the sweep made.
+
+    Attributes:
+        id: of the folder in the store that stands for it, as if it were a phase with one mark at step 0.
+        name: short, for people.
+        origin: `{"path": ...}`, with `heads` where the file does not tell them, or `{"hf": ..., "revision": ...}`.
+        digest: SHA-256 of the weight file; of several files that of their names and digests. None for the hub
+            until it was brought in: there the commit says what is meant.
+        config: its shape; None for the hub until it was brought in.
+    """
+
+    id: str
+    name: str
+    origin: dict[str, Any]
+    digest: str | None
+    config: GPT2Config | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Outside:
+        return Outside(**{**value, "config": GPT2Config(**value["config"]) if value["config"] else None})
+
+
+def look_up(origin: str | Mapping[str, Any]) -> Outside:
+    """What a sweep file means by `hf:NAME@COMMIT` or `{path: FOLDER_OR_FILE}`.
+
+    A path is a folder with `model.safetensors` (or the shards of one) and `config.json`, such a file in its folder,
+    or a `.pth` of the papers' code, with `heads` where its width does not tell them. The weights are hashed. The hub
+    is not asked: a commit's hash is identity enough, and a branch or tag, which can move, is none.
+
+    Raises:
+        StoreError: a missing or damaged file.
+        TransferError: no checkpoint of a GPT-2 as we build it, or no full commit hash.
+    """
+    if isinstance(origin, str):
+        name, at, revision = origin.removeprefix(HUB).partition("@")
+        if not origin.startswith(HUB) or not name or not at or not _COMMIT.fullmatch(revision):
+            raise TransferError(
+                f"'{origin}': a checkpoint of the hub is named hf:NAME@COMMIT with the full commit hash of 40 hex"
+                " digits, because a branch or tag can move (the hub lists it under 'Files and versions', 'History')"
+            )
+        where = {"hf": name, "revision": revision}
+        return Outside(digest({"outside": where}, 16), name.rpartition("/")[2], where, None, None)
+    path, heads = Path(str(origin["path"])).expanduser(), origin.get("heads")
+    place, files = _files(path)
+    if path.suffix in _PICKLES:
+        from procray.model.official import load_official
+
+        config = load_official(path, heads)[1]
+    else:
+        config = from_transformers(read_config(place / CONFIG), place / CONFIG)
+        if heads is not None and heads != config.heads:
+            raise TransferError(f"{place / CONFIG} has {config.heads} heads, not {heads}")
+    found = _digest(files)
+    # The number of heads leaves no trace in the weights, but another number is another network.
+    id = digest({"outside": found, "heads": config.heads}, 16)
+    name = path.stem if path.suffix in _PICKLES else place.resolve().name
+    return Outside(id, name, dict(origin), found, config)
+
+
+def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
+    """Writes a checkpoint into an empty folder in our own format, with `outside.json` beside it.
+
+    Returns:
+        Facts for a manifest: `outside` (as in `outside.json`) beside what `save_weights` returns.
+
+    Raises:
+        StoreError: its files are gone, damaged, or no longer those that were looked up.
+        TransferError: not a GPT-2 as we build it.
+        EnvironmentProblem: the hub cannot be reached, or its client is not installed.
+    """
+    from procray.model.checkpoint import load_weights, write_weights
+
+    origin = outside.origin
+    place = _from_hub(origin["hf"], origin["revision"]) if "hf" in origin else Path(str(origin["path"])).expanduser()
+    place, files = _files(place)
+    found = _digest(files)
+    if outside.digest is not None and found != outside.digest:
+        raise StoreError(
+            f"{place} has weights with digest {found[:16]}, but {outside.digest[:16]} when the sweep was planned:"
+            " it has changed meanwhile. Run the sweep again to plan with what is there now"
+        )
+    if files[0].suffix in _PICKLES:
+        from procray.model.official import load_official
+
+        weights, config = load_official(files[0], origin.get("heads"))
+    else:
+        weights, config = load_weights(place)
+    settled = Outside(outside.id, outside.name, origin, found, config)
+    facts = write_weights(weights, config, folder)
+    write_json(folder / OUTSIDE, settled.to_json())
+    return {**facts, "outside": settled.to_json()}
+
+
+def _files(path: Path) -> tuple[Path, list[Path]]:
+    """The folder of a checkpoint and its weight files."""
+    if path.suffix in _PICKLES:
+        if not path.is_file():
+            raise StoreError(f"{path} is missing")
+        return path.parent, [path]
+    if path.name == WEIGHTS:
+        path = path.parent
+    if not path.exists():
+        raise StoreError(f"{path} is missing")
+    if not path.is_dir():
+        raise TransferError(f"{path} is neither a folder with {WEIGHTS} and {CONFIG} nor a .pth of the papers' code")
+    return path, shards(path)
+
+
+_hashed: dict[tuple[str, int, int, int], str] = {}
+
+
+def _digest(files: list[Path]) -> str:
+    """Of one file, or of the names and digests of several; a file that did not change is read once a process."""
+    found = {}
+    for path in files:
+        stat = path.stat()
+        key = (str(path.resolve()), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if key not in _hashed:
+            _hashed[key] = sha256_file(path)
+        found[path.name] = _hashed[key]
+    return next(iter(found.values())) if len(found) == 1 else digest(found)
+
+
+def _from_hub(name: str, revision: str) -> Path:
+    """The folder with a commit's configuration and safetensors, from the cache where they are in it."""
+    where = f"the checkpoint {HUB}{name}@{revision}"
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    except ImportError as error:
+        raise EnvironmentProblem(f"{where} needs the package 'huggingface_hub'") from error
+    wanted: dict[str, Any] = {
+        "revision": revision,
+        "allow_patterns": [CONFIG, "*.safetensors", "*.safetensors.index.json"],
+    }
+    try:
+        folder = Path(snapshot_download(name, **wanted, local_files_only=True))
+        _files(folder)
+        return folder
+    except (LocalEntryNotFoundError, ProcrayError):
+        pass  # not in the cache, or not all of it
+    try:
+        return Path(snapshot_download(name, **wanted))
+    except Exception as error:  # any transport, proxy, TLS or server failure, a missing repository or commit
+        text = " ".join(str(error).split())[:300]
+        raise EnvironmentProblem(f"{where} cannot be fetched: {type(error).__name__}: {text}") from error
