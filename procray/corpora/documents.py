@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import gzip
 import hashlib
+import importlib.util
 import json
 import os
 import stat
@@ -27,7 +28,7 @@ from procray.files import digest, sha256_file
 BATCH_DOCUMENTS = 512
 BATCH_CHARACTERS = 2_000_000
 
-_STDLIB_SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+_SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 _JSONL = (".jsonl", ".ndjson")
 
 
@@ -64,16 +65,31 @@ def stdlib_folder() -> Path:
 
 def stdlib_files() -> list[LocalFile]:
     """The standard library's modules without its tests and without files that describe one machine."""
-    root = stdlib_folder()
+    return _modules("python-stdlib", stdlib_folder())
+
+
+def package_files(package: str) -> list[LocalFile]:
+    """The modules of an installed top-level package without its tests; it is not imported.
+
+    Raises:
+        CorpusError: it is not installed, or is one single module.
+    """
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise CorpusError(f"python-package: no package '{package}' is installed in this Python")
+    return _modules(f"python-package {package}", Path(next(iter(found.submodule_search_locations))))
+
+
+def _modules(what: str, root: Path) -> list[LocalFile]:
     found = []
     for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if name not in _STDLIB_SKIPPED and not name.startswith("config-")]
+        folders[:] = [name for name in folders if name not in _SKIPPED and not name.startswith("config-")]
         for name in names:
             if name.endswith(".py") and not name.startswith("_sysconfigdata"):
                 path = Path(folder, name)
                 found.append(LocalFile(path.relative_to(root).as_posix(), path))
     if not found:
-        raise CorpusError(f"python-stdlib: no module found under {root}")
+        raise CorpusError(f"{what}: no module found under {root}")
     return sorted(found, key=lambda file: file.name)
 
 

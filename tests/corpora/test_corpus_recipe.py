@@ -87,6 +87,8 @@ def test_validation_files_are_not_trained_on(tmp_path):
         ("qqq", "Corpora: python-stdlib"),
         ({"file": "x"}, "did you mean 'files'"),
         ({"name": "c4", "document": 5}, "unknown key 'document'; did you mean 'documents'"),
+        ({"name": "python-package", "package": "no_such"}, "no package 'no_such'"),
+        ({"name": "python-package", "package": "../etc"}, "no package"),
         ({"name": "python-stdlib", "field": "x"}, "unknown key 'field'"),
         ({"name": "c4", "documents": 0}, "positive whole number"),
         ({"name": "c4", "documents": "lots"}, "positive whole number"),

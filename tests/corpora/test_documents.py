@@ -14,6 +14,7 @@ from procray.corpora.documents import (
     batches,
     content_digest,
     matching_files,
+    package_files,
     read_documents,
     split_files,
     stdlib_files,
@@ -174,3 +175,13 @@ def test_explicit_validation_files(tmp_path):
     kept = [LocalFile("c.txt", tmp_path / "c.txt")]
     assert all_texts(files, "train", kept=kept) == ["a", "b"]
     assert all_texts(files, "validation", kept=kept) == ["c"]
+
+
+def test_a_package_is_read_without_being_imported_and_without_its_tests(tmp_path, monkeypatch):
+    package = tmp_path / "procray_example"
+    (package / "tests").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('never imported')\n")
+    (package / "part.py").write_text("x = 1\n")
+    (package / "tests" / "test_part.py").write_text("assert True\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [file.name for file in package_files("procray_example")] == ["__init__.py", "part.py"]
