@@ -40,11 +40,16 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines
 STORE = Path("store")
 
 
-def load(file: Path, scale: str | None, settings: list[str] | None) -> Plan:
-    """The plan of a sweep file; SpecError lists every problem."""
-    from procray.sweep import load_sweep, plan
+def load(file: Path, scale: str | None, settings: list[str] | None, store: Store | None = None) -> Plan:
+    """The plan of a sweep file; SpecError lists every problem.
 
-    return plan(load_sweep(file, scale=scale, set=settings or []))
+    Args:
+        store: of a sweep with `select:`, go on with what the search there has chosen; else only the search.
+    """
+    from procray.sweep import load_sweep, plan, select
+
+    spec = load_sweep(file, scale=scale, set=settings or [])
+    return plan(spec) if store is None else select.staged(spec, store)
 
 
 def open_store(path: Path) -> Store:
@@ -143,13 +148,14 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show what a sweep would train, what is already there and how long it takes."""
-    from procray.cli.plan_view import plan_text
+    from procray.cli.plan_view import plan_json, plan_text
 
-    graph = load(file, scale, set)
+    opened = open_store(store)
+    graph = load(file, scale, set, opened)
     if json:
-        answer_json(graph.summary())
+        answer_json(plan_json(graph, opened))
         return
-    answer(plan_text(graph, open_store(store)))
+    answer(plan_text(graph, opened))
 
 
 @app.command()
@@ -167,15 +173,20 @@ def status(
 
     from procray.cli import live
 
-    graph = load(file, scale, set)
-    watcher = live.Watcher(graph, open_store(store))
+    opened = open_store(store)
+    graph = load(file, scale, set, opened)
+    watcher = live.Watcher(graph, opened)
     if json:
         answer_json([dataclasses.asdict(r) for r in watcher.rows()])
         return
     if follow:
-        with live.watching(graph, open_store(store)):
-            while not all(r.state in ("done", "failed", "skipped") for r in watcher.rows()):
+        with live.watching(graph, opened) as shown:
+            while graph.then or not all(r.state in ("done", "failed", "skipped") for r in watcher.rows()):
                 time.sleep(1.0)
+                if graph.then is not None:  # the search is on: look whether it has come to its end
+                    graph = load(file, scale, set, opened)
+                    watcher.follow(graph)
+                    shown.follow(graph)
     rows = watcher.rows()
     for r in rows:
         answer(live.line(r))
@@ -193,7 +204,8 @@ def report(
     """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
     from procray import report as room
 
-    paths = room.write_report(load(file, scale, set), open_store(store), file=str(file))
+    opened = open_store(store)
+    paths = room.write_report(load(file, scale, set, opened), opened, file=str(file))
     if json:
         answer_json(room.results_json(paths.results))
     else:
@@ -212,7 +224,7 @@ def lineage(
 
     opened = open_store(store)
     if Path(what).suffix in (".yaml", ".yml") or Path(what).exists():
-        answer(room.lineage_text(load(Path(what), scale, set), opened))
+        answer(room.lineage_text(load(Path(what), scale, set, opened), opened))
         return
     graph = sweep_of(what, opened)
     answer(room.lineage_text(graph, opened, what))
@@ -230,7 +242,8 @@ def ui(
     """Start MLflow on this machine's 127.0.0.1 and open it on the sweep's curves."""
     from procray import tracking
 
-    tracking.serve(open_store(store), load(file, scale, set) if file else None, port=port, open_browser=browser)
+    opened = open_store(store)
+    tracking.serve(opened, load(file, scale, set, opened) if file else None, port=port, open_browser=browser)
 
 
 @app.command()
@@ -238,7 +251,8 @@ def sync(file: File, scale: Scale = None, set: Settings = None, store: StorePath
     """Write to MLflow whatever it does not have yet of a sweep."""
     from procray import tracking
 
-    result = tracking.sync(load(file, scale, set), open_store(store))
+    opened = open_store(store)
+    result = tracking.sync(load(file, scale, set, opened), opened)
     answer(str(result))
 
 

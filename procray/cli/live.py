@@ -66,6 +66,10 @@ class Watcher:
         self.settled: dict[str, Row] = {}
         self.started = time.monotonic()
 
+    def follow(self, plan: Plan) -> None:
+        """Shows another plan from here on: after a search the whole one."""
+        self.plan = plan
+
     def rows(self) -> list[Row]:
         rows = []
         for phase in self.plan.phases.values():
@@ -130,7 +134,7 @@ def table(rows: list[Row], height: int, seconds: float) -> Any:
 
 
 @contextmanager
-def watching(plan: Plan, store: Store, every: float = 1.0) -> Iterator[None]:
+def watching(plan: Plan, store: Store, every: float = 1.0) -> Iterator[Watcher]:
     """Shows the sweep while the body runs: a live table on a terminal, plain lines elsewhere (stderr)."""
     from rich.console import Console
     from rich.live import Live
@@ -159,7 +163,7 @@ def watching(plan: Plan, store: Store, every: float = 1.0) -> Iterator[None]:
     thread = threading.Thread(target=live if console.is_terminal else plain, daemon=True)
     thread.start()
     try:
-        yield
+        yield watcher
     finally:
         stop.set()
         thread.join()

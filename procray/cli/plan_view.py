@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from procray.cli.terminal import short_bytes, short_count, short_time
+from procray.sweep.notes import notes
 
 if TYPE_CHECKING:
     from procray.sweep import Plan
@@ -39,8 +40,47 @@ def plan_text(plan: Plan, store: Store) -> str:
         f"compute   {totals['flops']:.3g} FLOP",
         f"in store  {len(have)} of {totals['phases']} phases are finished",
         prediction(plan, store, have),
+        *search_lines(plan, store),
+        *power_lines(plan, store),
+        *(f"note      {note}" for note in notes(plan)),
     ]
     return "\n".join(lines)
+
+
+def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
+    """The plan's summary for machines, with what only the store can add: the power of the planned seeds."""
+    from procray.report.power import power
+
+    shown = plan.summary()
+    shown["totals"] = {**plan.totals, "power": [vars(one) for one in power(plan, store)]}
+    return {**shown, "notes": notes(plan)}
+
+
+def search_lines(plan: Plan, store: Store) -> list[str]:
+    """How far the search of a sweep with `select:` is, and what follows it."""
+    from procray.sweep import select
+
+    found = select.read(plan, store)
+    if found is None:
+        return []
+    cells = [cell for cell in found.tried if cell.state == "done"]
+    seeds = ", ".join(map(str, found.seeds))
+    lines = [
+        f"search    {', '.join(found.axes)} on seeds {seeds}: {len(cells)} of {len(found.tried)} settings "
+        f"of {len(found.variants)} variants are done"
+    ]
+    if plan.then is not None:
+        return [*lines, f"then      up to {plan.totals['then_phases']} phases with the chosen settings"]
+    chosen = [cell for cell in found.tried if cell.chosen]
+    return [*lines, *(f"chosen    {cell.variant}: {cell.label}" for cell in chosen)]
+
+
+def power_lines(plan: Plan, store: Store) -> list[str]:
+    """What the planned seeds can show, for every target."""
+    from procray.report.power import power, power_text
+
+    found = power(plan, store)
+    return [f"power     {f'{one.title}: ' if len(found) > 1 else ''}{power_text(one)}" for one in found]
 
 
 def finished(plan: Plan, store: Store) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from procray.cli import live
 from procray.cli.terminal import answer, answer_json, say, short_time
-from procray.sweep import Plan
+from procray.sweep import Plan, select
 from procray.sweep.store import Store
 
 
@@ -35,9 +35,23 @@ def run_sweep(
     from procray.report import answer as answer_text
     from procray.report import results_json, write_report
 
-    follower = _follow(plan, store) if tracking else None
+    shown = select.whole(plan, store) or plan  # of a sweep with `select:` as far as it can be planned
+    follower = _follow(shown, store) if tracking else None
     try:
-        with live.watching(plan, store):
+        with live.watching(shown, store) as watcher:
+
+            def tell(event: dict[str, Any]) -> None:
+                nonlocal follower, shown
+                if event["event"] != "chosen":
+                    _tell(event)
+                elif event["plan"] != shown:
+                    shown = event["plan"]
+                    say(f"settings are chosen; {len(shown.phases)} phases in all, of which the rest follows")
+                    watcher.follow(shown)
+                    if follower is not None:
+                        _finish(follower)
+                        follower = _follow(shown, store)
+
             result = run(
                 plan,
                 store,
@@ -46,11 +60,11 @@ def run_sweep(
                     max_hours=max_hours,
                     address=address,
                     retry_failed=retry_failed,
-                    on_event=_tell,
+                    on_event=tell,
                     retries=plan.retries,
                 ),
             )
-        paths = write_report(plan, store, file=file)
+        paths = write_report(result.plan, store, file=file)
     finally:
         if follower is not None:
             _finish(follower)

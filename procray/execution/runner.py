@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from procray.execution.cluster import check_feasible, cluster, local_resources, 
 from procray.execution.preparation import prepare_corpora
 from procray.execution.segment import GO, STOP
 from procray.files import digest
+from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
 from procray.sweep.store import Store
 
@@ -62,6 +63,7 @@ class RunResult:
         trained: segments that this run finished.
         seconds: wall time.
         logs: the folder with what Ray wrote; it need not exist.
+        plan: what was run; of a sweep with `select:` the whole plan, once the search has settled.
     """
 
     done: list[str]
@@ -73,6 +75,7 @@ class RunResult:
     trained: int
     seconds: float
     logs: Path
+    plan: Plan
 
 
 @dataclass
@@ -106,6 +109,9 @@ class _Stop:
 def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None) -> RunResult:
     """Trains whatever of a plan the store does not have yet.
 
+    A sweep with `select:` is run in two stages: first the search, then everything else with the settings that
+    the search has chosen (`then` of its plan). Both continue wherever they were stopped.
+
     Segments of phases start as soon as the marks that they need exist. Failed phases leave unrelated
     ones alone. SIGINT and SIGTERM let the running segments save and return; a second one does not
     wait. Running the same plan again continues, and starts no Ray when nothing is left to do.
@@ -115,7 +121,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     concurrent), `start` (until), `progress` (phases: live numbers of those that run, about twice a
     second), `done` (step, whole: all marks of the phase), `failed` (reason), `skipped` (reason),
     `retry` (reason, attempt, of), `elsewhere` (host, pid: another sweep trains it), `paused`,
-    `stopping` (reason: signal or time).
+    `stopping` (reason: signal or time), `chosen` (plan: the whole one, which is run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
@@ -125,10 +131,35 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     options = options or RunOptions()
     store = store if isinstance(store, Store) else Store(store)
     started = time.monotonic()
+    store.write_plan(select.whole(plan, store) or plan)
+    first = _run_plan(plan, store, options, started)
+    if plan.then is None:
+        return first
+    select.record(plan, store)
+    whole = select.whole(plan, store)
+    if first.interrupted or first.out_of_time or whole is None:
+        return first
+    store.write_plan(whole)
+    options.on_event({"event": "chosen", "plan": whole})
+    # What failed in the search is not tried again beside what was chosen without it.
+    second = _run_plan(whole, store, options, started, over=frozenset(plan.phases))
+    failed, skipped = first.failed | second.failed, first.skipped | second.skipped
+    return replace(
+        second,
+        done=[label for label in second.done if label not in {*first.failed, *first.skipped}],
+        failed=failed,
+        skipped={label: reason for label, reason in skipped.items() if label not in failed},
+        trained=first.trained + second.trained,
+    )
+
+
+def _run_plan(
+    plan: Plan, store: Store, options: RunOptions, started: float, over: frozenset[str] = frozenset()
+) -> RunResult:
+    """Runs one plan; the phases of `over` have been dealt with."""
     folder = store.sweep_folder(plan.name, plan.scale)
-    store.write_plan(plan)
     control, scratch = _own_paths(folder)
-    items = _items(plan, store, control, scratch)
+    items = [item for item in _items(plan, store, control, scratch) if item.phase not in over]
     done_before = sum(1 for item in items if complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
@@ -153,9 +184,9 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     _settle_statuses(plan, store)
     labels = {phase.id: phase.label for phase in plan.phases.values()}
     unfinished = agenda.unfinished()
-    over = {*agenda.failed, *agenda.skipped, *unfinished}
+    not_done = {*agenda.failed, *agenda.skipped, *unfinished}
     return RunResult(
-        done=[label for phase, label in labels.items() if phase not in over],
+        done=[label for phase, label in labels.items() if phase not in not_done],
         failed={labels[phase]: reason for phase, reason in agenda.failed.items()},
         skipped={labels[phase]: reason for phase, reason in agenda.skipped.items() if phase not in agenda.failed},
         unfinished=[labels[phase] for phase in unfinished],
@@ -164,6 +195,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
         trained=sum(1 for item in items if complete(item, store)) - done_before,
         seconds=time.monotonic() - started,
         logs=folder / "logs",
+        plan=plan,
     )
 
 

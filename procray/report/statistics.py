@@ -55,7 +55,12 @@ def paired_difference(values: Sequence[float], references: Sequence[float]) -> D
 
     Pairing takes out what the seed gives to both sides (initial weights, order of the data), which is most of the
     spread between seeds.
+
+    Raises:
+        ValueError: not as many references as values.
     """
+    if len(values) != len(references):
+        raise ValueError(f"{len(values)} values cannot be paired with {len(references)} references")
     differences = np.asarray(values, dtype=np.float64) - np.asarray(references, dtype=np.float64)
     count = len(differences)
     if not count:
@@ -78,3 +83,31 @@ def t_quantile(degrees: int, probability: float = 0.975) -> float:
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 
     return float(stdtrit(degrees, probability))
+
+
+def pooled_sd(groups: Sequence[Sequence[float]]) -> float | None:
+    """One standard deviation for several groups with means of their own, each weighted by its n - 1.
+
+    None when no group has two values.
+    """
+    squares, degrees = 0.0, 0
+    for group in groups:
+        if len(group) > 1:
+            squares += (len(group) - 1) * float(np.var(np.asarray(group, dtype=np.float64), ddof=1))
+            degrees += len(group) - 1
+    return (squares / degrees) ** 0.5 if degrees else None
+
+
+def smallest_difference(sd: float, n: int, power: float = 0.8) -> float | None:
+    """The smallest true mean difference that n pairs show, two-sided at 5 %, with this probability.
+
+    The usual approximation for a paired t-test: (t_0.975 + t_power) * sd / sqrt(n), both quantiles with n - 1
+    degrees of freedom.
+
+    Args:
+        sd: of the paired differences; the result is in its unit.
+        n: pairs; None is returned for fewer than two, which show nothing.
+    """
+    if n < 2:
+        return None
+    return (t_quantile(n - 1) + t_quantile(n - 1, power)) * sd / n**0.5

@@ -40,6 +40,8 @@ class SmallPlan:
     phases: dict[str, Phase]
     scale: str = "test"
     retries: int = 2
+    search: None = None
+    then: None = None
 
     def segments(self) -> list[Segment]:
         found = []

@@ -1,6 +1,12 @@
 import pytest
 
-from procray.report.statistics import paired_difference, spread, t_quantile
+from procray.report.statistics import (
+    paired_difference,
+    pooled_sd,
+    smallest_difference,
+    spread,
+    t_quantile,
+)
 
 
 def test_spread_uses_n_minus_one_and_has_no_sd_for_one_value():
@@ -55,3 +61,31 @@ def test_bootstrap_only_from_ten_pairs_and_the_same_each_time():
     assert ten.bootstrap is not None
     assert ten.bootstrap[0] < 0.45 < ten.bootstrap[1]
     assert ten == paired_difference(values, [0.0] * 10)
+
+
+def test_unequal_lists_are_no_pairs():
+    with pytest.raises(ValueError, match="1 values cannot be paired with 3"):
+        paired_difference([1.0], [1.0, 2.0, 3.0])
+
+
+def test_a_pooled_sd_ignores_the_groups_means_and_weights_by_degrees():
+    assert pooled_sd([[0.0, 2.0], [100.0, 102.0]]) == pytest.approx(2**0.5)
+    # Variances 2 (one degree) and 4 (two degrees).
+    assert pooled_sd([[0.0, 2.0], [5.0, 7.0, 9.0], [1.0]]) == pytest.approx(((2 + 2 * 4) / 3) ** 0.5)
+    assert pooled_sd([[1.0], []]) is None
+
+
+def test_the_smallest_difference_by_the_tables():
+    # t_0.975 and t_0.8 with 2 degrees of freedom: 4.30265 and 1.06066.
+    assert smallest_difference(0.5, 3) == pytest.approx((4.30265 + 1.06066) * 0.5 / 3**0.5, rel=1e-5)
+    assert smallest_difference(0.5, 1) is None
+    assert smallest_difference(0.5, 12) < smallest_difference(0.5, 6) < smallest_difference(0.5, 3)
+
+
+def test_the_smallest_difference_is_found_about_four_times_in_five():
+    import numpy as np
+
+    n, sd = 5, 0.3
+    draws = np.random.default_rng(0).normal(smallest_difference(sd, n), sd, (4000, n))
+    found = np.mean([paired_difference(row, [0.0] * n).excludes_zero for row in draws])
+    assert 0.74 < found < 0.86
