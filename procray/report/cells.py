@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 
 from procray.report.results import Match, Target, Variant
-from procray.report.wording import percent, signed
+from procray.report.statistics import Difference, Spread
+from procray.report.wording import count, percent, signed
 
 
 def level_text(target: Target, variant: Variant) -> str:
@@ -43,14 +44,33 @@ def final_text(variant: Variant, seeds: bool = True) -> str:
 
 def interval_text(variant: Variant) -> str:
     """`−0.056 [−0.101, −0.012]`; `-` for a baseline."""
-    difference = variant.difference
-    if variant.is_baseline or difference is None:
+    if variant.is_baseline or variant.difference is None:
         return "-"
-    scale, decimals = (100, 2) if variant.metric == "accuracy" else (1, 3)
+    return difference_interval(variant.metric, variant.difference)
+
+
+def difference_interval(metric: str, difference: Difference) -> str:
+    """`−0.056 [−0.101, −0.012]`, in points of accuracy or in nats; without brackets where there is no interval."""
+    scale, decimals = (100, 2) if metric == "accuracy" else (1, 3)
     text = signed(scale * difference.mean, decimals)
     if difference.low is None or difference.high is None:
         return text
     return f"{text} [{signed(scale * difference.low, decimals)}, {signed(scale * difference.high, decimals)}]"
+
+
+def mean_text(metric: str, final: Spread) -> str:
+    """`99.8 ± 0.2`, in percent or nats."""
+    scale, decimals = (100, 1) if metric == "accuracy" else (1, 3)
+    spread = "" if final.sd is None else f" ± {scale * final.sd:.{decimals}f}"
+    return f"{scale * final.mean:.{decimals}f}{spread}"
+
+
+def solved_text(variant: Variant) -> str:
+    """`120k (2/3)`: after how many tokens training stopped because the task was solved, and for how many seeds."""
+    if not variant.solved:
+        return variant.state if variant.n == 0 else f"- (0/{variant.n})"
+    mean = sum(variant.solved.values()) / len(variant.solved)
+    return f"{count(mean)} ({len(variant.solved)}/{variant.n})"
 
 
 def match_text(match: Match) -> str:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from procray.report.match import Mode, tokens_to_match, value_at
 from procray.report.runs import SCORES, Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
+from procray.sweep.select import Searched
+from procray.sweep.select import read as read_search
 
 if TYPE_CHECKING:
     from procray.sweep.plan import Cell, Plan, PlannedPhase
@@ -167,11 +169,19 @@ class Variant:
     @property
     def verdict(self) -> str:
         """`better`, `worse` or `unclear` against the baseline by the 95 % interval; empty for the baseline."""
-        if self.is_baseline or self.difference is None:
-            return ""
-        if not self.difference.excludes_zero:
-            return "unclear"
-        return "better" if (self.difference.mean < 0) == (self.mode == "min") else "worse"
+        return "" if self.is_baseline else verdict_of(self.difference, self.mode)
+
+
+def verdict_of(difference: Difference | None, mode: Mode) -> str:
+    """`better`, `worse` or `unclear` by the 95 % interval; empty where there is nothing to compare.
+
+    One pair has no interval, so it is unclear.
+    """
+    if difference is None:
+        return ""
+    if not difference.excludes_zero:
+        return "unclear"
+    return "better" if (difference.mean < 0) == (mode == "min") else "worse"
 
 
 @dataclass(frozen=True)
@@ -238,10 +248,11 @@ class Results:
     phases_done: int
     phases: int
     published: tuple[dict[str, Any], ...] = ()  # values to compare with, as the sweep file has them
+    search: Searched | None = None  # of a sweep with `select:`
 
     @property
     def complete(self) -> bool:
-        return self.phases_done == self.phases
+        return self.phases_done == self.phases and (self.search is None or self.search.settled)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -266,7 +277,7 @@ def summarise(plan: Plan, store: Store) -> Results:
             (failed if state == "failed" else skipped).append(trouble)
     return Results(
         plan.name, plan.scale, plan.setting, plan.question or question_of(plan.source), tuple(targets),
-        tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published),
+        tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published), read_search(plan, store),
     )  # fmt: skip
 
 

@@ -105,6 +105,8 @@ def fill(
         (folder.path / "journal").mkdir(parents=True, exist_ok=True)
         steps = sorted({*range(0, phase.end + 1, phase.recipe.evaluation.every), *phase.marks})
         rows = [row(phase, step, formula) for step in steps if step <= share * phase.end]
+        ends = next((i for i, one in enumerate(rows) if one.get("solved")), len(rows))
+        rows = rows[: ends + 1]
         (folder.path / "journal" / "1.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
         folder.write_description(phase.recipe, {"device": "cpu", "torch": "2.13.0", "host": "<b>box</b>"}, 1)
         done = {"state": "done"} if share >= 1 else {"state": "paused"}
