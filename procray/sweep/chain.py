@@ -15,6 +15,7 @@ from typing import Any
 from procray import corpora, tasks
 from procray.errors import CorpusError, Problem, TaskError, did_you_mean
 from procray.files import canonical_json
+from procray.model.outside import Outside
 from procray.sweep import estimate, inheritance
 from procray.sweep.counts import format_count
 from procray.sweep.grid import Path, Pick, starts_with
@@ -90,14 +91,16 @@ class Chains:
         self._facts: dict[tuple[Link, Pick], Facts | None] = {}
         self._tuned: dict[tuple[str, str, str, str], Facts] = {}
         self._shapes: dict[tuple[Link, Pick], dict[str, Any] | None] = {}
-        self._inherited: dict[tuple[int, int, int, Pick], inheritance.Inheritance | None] = {}
+        self.outside: dict[str, Outside] = {}  # by id, the checkpoints that the file names
+        self.looked_up: dict[str, Outside | str] = {}  # by how the file names them; a text is a problem
+        self._inherited: dict[tuple[int, int, int | None, Pick], inheritance.Inheritance | None] = {}
         self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
         self._recipes: dict[str, dict[str, Any] | str] = {}
         self._used: dict[Path, set[str]] = {}
         self._given: dict[Path, dict[str, Pick]] = {}
         self._own: dict[Link, frozenset[int]] = {}
         self._transfer: dict[Link, frozenset[int]] = {}
-        self._axes: dict[tuple[Link, ...], frozenset[int]] = {}
+        self._axes: dict[tuple[tuple[Link, ...], bool], frozenset[int]] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
         """Notes a problem; of the many cells that find fault with one value, the first speaks."""
@@ -109,25 +112,31 @@ class Chains:
         if link not in self._own:
             paths: list[Path] = [link.section, *link.models, ("precision",)]
             found = frozenset().union(*(self.spec.relevant(path) for path in paths))
-            if link.kind == "finetune":  # its mode stands in its section
-                found -= {i for i in found if link.transfer and starts_with(self.spec.axes[i].path, link.transfer)}
+            if link.kind == "finetune":  # what it begins with stands in its section
+                found -= {i for i in found for path in _starts(link) if starts_with(self.spec.axes[i].path, path)}
             self._own[link] = found
         return self._own[link]
 
     def transfer_axes(self, link: Link) -> frozenset[int]:
-        """The axes that decide what a phase inherits."""
+        """The axes that decide what a phase begins with: what it inherits, what is done to that, what is frozen."""
         if link not in self._transfer:
-            self._transfer[link] = self.spec.relevant(link.transfer) if link.transfer else frozenset()
+            found = [self.spec.relevant(path) for path in _starts(link)]
+            self._transfer[link] = frozenset[int]().union(*found)
         return self._transfer[link]
 
-    def axes_of(self, links: tuple[Link, ...]) -> frozenset[int]:
-        """Every axis that a chain depends on."""
-        if links not in self._axes:
+    def axes_of(self, links: tuple[Link, ...], bare: bool = False) -> frozenset[int]:
+        """Every axis that a chain depends on.
+
+        Args:
+            bare: it is a baseline, whose first phase begins with random weights, all of them trained.
+        """
+        key = (links, bare)
+        if key not in self._axes:
             found: frozenset[int] = frozenset()
             for i, link in enumerate(links):
-                found |= self.own_axes(link) | (self.transfer_axes(link) if i else frozenset())
-            self._axes[links] = found
-        return self._axes[links]
+                found |= self.own_axes(link) | (frozenset() if bare and i == 0 else self.transfer_axes(link))
+            self._axes[key] = found
+        return self._axes[key]
 
     def restrict(self, pick: Pick, axes: frozenset[int]) -> Pick:
         return tuple([value if i in axes else -1 for i, value in enumerate(pick)])
@@ -423,8 +432,8 @@ class Chains:
 
     # Transfer
 
-    def inherit(self, tail: Tail, i: int, before: int, pick: Pick) -> inheritance.Inheritance | None:
-        """What link `i` takes from link `before` or from the phases that its mode names."""
+    def inherit(self, tail: Tail, i: int, before: int | None, pick: Pick) -> inheritance.Inheritance | None:
+        """What link `i` begins with: from link `before`, from the phases that its mode names, from outside."""
         axes = self.axes_of(tail.links[: i + 1])
         key = (id(tail), i, before, self.restrict(pick, axes))
         if key not in self._inherited:
@@ -444,6 +453,11 @@ class _Source:
     symbols: str
     unused: frozenset[int]
     label: str
+
+
+def _starts(link: Link) -> list[Path]:
+    """Where the file says what a phase begins with."""
+    return [path for path in (link.transfer, link.freeze, link.perturb) if path]
 
 
 def _is_task(link: Link) -> bool:

@@ -1,12 +1,17 @@
-"""What a phase takes over from earlier ones: which component from which phase, and whether it fits."""
+"""What a phase begins with: which weights from which earlier phase or outside checkpoint, and whether they fit;
+what is done to them; and what stays frozen."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from procray.errors import TransferError, did_you_mean
-from procray.model.components import COMPONENTS, parse_mode
+from procray.errors import ProcrayError, TransferError, did_you_mean
+from procray.files import canonical_json
+from procray.model.components import COMPONENTS, parse_mode, parts_of, whole
+from procray.model.outside import HUB, Outside, look_up
+from procray.model.perturb import Perturbation
 from procray.sweep.grid import Path, Pick, starts_with
 from procray.sweep.names import label
 from procray.sweep.spec import Link, Tail
@@ -14,101 +19,224 @@ from procray.sweep.spec import Link, Tail
 if TYPE_CHECKING:
     from procray.sweep.chain import Chains, Facts
 
-# What a component's tensors, and their meaning, depend on; for the others depth and width.
-_SHAPES = {"attention": ("layers", "width", "heads"), "embeddings": ("width",), "positions": ("width",)}
+OWN = "procedural"  # as a parent's name: this cell's own warm-up
+
+# What a part's tensors, and their meaning, depend on; for the others depth and width.
+_SHAPES = {
+    "qkv": ("layers", "width", "heads"),
+    "proj": ("layers", "width", "heads"),
+    "ln_f": ("width",),
+    "embeddings": ("width",),
+    "positions": ("width",),
+}
+_NOTHING_BEFORE = "there is no phase before this one to carry weights from; name a checkpoint with path or hf:"
+_IN_NO_LAYER = ("ln_f", "embeddings", "positions")
+
+
+@dataclass(frozen=True)
+class Giver:
+    """A link of the chain in one cell, or a checkpoint from outside.
+
+    Attributes:
+        replaced: axes that no longer matter to what it gives, because the file names a task.
+        outside: the id of the checkpoint; `link` and `pick` then mean nothing.
+    """
+
+    link: int = -1
+    pick: Pick = ()
+    replaced: frozenset[int] = frozenset()
+    outside: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A component, or part of one, that a phase takes over. As `training.recipe.Share`, with givers for marks."""
+
+    part: str
+    giver: Giver
+    layers: tuple[tuple[int, int], ...] | None = None
+    second: Giver | None = None
+    weight: float | None = None
+
+    @property
+    def givers(self) -> tuple[Giver, ...]:
+        return (self.giver,) if self.second is None else (self.giver, self.second)
 
 
 @dataclass(frozen=True)
 class Inheritance:
-    """Which link, in which cell, supplies each component of a phase."""
+    """What a phase begins with, but for what it draws from its seed."""
 
-    components: dict[str, tuple[int, Pick]]
+    taken: tuple[Taken, ...]
     embeddings: Literal["copy", "mean"]
-    replaced: frozenset[int]  # axes that no longer matter, because tasks are named
+    perturb: Perturbation | None
+    freeze: tuple[str, ...]
 
 
-def read(chains: Chains, tail: Tail, i: int, before: int, pick: Pick) -> Inheritance | None:
-    link, parent = tail.links[i], tail.links[before]
-    mine = chains.facts(link, pick)
-    mode = chains.spec.value(link.transfer, pick) if link.transfer else None
-    if mode is None:
-        theirs = chains.facts(parent, pick)
-        same = mine is not None and theirs is not None and mine.symbols == theirs.symbols
-        further = link.kind == "finetune" or (parent.kind != "procedural" and same)
-        mode = "everything" if further else "full"
+@dataclass(frozen=True)
+class _Wish:
+    """One line of what the file asks for."""
+
+    parts: tuple[str, ...]
+    asked: frozenset[str]  # the names that it was asked for with
+    giver: Giver
+    where: Path
+    layers: dict[int, int] | None = None
+    second: Giver | None = None
+    weight: float = 0.0
+
+
+def read(chains: Chains, tail: Tail, i: int, before: int | None, pick: Pick) -> Inheritance | None:
+    """What link `i` takes over.
+
+    Args:
+        before: the link that a plain mode means; None where nothing comes before.
+
+    Returns:
+        None where a problem was reported.
+    """
+    link = tail.links[i]
     where: Path = link.transfer or link.section
+    mode = chains.spec.value(link.transfer, pick) if link.transfer else None
+    if mode is None and before is not None:
+        mode = _default_mode(chains, link, tail.links[before], pick)
     embeddings: Literal["copy", "mean"] = "mean"
-    replaced: frozenset[int] = frozenset()
+    wishes: list[_Wish] = []
     if isinstance(mode, dict):
-        named, replaced = _composition(chains, tail, i, where, mode, pick)
-        asked = set(named)
-    elif mode == "everything":
-        named = dict.fromkeys(COMPONENTS, (before, pick))
-        embeddings, asked = "copy", set(COMPONENTS)
-    else:
-        try:
-            components, embeddings = parse_mode(mode)
-        except TransferError as error:
-            chains.report(where, pick, f"{error} ('everything' also copies embeddings and positions as they are)")
+        wishes = _composition(chains, tail, i, before, where, mode, pick)
+        embeddings = "copy" if "everything" in mode else "mean"
+    elif mode not in (None, "none"):
+        names = _mode(chains, where, pick, mode)
+        if names is None:
             return None
-        named = dict.fromkeys(components, (before, pick))
-        asked = set(mode.split("+"))
-    carried: dict[str, tuple[int, Pick]] = {}
-    for component, (j, other) in named.items():
-        if not _same_shape(chains, link, tail.links[j], pick, other, component):
-            continue
-        theirs = chains.facts(tail.links[j], other)
-        if mine is None or theirs is None:
-            continue
-        if _fits(chains, where, pick, component, mine, theirs, component in asked, embeddings):
-            carried[component] = (j, other)
-    return Inheritance(carried, embeddings if "embeddings" in carried else "copy", replaced)
+        if before is None:
+            chains.report(where, pick, _NOTHING_BEFORE)
+            return None
+        embeddings = "copy" if mode == "everything" else "mean"
+        wishes = [_Wish(names, _asked(mode), Giver(before, pick), where)]
+    taken = _settle(chains, tail, link, pick, wishes, embeddings)
+    if not any(one.part == "embeddings" for one in taken):
+        embeddings = "copy"
+    perturb = _perturbation(chains, link, pick, taken)
+    return Inheritance(taken, embeddings, perturb, _frozen(chains, link, pick))
+
+
+def _default_mode(chains: Chains, link: Link, parent: Link, pick: Pick) -> str:
+    mine, theirs = chains.facts(link, pick), chains.facts(parent, pick)
+    same = mine is not None and theirs is not None and mine.symbols == theirs.symbols
+    further = link.kind == "finetune" or (parent.kind != "procedural" and same)
+    return "everything" if further else "full"
+
+
+def _mode(chains: Chains, where: Path, pick: Pick, mode: str) -> tuple[str, ...] | None:
+    if mode == "everything":
+        return COMPONENTS
+    try:
+        return parse_mode(mode)[0]
+    except TransferError as error:
+        chains.report(where, pick, f"{error} ('everything' also copies embeddings and positions as they are)")
+        return None
+
+
+def _asked(mode: str) -> frozenset[str]:
+    return frozenset(COMPONENTS if mode == "everything" else (part.strip() for part in mode.split("+")))
+
+
+# What the file asks for
 
 
 def _composition(
-    chains: Chains, tail: Tail, i: int, where: Path, mode: dict[str, str], pick: Pick
-) -> tuple[dict[str, tuple[int, Pick]], frozenset[int]]:
-    named: dict[str, tuple[int, Pick]] = {}
-    replaced: frozenset[int] = frozenset()
-    for components, name in mode.items():
-        try:
-            wanted, _ = parse_mode(components)
-        except TransferError as error:
-            chains.report((*where, components), pick, str(error))
-            continue
-        found = _parent_named(chains, tail, i, (*where, components), name, pick)
-        if found is None:
-            continue
-        for component in wanted:
-            if component in named:
-                chains.report((*where, components), pick, f"{component} is named twice")
-            named[component] = found[0]
-        replaced |= found[1]
-    return named, replaced
+    chains: Chains, tail: Tail, i: int, before: int | None, where: Path, mode: Mapping[str, Any], pick: Pick
+) -> list[_Wish]:
+    wishes: list[_Wish] = []
+    for key, value in mode.items():
+        here: Path = (*where, key)
+        names = _mode(chains, here, pick, key)
+        for n, one in enumerate(value if isinstance(value, list) else [value]):
+            at: Path = (*here, n) if isinstance(value, list) else here
+            wish = _wish(chains, tail, i, before, at, one, pick, names or (), _asked(key))
+            if wish is not None and names:
+                wishes.append(wish)
+    return wishes
 
 
-def _parent_named(
-    chains: Chains, tail: Tail, i: int, where: Path, name: str, pick: Pick
-) -> tuple[tuple[int, Pick], frozenset[int]] | None:
-    """An earlier link of that name, or the procedural phase of this cell with that task."""
+def _wish(
+    chains: Chains,
+    tail: Tail,
+    i: int,
+    before: int | None,
+    where: Path,
+    value: Any,
+    pick: Pick,
+    names: tuple[str, ...],
+    asked: frozenset[str],
+) -> _Wish | None:
+    if value == "none":
+        return None
+    given = value if isinstance(value, dict) else {"from": value}
+    layers = dict(given["layers"]) if "layers" in given else None
+    if "interpolate" in given:
+        found = [_giver(chains, tail, i, (*where, "interpolate"), one, pick) for one in given["interpolate"]]
+        one, other, weight = found[0], found[1], float(given.get("weight", 0.5))
+        if one is None or other is None:
+            return None
+        if weight in (0.0, 1.0) or one == other:  # the same weights, so the same phase
+            one, other, weight = (other if weight == 1.0 else one), None, 0.0
+        return _Wish(names, asked, one, where, layers, other, weight)
+    if "path" in given:
+        giver = _outside(chains, where, {key: given[key] for key in ("path", "heads") if key in given}, pick)
+    elif "from" in given:
+        giver = _giver(chains, tail, i, where, given["from"], pick)
+    elif before is None:
+        chains.report(where, pick, _NOTHING_BEFORE)
+        return None
+    else:
+        giver = Giver(before, pick)
+    return None if giver is None else _Wish(names, asked, giver, where, layers)
+
+
+def _giver(chains: Chains, tail: Tail, i: int, where: Path, value: Any, pick: Pick) -> Giver | None:
+    """What `from` or a name means: an outside checkpoint, an earlier link, the warm-up of this cell on a task."""
+    if isinstance(value, dict) or value.startswith(HUB):
+        return _outside(chains, where, value, pick)
     links = tail.links[:i]
-    by_name = [j for j, link in enumerate(links) if link.name == name and link.name != link.kind]
+    by_name = [j for j, link in enumerate(links) if link.name == value]
     if by_name:
-        return (by_name[-1], pick), frozenset()
-    known = [link.name for link in links if link.name != link.kind]
+        return Giver(by_name[-1], pick)
+    by_kind = [j for j, link in enumerate(links) if link.kind == value == OWN]
+    if by_kind:
+        return Giver(by_kind[-1], pick)
+    known = [link.name for link in links]
     for j in reversed([j for j, link in enumerate(links) if link.kind == "procedural"]):
         options, axes = _other_tasks(chains, links[j], pick)
-        found = options.get(name, [])
+        found = options.get(value, [])
         if len(found) > 1:
-            chains.report(where, pick, f"'{name}' may mean several values of {chains.spec.axes[min(axes)].name}")
+            chains.report(where, pick, f"'{value}' may mean several values of {chains.spec.axes[min(axes)].name}")
             return None
         if found:
-            return (j, found[0]), axes
+            return Giver(j, found[0], axes)
         known += options
-    chains.report(
-        where, pick, f"no earlier phase is called '{name}'{did_you_mean(name, known)} (known: {', '.join(known)})"
-    )
+    listed = f" (known: {', '.join(dict.fromkeys(known))})" if known else ""
+    chains.report(where, pick, f"no earlier phase is called '{value}'{did_you_mean(value, known)}{listed}")
     return None
+
+
+def _outside(chains: Chains, where: Path, value: Any, pick: Pick) -> Giver | None:
+    key = canonical_json(value)
+    if key not in chains.looked_up:
+        if chains.light and isinstance(value, dict):
+            chains.looked_up[key] = Outside("0" * 16, "", dict(value), None, None)
+        else:
+            try:
+                chains.looked_up[key] = look_up(value)
+            except ProcrayError as error:
+                chains.looked_up[key] = str(error)
+    found = chains.looked_up[key]
+    if isinstance(found, str):
+        chains.report(where, pick, found)
+        return None
+    chains.outside[found.id] = found
+    return Giver(outside=found.id)
 
 
 def _other_tasks(chains: Chains, link: Link, pick: Pick) -> tuple[dict[str, list[Pick]], frozenset[int]]:
@@ -128,55 +256,134 @@ def _other_tasks(chains: Chains, link: Link, pick: Pick) -> tuple[dict[str, list
     return options, frozenset(group)
 
 
-def _same_shape(chains: Chains, link: Link, parent: Link, pick: Pick, other: Pick, component: str) -> bool:
-    """Whether two models agree on what a component's tensors depend on."""
-    target, source = chains.shape(link, pick), chains.shape(parent, other)
-    if target is None or source is None:
-        return True  # reported as the shape's own problem
-    for key in _SHAPES.get(component, ("layers", "width")):
-        if source[key] != target[key]:
-            chains.report(
-                _place_of_shape(chains, link, parent, key, pick),
-                pick,
-                f"weights cannot be carried between models of different {key}:"
-                f" {'.'.join(map(str, parent.section))} has {source[key]},"
-                f" {'.'.join(map(str, link.section))} has {target[key]}",
-            )
-            return False
-    return True
+# Whether it fits
+
+
+def _settle(
+    chains: Chains, tail: Tail, link: Link, pick: Pick, wishes: Iterable[_Wish], embeddings: str
+) -> tuple[Taken, ...]:
+    """The parts that are really carried, under the shortest names; whatever does not fit is reported."""
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    claimed: dict[str, list[set[int] | None]] = {}
+    for wish in wishes:
+        layers, parts = wish.layers, parts_of(wish.parts)
+        if layers is not None:
+            stray = [name for name in _IN_NO_LAYER if name in wish.asked]
+            for name in stray:
+                chains.report(wish.where, pick, f"{name} stands in no layer, so no layers can be chosen for it")
+            parts = tuple(part for part in parts if part not in _IN_NO_LAYER)
+            if _every_layer(chains, tail, link, wish, pick):
+                layers = None
+        kept: list[str] = []
+        for part in parts:
+            targets = None if layers is None else set(layers)
+            for other in claimed.setdefault(part, []):
+                if targets is None or other is None or targets & other:
+                    both = "" if targets is None or other is None else f" in layer {min(targets & other)}"
+                    chains.report(wish.where, pick, f"{whole([part])[0]} is named twice{both}")
+                    break
+            claimed[part].append(targets)
+            givers = [wish.giver] + ([wish.second] if wish.second else [])
+            if all(_fits(chains, tail, link, pick, wish, giver, part, embeddings) for giver in givers):
+                kept.append(part)
+        pairs = None if layers is None else tuple(sorted(layers.items()))
+        alike.setdefault((wish.giver, pairs, wish.second, wish.weight if wish.second else None), []).extend(kept)
+    return tuple(
+        Taken(name, giver, layers, second, weight)
+        for (giver, layers, second, weight), parts in alike.items()
+        for name in whole(parts)
+    )
+
+
+def _every_layer(chains: Chains, tail: Tail, link: Link, wish: _Wish, pick: Pick) -> bool:
+    """Whether a choice of layers is all of them in their order; reports layers that are not there."""
+    assert wish.layers is not None
+    mine = chains.shape(link, pick)
+    depths = [
+        shape["layers"]
+        for giver in (wish.giver, wish.second)
+        if giver is not None and (shape := _shape(chains, tail, giver)) is not None
+    ]
+    if mine is not None and max(wish.layers) >= mine["layers"]:
+        chains.report(
+            (*wish.where, "layers"), pick, f"layer {max(wish.layers)} of a model with {mine['layers']} layers"
+        )
+    for depth in depths:
+        if max(wish.layers.values()) >= depth:
+            message = f"layer {max(wish.layers.values())} of a parent with {depth} layers"
+            chains.report((*wish.where, "layers"), pick, message)
+    same = all(target == source for target, source in wish.layers.items())
+    return bool(same and mine and depths and {len(wish.layers), *depths} == {mine["layers"]})
+
+
+def _shape(chains: Chains, tail: Tail, giver: Giver) -> dict[str, Any] | None:
+    """Layers, heads, width of what a giver gives; None where that is unknown or a problem of its own."""
+    if not giver.outside:
+        return chains.shape(tail.links[giver.link], giver.pick)
+    config = chains.outside[giver.outside].config
+    return None if config is None else vars(config)
 
 
 def _fits(
+    chains: Chains, tail: Tail, link: Link, pick: Pick, wish: _Wish, giver: Giver, part: str, embeddings: str
+) -> bool:
+    """Whether a part can be carried; what cannot is a problem unless a bundle merely included it."""
+    target, source = chains.shape(link, pick), _shape(chains, tail, giver)
+    for key in _SHAPES.get(part, ("layers", "width")) if target and source else ():
+        assert target is not None
+        assert source is not None
+        if source[key] == target[key] or (key == "layers" and wish.layers is not None):
+            continue
+        named = chains.outside[giver.outside].name if giver.outside else ""
+        parent = None if giver.outside else tail.links[giver.link]
+        hint = "; 'layers' maps them" if key == "layers" else ""
+        chains.report(
+            wish.where if parent is None else _place_of_shape(chains, link, parent, key, pick),
+            pick,
+            f"weights cannot be carried between models of different {key}:"
+            f" {named if parent is None else '.'.join(map(str, parent.section))} has {source[key]},"
+            f" {'.'.join(map(str, link.section))} has {target[key]}{hint}",
+        )
+        return False
+    mine = chains.facts(link, pick)
+    if giver.outside:
+        config = chains.outside[giver.outside].config
+        if mine is None or config is None:
+            return mine is not None  # the hub is asked when the sweep runs; what does not fit then is told then
+        return _tables_fit(chains, wish, pick, part, mine, chains.outside[giver.outside].name, config.context,
+                           config.rows, None, embeddings)  # fmt: skip
+    theirs = chains.facts(tail.links[giver.link], giver.pick)
+    if mine is None or theirs is None:
+        return False
+    return _tables_fit(chains, wish, pick, part, mine, theirs.label, theirs.recipe.model.context, theirs.rows,
+                       theirs.symbols, embeddings)  # fmt: skip
+
+
+def _tables_fit(
     chains: Chains,
-    where: Path,
+    wish: _Wish,
     pick: Pick,
-    component: str,
+    part: str,
     mine: Facts,
-    theirs: Facts,
-    asked: bool,
+    name: str,
+    context: int,
+    rows: int | None,
+    symbols: str | None,
     embeddings: str,
 ) -> bool:
-    """Whether a component can be carried; what cannot is a problem unless a bundle merely included it."""
-    target, source = mine.recipe.model, theirs.recipe.model
-    if component == "positions" and source.context < target.context:
-        if asked:
-            chains.report(
-                where,
-                pick,
-                f"{theirs.label} has only {source.context} positions to give, {mine.label} needs {target.context}",
-            )
+    """The same for what depends on vocabulary and context. `symbols` is None where nobody knows their meaning."""
+    needed = mine.recipe.model.context
+    if part == "positions" and context < needed:
+        if "positions" in wish.asked:
+            chains.report(wish.where, pick, f"{name} has only {context} positions to give, {mine.label} needs {needed}")
         return False
-    if component == "embeddings":
-        if theirs.rows is not None or mine.rows is not None:
-            chains.report(where, pick, "the rows of an automaton have no token embeddings to carry; use full")
-            return False
-        if embeddings == "copy" and theirs.symbols != mine.symbols:
-            chains.report(
-                where,
-                pick,
-                f"{theirs.label} and {mine.label} have different vocabularies; name a mode such as full",
-            )
-            return False
+    if part == "embeddings" and (rows is not None or mine.rows is not None):
+        chains.report(wish.where, pick, "the rows of an automaton have no token embeddings to carry; use full")
+        return False
+    if part == "embeddings" and embeddings == "copy" and symbols not in (None, mine.symbols):
+        message = f"{name} and {mine.label} have different vocabularies; name a mode such as full"
+        chains.report(wish.where, pick, message)
+        return False
     return True
 
 
@@ -187,3 +394,30 @@ def _place_of_shape(chains: Chains, link: Link, other: Link, key: str, pick: Pic
             if key in (chains.spec.value(path, pick) or {}):
                 return (*path, key)
     return link.transfer or link.section
+
+
+# What is done to it
+
+
+def _perturbation(chains: Chains, link: Link, pick: Pick, taken: tuple[Taken, ...]) -> Perturbation | None:
+    value = chains.spec.value(link.perturb, pick) if link.perturb else None
+    if not value or not taken:
+        return None
+    assert link.perturb is not None
+    perturbation = Perturbation.from_json(value)
+    carried = set(parts_of(one.part for one in taken))
+    for name in perturbation.components:
+        if not carried.intersection(parts_of([name])):
+            message = f"{name} is not carried into this phase (carried: {', '.join(whole(carried))})"
+            chains.report((*link.perturb, "components"), pick, message)
+    return perturbation
+
+
+def _frozen(chains: Chains, link: Link, pick: Pick) -> tuple[str, ...]:
+    value = chains.spec.value(link.freeze, pick) if link.freeze else None
+    if not value:
+        return ()
+    assert link.freeze is not None
+    if parts_of(value) == parts_of(COMPONENTS):
+        chains.report(link.freeze, pick, "everything is frozen, so there is nothing left to train")
+    return tuple(value)

@@ -37,7 +37,7 @@ from procray.sweep.spec import Search, SweepSpec, find, locate, read_tails
 DEFAULT_SCALE = "default"  # the name of a file's only scale, where it has no overlays
 
 _TAILS = ("semantic", "diagnostic", "targets")
-_OUTSIDE_CHAIN = ("procedural", "transfer", "finetune", *_TAILS)
+_OUTSIDE_CHAIN = ("procedural", "transfer", "freeze", "perturb", "finetune", *_TAILS)
 
 
 def load_sweep(
@@ -204,8 +204,7 @@ def _check_chains(spec: SweepSpec, chains: Chains) -> None:
                     if facts.recipe.optimizer.warmup_steps >= shortest:
                         message = f"{spec.matched[0]:g} of the budget ({shortest} steps) is no longer than its warm-up"
                         chains.report(("matched",), pick, message)
-                if i:
-                    chains.inherit(tail, i, i - 1, pick)
+                chains.inherit(tail, i, i - 1 if i else None, pick)
             for before, i in itertools.pairwise(cold):
                 if before != i - 1:  # in the baseline, the phases between them are gone
                     chains.inherit(tail, i, before, pick)
@@ -222,7 +221,7 @@ def _select(spec: SweepSpec, chains: Chains, broken: Iterable[str]) -> list[Prob
     common: frozenset[int] = frozenset()  # the axes that some baseline has
     for tail in spec.tails:
         cold = [link for link in tail.links[: tail.compared + 1] if link.kind != "procedural"]
-        common |= chains.axes_of(tuple(cold))
+        common |= chains.axes_of(tuple(cold), bare=True)
     names = [spec.axes[i].name for i in sorted(common)]
     searched: set[int] = set()
     items = node.value["axes"].value if "axes" in node.value else []
@@ -322,8 +321,6 @@ def _structure(root: Node) -> list[Problem]:
             if name is not None and name in names:
                 problems.append(target.value["name"].place.problem(f"targets.{i}.name: '{name}' stands here twice"))
             names.append(name)
-    if "transfer" in keys and "procedural" not in keys:
-        problems.append(root.keys["transfer"].problem("transfer: there is no procedural phase to carry weights from"))
     return problems
 
 
@@ -339,14 +336,13 @@ def _chain(chain: Node) -> list[Problem]:
             listed = ", ".join(schema.KINDS)
             problems.append(item.place.problem(f"chain.{i}: give exactly one of {listed}"))
         kinds += found[:1]
-        if i == 0 and "transfer" in item.value:
-            problems.append(item.keys["transfer"].problem("chain.0.transfer: there is no phase before the first"))
         if found and found[0] == "finetune" and "finetune" in item.value and item.value["finetune"].is_mapping:
             inner = item.value["finetune"]
-            if "transfer" in inner.value:
-                problems.append(
-                    inner.keys["transfer"].problem(f"chain.{i}: write transfer beside finetune, not into it")
-                )
+            problems += [
+                inner.keys[key].problem(f"chain.{i}: write {key} beside finetune, not into it")
+                for key in ("transfer", "freeze", "perturb")
+                if key in inner.value
+            ]
         name = item.value["name"].value if "name" in item.value else None
         if name is not None and name in names:
             problems.append(item.value["name"].place.problem(f"chain.{i}.name: '{name}' stands here twice"))

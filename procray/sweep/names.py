@@ -77,7 +77,7 @@ def _label(key: str, value: Any, common: dict[str, Any]) -> str:
     if not isinstance(value, dict):
         return f"{key}{value}"
     if key == "transfer":
-        return ",".join(f"{component}={_parent(parent)}" for component, parent in value.items())
+        return ",".join(f"{component}={_parent(parent)}".replace("=.", ".") for component, parent in value.items())
     if "mixture" in value:
         return "+".join(f"{name}{short_number(weight)}" for name, weight in value["mixture"].items())
     if "shuffled" in value:

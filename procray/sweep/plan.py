@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from procray.files import canonical_json
+from procray.model.components import parts_of
+from procray.model.outside import Outside
 from procray.sweep.chain import Chains, Facts
 from procray.sweep.grid import Pick, picks
+from procray.sweep.inheritance import Giver, Inheritance
 from procray.sweep.names import label
 from procray.sweep.spec import SweepSpec, Tail
-from procray.training.recipe import Init, Kind, Parent, PhaseRecipe
+from procray.training.recipe import Init, Kind, Parent, PhaseRecipe, Share
 
 BASELINE = "baseline"
 
@@ -34,7 +37,7 @@ class PlannedPhase:
         marks: steps at which the weights are wanted, ascending; the last is the end.
         nominal: by mark, the tokens that its steps consume (separators and padding included).
         asked: by mark, the budgets of the file that round up to it.
-        parents: the marks of other phases that it starts from.
+        parents: the marks of other phases of the plan that it starts from; outside checkpoints stand in its recipe.
         variants: whose chains it belongs to.
         tokens_per_step: nominal tokens of one step (expected, where lengths are drawn).
         vocab, rows: what the data give to the model's shape.
@@ -152,6 +155,7 @@ class Plan:
     totals: dict[str, Any] = field(default_factory=dict)
     search: dict[str, Any] | None = None  # what is searched, on which seeds; None without `select:`
     trials: list[Trial] = field(default_factory=list)
+    outside: dict[str, Outside] = field(default_factory=dict)  # by id, checkpoints that phases begin with
     then: Callable[[Choices], Plan] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -167,7 +171,7 @@ class Plan:
         """One segment for each wanted mark, parents first."""
         found: list[Segment] = []
         for phase in self.phases.values():
-            needs = tuple((parent.phase, parent.step) for parent in phase.parents)
+            needs = tuple((parent.phase, parent.step) for parent in phase.recipe.init.parents())
             before: tuple[tuple[str, int], ...] = ()
             for mark in phase.marks:
                 found.append(Segment(phase.id, mark, (mark,), needs + before))
@@ -207,6 +211,7 @@ class Plan:
             "published": self.published,
             "search": self.search,
             "trials": [asdict(trial) for trial in self.trials],
+            "outside": [outside.to_json() for outside in self.outside.values()],
             "spec": self.spec,
             "source": self.source,
         }
@@ -228,6 +233,7 @@ class Plan:
             **{name: value[name] for name in _PLAN_FIELDS},
             search=value.get("search"),
             trials=[Trial(**trial) for trial in value.get("trials", ())],
+            outside={one["id"]: Outside.from_json(one) for one in value.get("outside", ())},
         )
 
 
@@ -323,6 +329,7 @@ class _Planner:
         self.members: dict[str, dict[str, None]] = {}  # phase -> variants
         self.built: dict[tuple[Any, ...], _Mark] = {}
         self.cells: list[Cell] = []
+        self.outside: dict[str, Outside] = {}
         self.naive_phases = 0
         self.naive_tokens = 0
 
@@ -352,6 +359,7 @@ class _Planner:
             published=spec.published,
             axes=[{"name": axis.name, "values": axis.values, "labels": axis.labels} for axis in spec.axes],
             trials=self.trials,
+            outside=self.outside,
         )
         if spec.search:
             names = [spec.axes[i].name for i in sorted(self.searched)]
@@ -371,26 +379,26 @@ class _Planner:
         cold = tuple(i for i, link in enumerate(tail.links) if link.kind != "procedural")
         warm = tuple(range(len(tail.links)))
         all_picks = picks(spec.axes, spec.selection, chains.axes_of(tail.links), tail.target)
-        bare = chains.axes_of(tuple(tail.links[i] for i in cold))
+        bare = chains.axes_of(tuple(tail.links[i] for i in cold), bare=True)
         # By variant, the settings that compete for it: one where nothing is searched.
         cold_variants: dict[Pick, dict[Pick, Pick]] = {}
         for pick in {chains.restrict(pick, bare): None for pick in all_picks}:
-            used = chains.restrict(pick, self._used(tail, cold, pick))
+            used = chains.restrict(pick, self._used(tail, cold, pick, bare=True))
             cold_variants.setdefault(self._without_searched(used), {}).setdefault(used, used)
         names: dict[Pick, str] = {}
         for variant, settings in cold_variants.items():
             names[variant] = self._name(tail, variant, baseline=True)
             self._variant(tail, cold, settings, names[variant], names[variant])
-        if len(cold) == len(warm):
+        if len(cold) == len(warm) and not chains.transfer_axes(tail.links[0]) and not self._begins(tail, all_picks):
             return
         variants: dict[Pick, dict[Pick, Pick]] = {}
         for pick in all_picks:
-            used = chains.restrict(pick, self._used(tail, warm, pick))
+            used = chains.restrict(pick, self._used(tail, warm, pick, bare=False))
             variants.setdefault(self._without_searched(used), {}).setdefault(used, pick)
         taken = set(names.values())
         for variant, settings in variants.items():
             bottom = chains.restrict(next(iter(settings.values())), bare)
-            baseline = names[self._without_searched(chains.restrict(bottom, self._used(tail, cold, bottom)))]
+            baseline = names[self._without_searched(chains.restrict(bottom, self._used(tail, cold, bottom, bare=True)))]
             name = self._name(tail, variant, baseline=False)
             if name in taken:
                 name = next(f"{name}~{n}" for n in range(2, len(variants) + 2) if f"{name}~{n}" not in taken)
@@ -400,9 +408,7 @@ class _Planner:
     def _without_searched(self, pick: Pick) -> Pick:
         return tuple([-1 if i in self.searched else value for i, value in enumerate(pick)]) if self.searched else pick
 
-    def _variant(
-        self, tail: Tail, kept: tuple[int, ...], settings: dict[Pick, Pick], name: str, baseline: str
-    ) -> None:
+    def _variant(self, tail: Tail, kept: tuple[int, ...], settings: dict[Pick, Pick], name: str, baseline: str) -> None:
         """One variant: the search among its settings, and the cells of the one that is chosen."""
         spec = self.spec
         for used, pick in settings.items():
@@ -430,29 +436,51 @@ class _Planner:
         label = "/".join(axes[i].labels[used[i]] for i in sorted(self.searched) if used[i] >= 0 and axes[i].varies)
         full = f"tuning/{name}/{label}"
         for seed in sorted(self.tuning_seeds):
-            end = self._build(tail, kept, kept.index(tail.compared), pick, seed, None, full)
+            end = self._build(tail, kept, kept.index(tail.compared), pick, seed, None, full, name == baseline)
             self.trials.append(Trial(name, setting, label, seed, tail.name, end.phase, end.step, baseline))
             self._count(end, full)
 
-    def _used(self, tail: Tail, kept: tuple[int, ...], pick: Pick) -> frozenset[int]:
-        """The axes on which a chain really depends in this cell."""
-        found = self._used_by(tail, kept, kept[-1], pick)
-        return found if kept[-1] == tail.compared else found | self._used_by(tail, kept, tail.compared, pick)
+    def _begins(self, tail: Tail, cells: list[Pick]) -> bool:
+        """Whether the first phase of a chain begins with anything but random weights, or with frozen ones."""
+        found = self.chains.inherit(tail, 0, None, cells[0]) if cells else None
+        return found is not None and bool(found.taken or found.freeze)
 
-    def _used_by(self, tail: Tail, kept: tuple[int, ...], i: int, pick: Pick) -> frozenset[int]:
-        facts = self.chains.facts(tail.links[i], pick)
+    def _used(self, tail: Tail, kept: tuple[int, ...], pick: Pick, bare: bool) -> frozenset[int]:
+        """The axes on which a chain really depends in this cell."""
+        found = self._used_by(tail, kept, kept[-1], pick, bare)
+        return found if kept[-1] == tail.compared else found | self._used_by(tail, kept, tail.compared, pick, bare)
+
+    def _used_by(self, tail: Tail, kept: tuple[int, ...], i: int, pick: Pick, bare: bool) -> frozenset[int]:
+        link = tail.links[i]
+        facts = self.chains.facts(link, pick)
         assert facts is not None, "checked when the file was loaded"
-        found = self.chains.own_axes(tail.links[i]) - facts.unused
-        before = [j for j in kept if j < i]
-        if not before:
+        found = self.chains.own_axes(link) - facts.unused
+        inherited = self._inherited(tail, kept, i, pick, bare)
+        if inherited is None:
             return found
-        inherited = self.chains.inherit(tail, i, before[-1], pick)
+        found |= self.chains.transfer_axes(link)
+        if not inherited.taken and link.perturb:  # there is nothing to perturb
+            found -= self.spec.relevant(link.perturb)
+        for giver in {giver for one in inherited.taken for giver in one.givers if not giver.outside}:
+            found |= self._used_by(tail, kept, giver.link, giver.pick, bare) - giver.replaced
+        return found
+
+    def _inherited(self, tail: Tail, kept: tuple[int, ...], i: int, pick: Pick, bare: bool) -> Inheritance | None:
+        """What a phase of the chain begins with; None for random weights, all of them trained.
+
+        A baseline lacks the warm-ups: what they would have given is random in it, and a phase that would have
+        begun with nothing else is no longer frozen either.
+        """
+        before = [j for j in kept if j < i]
+        if bare and not before:
+            return None
+        inherited = self.chains.inherit(tail, i, before[-1] if before else None, pick)
         assert inherited is not None, "checked when the file was loaded"
-        below: frozenset[int] = frozenset()
-        for j, other in set(inherited.components.values()):
-            if j in before:
-                below |= self._used_by(tail, kept, j, other)
-        return found | self.chains.transfer_axes(tail.links[i]) | (below - inherited.replaced)
+        if not bare:
+            return inherited
+        taken = tuple(one for one in inherited.taken if all(g.outside or g.link in before for g in one.givers))
+        orphan = bool(inherited.taken) and not taken
+        return None if orphan else replace(inherited, taken=taken)
 
     def _name(self, tail: Tail, pick: Pick, *, baseline: bool) -> str:
         axes = self.spec.axes
@@ -460,10 +488,18 @@ class _Planner:
         if baseline:
             parts.insert(0, BASELINE)
         elif not parts:
-            warm = next(link for link in tail.links if link.kind == "procedural")
-            mode = next((link.transfer for link in tail.links[1:] if link.transfer), None)
+            warm = next((link for link in tail.links if link.kind == "procedural"), None)
+            mode = next((link.transfer for link in tail.links[bool(warm) :] if link.transfer), None)
             value = self.spec.value(mode, pick) if mode else None
-            parts = [label("task", self.spec.value((*warm.section, "task"), pick)), label("transfer", value or "full")]
+            task = (*warm.section, "task") if warm else ()
+            if warm is not None and all(pick[i] >= 0 for i in self.spec.relevant(task)):
+                parts.append(label("task", self.spec.value(task, pick)))
+            if warm is not None or value is not None:
+                parts.append(label("transfer", value or "full"))
+            for key in ("perturb", "freeze") if value != "none" else ("freeze",):
+                said = next((path for link in tail.links if (path := getattr(link, key))), None)
+                done = self.spec.value(said, pick) if said else None
+                parts += [label(key, done)] if done else []
         return "/".join([tail.name, *parts] if tail.name else parts)
 
     def _cells(self, tail: Tail, kept: tuple[int, ...], pick: Pick, used: Pick, name: str, baseline: str) -> None:
@@ -473,10 +509,10 @@ class _Planner:
         facts = self.chains.facts(tail.links[tail.compared], pick)
         assert facts is not None, "checked when the file was loaded"
         for seed in spec.seeds:
-            whole = self._build(tail, kept, compared, pick, seed, None, name)
+            whole = self._build(tail, kept, compared, pick, seed, None, name, name == baseline)
             ends = [whole]
             if compared < len(kept) - 1:
-                ends = [self._build(tail, kept, len(kept) - 1, pick, seed, None, name)]
+                ends = [self._build(tail, kept, len(kept) - 1, pick, seed, None, name, name == baseline)]
             warmups = [mark for mark in _ancestors(whole) if mark.kind == "procedural"]
             parents = [Parent(mark.phase, mark.step) for mark in warmups]
             t1 = sum(mark.tokens for mark in warmups)
@@ -488,7 +524,7 @@ class _Planner:
             for fraction in spec.matched if name != baseline else ():
                 phase = whole.phase
                 if facts.decaying:  # with a constant schedule the shorter run is the beginning of the longer
-                    ends.append(self._build(tail, kept, compared, pick, seed, fraction, name))
+                    ends.append(self._build(tail, kept, compared, pick, seed, fraction, name, name == baseline))
                     phase = ends[-1].phase
                 self.cells.append(replace(cell, compared=phase, step=facts.steps(fraction), fraction=fraction))
             for end in ends:
@@ -503,30 +539,38 @@ class _Planner:
             self.members[mark.phase][name] = None
 
     def _build(
-        self, tail: Tail, kept: tuple[int, ...], at: int, pick: Pick, seed: int, fraction: float | None, name: str
+        self,
+        tail: Tail,
+        kept: tuple[int, ...],
+        at: int,
+        pick: Pick,
+        seed: int,
+        fraction: float | None,
+        name: str,
+        bare: bool,
     ) -> _Mark:
-        """The phase of `kept[at]` in one cell, planned with everything before it."""
+        """The phase of `kept[at]` in one cell, planned with everything before it; `bare` in a baseline."""
         chains, i = self.chains, kept[at]
         axes = chains.axes_of(tail.links[: i + 1])
-        key = (tail.links[i], kept[: at + 1], chains.restrict(pick, axes), seed, fraction)
+        key = (tail.links[i], kept[: at + 1], bare, chains.restrict(pick, axes), seed, fraction)
         if key in self.built:
             return self.built[key]
         facts = chains.facts(tail.links[i], pick)
         assert facts is not None
         if i == tail.compared and seed in self.tuning_seeds:
             facts = chains.on_tuning_split(facts)
-        components: dict[str, Parent] = {}
         before: dict[str, _Mark] = {}
-        init = Init()
-        if at:
-            inherited = chains.inherit(tail, i, kept[at - 1], pick)
-            assert inherited is not None
-            for component, (j, other) in inherited.components.items():
-                if j in kept:
-                    mark = self._build(tail, kept, kept.index(j), other, seed, None, name)
-                    components[component] = Parent(mark.phase, mark.step)
-                    before[f"{mark.phase}@{mark.step}"] = mark
-            init = Init(components, inherited.embeddings if "embeddings" in components else "copy")
+
+        def parent(giver: Giver) -> Parent:
+            if giver.outside:
+                self.outside[giver.outside] = chains.outside[giver.outside]
+                return Parent(giver.outside, 0)
+            mark = self._build(tail, kept, kept.index(giver.link), giver.pick, seed, None, name, bare)
+            before[f"{mark.phase}@{mark.step}"] = mark
+            return Parent(mark.phase, mark.step)
+
+        inherited = self._inherited(tail, kept, i, pick, bare)
+        init = Init() if inherited is None else _init(inherited, parent)
         step = facts.steps(fraction)
         id = self._register(tail, kept, at, facts, init, pick, seed, fraction, step, name)
         asked = facts.budget if fraction is None else round(facts.budget * fraction)
@@ -561,7 +605,7 @@ class _Planner:
                 marks=[],
                 nominal={},
                 asked={},
-                parents=init.parents(),
+                parents=[parent for parent in init.parents() if parent.phase not in self.outside],
                 resources=facts.resources,
                 variants=[],
                 tokens_per_step=facts.tokens_per_step,
@@ -606,10 +650,31 @@ def _ancestors(mark: _Mark) -> Iterator[_Mark]:
             waiting.extend(one.before)
 
 
+def _init(inherited: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
+    """What a phase begins with, its givers turned into marks."""
+    components: dict[str, Parent] = {}
+    shares: list[Share] = []
+    for one in inherited.taken:
+        first = parent(one.giver)
+        second = parent(one.second) if one.second else None
+        if one.layers is None and second in (None, first):
+            components[one.part] = first
+        else:
+            blend = second if second != first else None
+            shares.append(Share(one.part, first, one.layers, blend, one.weight if blend else None))
+    carried = parts_of([*components, *(share.part for share in shares)])
+    return Init(
+        components,
+        inherited.embeddings if "embeddings" in carried else "copy",
+        tuple(sorted(shares, key=lambda share: (share.part, share.layers or ()))),
+        inherited.perturb if carried else None,
+        inherited.freeze,
+    )
+
+
 def phase_id(facts: Facts, init: Init, seed: int, steps: int | None) -> str:
     """`PhaseRecipe.id` of the facts with these parents, seed and steps, without building it."""
     head, between, after, end = facts.template
-    parents = {name: {"phase": parent.phase, "step": parent.step} for name, parent in init.components.items()}
-    start = canonical_json({"components": parents, "embeddings": init.embeddings})
+    start = canonical_json(init.to_json())
     text = f"{head}{start}{between}{seed}{after}{'null' if steps is None else steps}{end}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

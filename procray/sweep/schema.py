@@ -23,14 +23,19 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from procray import tasks
-from procray.errors import did_you_mean
+from procray.errors import TransferError, did_you_mean
+from procray.model.components import parse_layers, parse_names
+from procray.model.perturb import MANNERS
 from procray.sweep.counts import parse_count
 from procray.sweep.quantities import QUANTITIES, SHARES
 
 KINDS = ("procedural", "semantic", "diagnostic", "finetune")
 
 # Sections in which `grid:` may stand.
-GRIDS = ("model", "precision", "procedural", "transfer", "semantic", "diagnostic", "finetune", "targets", "chain")
+GRIDS = (
+    "model", "precision", "procedural", "transfer", "freeze", "perturb", "semantic", "diagnostic", "finetune",
+    "targets", "chain",
+)  # fmt: skip
 
 
 def _wrong(message: str, *path: str | int) -> PydanticCustomError:
@@ -93,13 +98,102 @@ def _transfer(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and value:
-        for component, parent in value.items():
-            if not isinstance(parent, str):
-                raise _wrong("expected the name of a procedural task or of an earlier phase", component)
-            if ":" in parent or "/" in parent:
-                raise _wrong(f"'{parent}': weights from outside the sweep cannot be a parent yet", component)
-        return value
+        return {
+            component: [_parent(item, component, i) for i, item in enumerate(parent)]
+            if isinstance(parent, list) and parent
+            else _parent(parent, component)
+            for component, parent in value.items()
+        }
     raise _wrong("expected a mode such as full, attention or attention+mlp, or {component: parent}")
+
+
+_GIVER = "the name of a procedural task or of an earlier phase, {path: a checkpoint} or hf:NAME@COMMIT"
+_PARENT_KEYS = ("from", "path", "heads", "interpolate", "weight", "layers")
+
+
+def _parent(value: Any, *path: str | int) -> Any:
+    """Who gives a component, all of it or some layers; or between which two it lies."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or not value:
+        raise _wrong(f"expected {_GIVER}, or a mapping with from, layers or interpolate", *path)
+    for key in value:
+        if key not in _PARENT_KEYS:
+            known = f" (keys: {', '.join(_PARENT_KEYS)})"
+            raise _wrong(f"unknown key '{key}'{did_you_mean(key, _PARENT_KEYS)}{known}", *path, key)
+    sources = [key for key in ("from", "path", "interpolate") if key in value]
+    if len(sources) > 1:
+        raise _wrong(f"'{sources[1]}' cannot stand beside '{sources[0]}'", *path, sources[1])
+    found = dict(value)
+    if "from" in value:
+        found["from"] = _giver(value["from"], *path, "from")
+    if "path" in value:
+        found |= _giver({key: value[key] for key in ("path", "heads") if key in value}, *path)
+    elif "heads" in value:
+        raise _wrong("'heads' belongs to a path", *path, "heads")
+    if "interpolate" in value:
+        pair = value["interpolate"]
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise _wrong("expected two parents, such as [set, union]", *path, "interpolate")
+        found["interpolate"] = [_giver(one, *path, "interpolate", i) for i, one in enumerate(pair)]
+    weight = value.get("weight", 0.5)
+    if "weight" in value and "interpolate" not in value:
+        raise _wrong("'weight' belongs to interpolate", *path, "weight")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise _wrong("a weight lies between 0 (the first parent) and 1 (the second)", *path, "weight")
+    if "layers" in value:
+        try:
+            found["layers"] = [list(pair) for pair in parse_layers(value["layers"]).items()]
+        except TransferError as error:
+            raise _wrong(str(error), *path, "layers") from None
+    return found
+
+
+def _giver(value: Any, *path: str | int) -> Any:
+    if isinstance(value, str) and value:
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get("path"), str) or value.keys() - {"path", "heads"}:
+        raise _wrong(f"expected {_GIVER}", *path)
+    heads = value.get("heads", 1)
+    if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1:
+        raise _wrong("expected a whole number above 0", *path, "heads")
+    return value
+
+
+def _freeze(value: Any) -> Any:
+    """Components that are not trained."""
+    if not isinstance(value, str | list):
+        raise _wrong("expected none, a component, or a list such as [attention, embeddings]")
+    try:
+        return list(parse_names(value))
+    except TransferError as error:
+        raise _wrong(str(error)) from None
+
+
+def _perturb(value: Any) -> Any:
+    """What is done to carried weights; nothing is an empty mapping."""
+    if value == "none":
+        return {}
+    expected = "expected none, {noise: 0.05}, {shuffle: per_layer} or {random: norm_matched}"
+    kinds = [key for key in ("noise", *MANNERS) if isinstance(value, dict) and key in value]
+    if len(kinds) != 1:
+        raise _wrong(expected)
+    (kind,) = kinds
+    stray = next((key for key in value if key not in (kind, "components")), None)
+    if stray is not None:
+        raise _wrong(f"unknown key '{stray}'{did_you_mean(stray, ['components'])}", stray)
+    if kind in MANNERS and value[kind] != MANNERS[kind]:
+        raise _wrong(f"expected {MANNERS[kind]}", kind)
+    sigma = value[kind]
+    if kind == "noise" and (isinstance(sigma, bool) or not isinstance(sigma, int | float) or not 0 < sigma < math.inf):
+        raise _wrong("noise is a number above 0: standard deviations of the tensor itself", kind)
+    found = {kind: float(sigma) if kind == "noise" else sigma}
+    if "components" in value:
+        try:
+            found["components"] = list(parse_names(value["components"]))
+        except TransferError as error:
+            raise _wrong(str(error), "components") from None
+    return found
 
 
 def _source(value: Any) -> Any:
@@ -144,6 +238,8 @@ _NAME_OR_MAPPING = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 TaskName = Annotated[Any, BeforeValidator(_task), WithJsonSchema(_NAME_OR_MAPPING)]
 Parameter = Annotated[Any, BeforeValidator(_parameter), WithJsonSchema({"type": ["number", "string", "object"]})]
 Transfer = Annotated[Any, BeforeValidator(_transfer), WithJsonSchema(_NAME_OR_MAPPING)]
+Freeze = Annotated[Any, BeforeValidator(_freeze), WithJsonSchema({"type": ["string", "array"]})]
+Perturb = Annotated[Any, BeforeValidator(_perturb), WithJsonSchema(_NAME_OR_MAPPING)]
 Source = Annotated[Any, BeforeValidator(_source), WithJsonSchema(_NAME_OR_MAPPING)]
 Seeds = Annotated[list[int], BeforeValidator(_seeds)]
 Fractions = Annotated[list[float], BeforeValidator(_fractions)]
@@ -254,6 +350,8 @@ class FinetunePhase(TextPhase):
     """Training on other text after the semantic phase."""
 
     transfer: Transfer | None = Field(None, description="default everything")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
 
 
 class Target(Section):
@@ -266,6 +364,8 @@ class Target(Section):
     diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
     finetune: FinetunePhase | None = None
     transfer: Transfer | None = Field(None, description="in place of the sweep's")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
     model: Model | None = Field(None, description="what differs from the sweep's model")
 
 
@@ -278,6 +378,8 @@ class Link(Section):
     diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
     finetune: FinetunePhase | None = None
     transfer: Transfer | None = Field(None, description="how the weights of the phase before arrive")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
 
 
 class Published(Section):
@@ -342,6 +444,8 @@ class Sweep(Section):
     precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="auto: bf16 on a GPU, else fp32")
     procedural: TaskPhase | None = None  # type: ignore[valid-type]
     transfer: Transfer | None = Field(None, description="default full")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
     semantic: TextPhase | None = None
     diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
     finetune: FinetunePhase | None = None
@@ -379,9 +483,6 @@ SECTIONS: dict[str, type[Section]] = {
 
 # Keys of later versions: what to say in place of a guess.
 LATER = {
-    "freeze": "components cannot be frozen yet",
-    "perturb": "weights cannot be perturbed yet",
-    "hf": "weights from outside the sweep cannot be a parent yet",
     "init": "a phase starts from the phase before it; see transfer",
 }
 

@@ -205,7 +205,10 @@ def plain(node: Node) -> Any:
 
 
 # Keys that tell apart the forms of one value: a mapping of another form replaces instead of merging.
-_FORMS = ({"grid"}, {"min"}, {"start", "step", "mastery"}, {"files"}, {"hf"}, {"mixture"}, {"shuffled"})
+_FORMS = (
+    {"grid"}, {"min"}, {"start", "step", "mastery"}, {"files"}, {"hf"}, {"mixture"}, {"shuffled"},
+    {"path"}, {"from"}, {"interpolate"}, {"noise"}, {"shuffle"}, {"random"},
+)  # fmt: skip
 # Keys of which a section has one: an overlay that names one of them drops the others.
 _RIVALS = (
     {"batch", "batch_tokens"},

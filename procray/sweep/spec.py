@@ -26,6 +26,8 @@ class Link:
     section: Path
     models: tuple[Path, ...]  # the sweep's model and what overrides it, weakest first
     transfer: Path | None  # where the mode stands; None where nothing says it
+    freeze: Path | None = None
+    perturb: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -170,23 +172,27 @@ def read_tails(base: dict[str, Any]) -> list[Tail]:
         tails = []
         for i, target in enumerate(base["targets"]):
             prefix: Path = ("targets", i)
-            links = warm + _tail_links(prefix, target, prefix if "transfer" in target else ())
+            links = warm + _tail_links(prefix, target)
             name = target.get("name", str(i))
             tails.append(Tail(name if len(base["targets"]) > 1 else "", name, links, _last(links)))
         return tails
-    links = warm + _tail_links((), base, ())
+    links = warm + _tail_links((), base)
     return [Tail("", "", links, _last(links))]
 
 
-def _tail_links(prefix: Path, section: dict[str, Any], transfer: Path) -> tuple[Link, ...]:
+def _tail_links(prefix: Path, section: dict[str, Any]) -> tuple[Link, ...]:
     models: tuple[Path, ...] = (("model",), (*prefix, "model")) if prefix else (("model",),)
     links: list[Link] = []
     kinds: tuple[Kind, ...] = ("semantic", "diagnostic", "finetune")
     for kind in kinds:
         if kind in section:
             path: Path = (*prefix, kind)
-            mode: Path = (*path, "transfer") if kind == "finetune" else (*transfer, "transfer")
-            links.append(Link(kind, kind, path, (*models, (*path, "model")), mode))
+            # Of a fine-tuning the settings stand in its section; else in the target, or else they are the sweep's.
+            start = [
+                (*(path if kind == "finetune" else prefix if key in section else ()), key)
+                for key in ("transfer", "freeze", "perturb")
+            ]
+            links.append(Link(kind, kind, path, (*models, (*path, "model")), *start))
     return tuple(links)
 
 
@@ -196,7 +202,8 @@ def _chain_link(i: int, item: dict[str, Any]) -> Link | None:
     if kind is None:
         return None  # reported where the structure is checked
     path: Path = ("chain", i, kind)
-    return Link(kind, item.get("name", kind), path, (("model",), (*path, "model")), ("chain", i, "transfer"))
+    return Link(kind, item.get("name", kind), path, (("model",), (*path, "model")),
+                *(("chain", i, key) for key in ("transfer", "freeze", "perturb")))  # fmt: skip
 
 
 def _last(links: tuple[Link, ...]) -> int:

@@ -60,10 +60,10 @@ MISTAKES = {
               ^""",
     ),
     "a key of a later version": (
-        ("transfer:", "freeze: [mlp]\ntransfer:"),
+        ("transfer:", "init: random\ntransfer:"),
         """\
-        f.yaml:10:1: freeze: unknown key 'freeze': components cannot be frozen yet
-            freeze: [mlp]
+        f.yaml:10:1: init: unknown key 'init': a phase starts from the phase before it; see transfer
+            init: random
             ^""",
     ),
     "wrong type": (
@@ -127,7 +127,7 @@ has 32, semantic has 16
         ("  batch: 8\n", "  batch: 8\n  model: {layers: 4}\n"),
         """\
         f.yaml:16:19: semantic.model.layers: weights cannot be carried between models of different layers: procedural \
-has 2, semantic has 4
+has 2, semantic has 4; 'layers' maps them
               model: {layers: 4}
                               ^""",
     ),
@@ -283,7 +283,7 @@ has 2, semantic has 4
     "an outside checkpoint": (
         ("{grid: [full, mlp]}", "{attention: 'hf:gpt2'}"),
         """\
-        f.yaml:10:23: transfer.attention: 'hf:gpt2': weights from outside the sweep cannot be a parent yet""",
+        f.yaml:10:23: transfer.attention: 'hf:gpt2': a checkpoint of the hub is named hf:NAME@COMMIT with the full""",
     ),
     "an unknown parent": (
         ("{grid: [full, mlp]}", "{attention: st}"),
@@ -541,7 +541,7 @@ chain:
         ("attention: first", "attention: frst", "f.yaml:6:27: chain.1.transfer.attention: no earlier phase is called"),
         ("semantic:", "semantik:", "f.yaml:5:5: chain.1: give exactly one of procedural, semantic"),
         ("chain:\n", "transfer: full\nchain:\n", "f.yaml:3:1: 'transfer' cannot stand beside 'chain'"),
-        ("{name: first,", "{name: first, transfer: full,", "f.yaml:4:19: chain.0.transfer: there is no phase before"),
+        ("{name: first,", "{name: first, transfer: full,", "f.yaml:4:29: chain.0.transfer: there is no phase before"),
         ("batch: 4,", "batch: 4, model: {layers: 2},", "chain.1.semantic.model.layers: weights cannot be carried"),
     ],
 )
