@@ -6,10 +6,13 @@ Fields are added, never renamed. A number that does not exist (not reached, not 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from procray.report.published import compare
 from procray.report.results import Results, Target, Trouble, Variant
 from procray.report.statistics import Difference, Spread
+from procray.sweep.select import to_json
 
 
 def results_json(results: Results) -> dict[str, Any]:
@@ -27,6 +30,8 @@ def results_json(results: Results) -> dict[str, Any]:
         "variants": [_variant_json(target, variant) for target in results.targets for variant in target.variants],
         "failed": [_trouble_json(trouble) for trouble in results.failed],
         "skipped": [_trouble_json(trouble) for trouble in results.skipped],
+        "published": [vars(comparison) for comparison in compare(results)],
+        "selection": to_json(results.search) if results.search else None,
     }
 
 
@@ -47,6 +52,10 @@ def _match_json(variant: Variant, field_name: str) -> dict[str, Any]:
     return {form: getattr(getattr(variant, form), field_name) for form in ("readoff", "matched")}
 
 
+def _mean(values: Collection[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
 def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
     return {
         "name": variant.name,
@@ -55,6 +64,9 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "is_baseline": variant.is_baseline,
         "baseline": variant.baseline,
         "axes": variant.axes,
+        "labels": variant.labels,
+        "parameters": variant.parameters,
+        "warmup_shares": variant.shares,
         "metric": variant.metric,
         "state": variant.state,
         "verdict": variant.verdict or None,
@@ -67,6 +79,22 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "accuracy": _spread_json(variant.final_accuracy),
         "delta": _difference_json(variant.delta),
         "accuracy_delta": _difference_json(variant.accuracy_delta),
+        "scores": {
+            name: {**_spread_json(score), "delta": _difference_json(variant.score_deltas.get(name))}
+            for name, score in variant.scores.items()
+        },
+        "solved": {"k": len(variant.solved), "n": variant.n, "tokens": _mean(variant.solved.values())},
+        "stages": [
+            {
+                "kind": stage.kind,
+                "title": stage.title,
+                "metric": stage.metric,
+                "n": stage.final.n if stage.final else 0,
+                "final": _spread_json(stage.final),
+                "delta": _difference_json(stage.difference),
+            }
+            for stage in variant.stages
+        ],
         "tokens_to_match": _match_json(variant, "tokens"),
         "match_state": _match_json(variant, "state"),
         "match_is_upper_bound": _match_json(variant, "at_most"),
@@ -104,6 +132,8 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
                 "final_loss": run.loss,
                 "accuracy": run.accuracy,
                 "tokens_to_match": variant.readoff.per_seed.get(run.seed),
+                "solved": run.solved,
+                **run.scores,
             }
             for run in variant.runs
         ],
