@@ -13,7 +13,6 @@ from procray.files import canonical_json, digest, read_json, write_atomic, write
 from procray.report.interchange import results_json
 from procray.report.lineage import lineage_svg
 from procray.report.page import page
-from procray.report.published import compare
 from procray.report.results import Results, Variant, summarise
 from procray.report.runs import Run
 from procray.report.settings import settings_of
@@ -58,8 +57,7 @@ def write_report(plan: Plan, store: Store, folder: Path | None = None, file: str
     folder = folder or store.sweep_folder(plan.name, plan.scale) / "report"
     results = summarise(plan, store)
     settings = settings_of(plan, store, file or f"sweeps/{plan.name}.yaml")
-    comparisons = compare(results, plan.published)
-    numbers = results_json(results) | {"published": [vars(c) for c in comparisons]}
+    numbers = results_json(results)
     curves, lineage = _curves_csv(results), lineage_svg(plan, store)
     made_from = digest([LOOK, _version(), canonical_json(numbers), curves, lineage, repr(settings)], 32)
     known = _known(folder)
@@ -77,7 +75,7 @@ def write_report(plan: Plan, store: Store, folder: Path | None = None, file: str
     files["lineage.svg"] = lineage
     files["results.csv"] = _results_csv(results)
     files["curves.csv"] = curves
-    files["report.html"] = page(results, drawn, lineage, settings, comparisons)
+    files["report.html"] = page(results, drawn, lineage, settings)
     for name, content in files.items():
         write_atomic(folder / name, content)
     write_json(folder / "results.json", numbers)
@@ -126,9 +124,9 @@ def _flat(entry: dict[str, Any]) -> dict[str, Any]:
     """Nested mappings as `a.b`; lists of cells have their own files or columns elsewhere."""
     flat: dict[str, Any] = {}
     for name, value in entry.items():
-        if name in ("per_seed", "matched_points"):
+        if name in ("per_seed", "matched_points", "stages"):
             continue
-        if name == "axes":
+        if name in ("axes", "labels", "warmup_shares"):
             flat[name] = canonical_json(value)
         elif isinstance(value, dict):
             flat.update({f"{name}.{key}": inner for key, inner in _flat(value).items()})
