@@ -402,7 +402,10 @@ def _names(cell: Cell, plan: Plan) -> tuple[str, str, str, str, dict[str, str]]:
     prefix = f"{cell.target}/" if cell.target else ""
     short = cell.variant.removeprefix(prefix)
     labels: dict[str, str] = {}
+    searched = plan.search["axes"] if plan.search else ()  # chosen for a variant, so no part of its name
     for axis in plan.axes:
+        if axis["name"] in searched:
+            continue
         if axis["name"] in cell.axes and len(axis["values"]) > 1 and cell.axes[axis["name"]] in axis["values"]:
             labels[axis["name"]] = axis["labels"][axis["values"].index(cell.axes[axis["name"]])]
     kinds = {name: name.split(".") for name in labels}
