@@ -13,6 +13,7 @@ from procray.report.headline import headline, remarks
 from procray.report.page_tables import grid_html, published_html, variants_html
 from procray.report.published import Comparison, at_a_glance, compare
 from procray.report.results import Results, Target, Trouble
+from procray.report.search import search_grids
 from procray.report.style import CSS
 from procray.report.tables import grids
 from procray.report.wording import plural
@@ -43,6 +44,7 @@ def page(
         _head(results, title, comparisons),
         _across(results),
         *(_target(target, by_target.get(target.name, [])) for target in results.targets),
+        _search(results),
         _published(comparisons),
         _troubles(results),
         _definitions(results),
@@ -115,6 +117,11 @@ def _across(results: Results) -> str:
     """Tables over several targets or warm-ups, where the sweep's axes call for them."""
     tables = "".join(grid_html(grid) for grid in grids(results))
     return f'<section id="tables"><h2>Across the sweep</h2>{tables}</section>' if tables else ""
+
+
+def _search(results: Results) -> str:
+    tables = "".join(grid_html(grid) for grid in search_grids(results))
+    return f'<section id="search"><h2>Settings tried</h2>{tables}</section>' if tables else ""
 
 
 def _published(comparisons: Sequence[Comparison]) -> str:
