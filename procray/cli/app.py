@@ -332,16 +332,20 @@ def transfer(
 
 @app.command("import")
 def import_checkpoint(
-    source: Annotated[Path, typer.Argument(help="A .pth file of the papers' official code.")],
+    source: Annotated[
+        str, typer.Argument(help="A .pth of the papers' official code, a GPT-2 folder, or hf:NAME@COMMIT.")
+    ],
     folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
     heads: Annotated[
         int | None, typer.Option("--heads", help="Attention heads, where the width does not tell.")
     ] = None,
 ) -> None:
-    """Convert an official .pth checkpoint; nothing in it is executed."""
-    from procray import model
+    """Convert a checkpoint from outside, as a sweep does that names it as a parent; nothing in it is executed."""
+    from procray.model import outside
 
-    facts = model.import_official(source, folder, heads=heads)
+    known = {} if heads is None else {"heads": heads}
+    found = outside.look_up(source if source.startswith(outside.HUB) else {"path": source, **known})
+    facts = outside.bring_in(found, folder)
     answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
 
 

@@ -21,6 +21,7 @@ from procray.execution.segment import GO, STOP
 from procray.files import digest
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
+from procray.sweep.outside import bring_outside
 from procray.sweep.store import Store
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     wait. Running the same plan again continues, and starts no Ray when nothing is left to do.
 
     Events are dictionaries with `event` and, where it concerns one, `phase` (id) and `label`:
-    `plan` (phases, segments, done), `corpus` (message), `ray` (state: starting, ready, stopping;
+    `plan` (phases, segments, done), `corpus` (message, also of an outside checkpoint), `ray` (state: starting, ready, stopping;
     concurrent), `start` (until), `progress` (phases: live numbers of those that run, about twice a
     second), `done` (step, whole: all marks of the phase), `failed` (reason), `skipped` (reason),
     `retry` (reason, attempt, of), `elsewhere` (host, pid: another sweep trains it), `paused`,
@@ -158,6 +159,7 @@ def _run_plan(
 ) -> RunResult:
     """Runs one plan; the phases of `over` have been dealt with."""
     folder = store.sweep_folder(plan.name, plan.scale)
+    bring_outside(plan, store, lambda message: options.on_event({"event": "corpus", "message": message}))
     control, scratch = _own_paths(folder)
     items = [item for item in _items(plan, store, control, scratch) if item.phase not in over]
     done_before = sum(1 for item in items if complete(item, store))

@@ -41,6 +41,7 @@ class SmallPlan:
     scale: str = "test"
     retries: int = 2
     search: None = None
+    outside: dict[str, Any] = field(default_factory=dict)
     then: None = None
 
     def segments(self) -> list[Segment]:

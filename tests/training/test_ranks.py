@@ -5,11 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from procray.training.recipe import Init
 
 from .phases import RANGE, curve, recipe, resume, run, weights
 
@@ -61,6 +64,16 @@ def test_one_worker_that_is_asked_to_stop_stops_both(root):
     assert curve(root / "stopped") == curve(root / "whole")
     assert weights(root / "stopped", 10) == weights(root / "whole", 10)
     assert resume(root / "stopped", 10) == resume(root / "whole", 10)
+
+
+def test_two_workers_leave_what_is_frozen_alone(root):
+    alone = root / "frozen alone"
+    run(replace(PHASE, init=Init(freeze=("mlp",))), alone, 4, marks=(0,))
+    first, single = (load_file(alone / "marks" / step / "model.safetensors") for step in ("0", "4"))
+    both = load_file(root / "frozen" / "marks" / "4" / "model.safetensors")
+    for name, value in both.items():
+        assert torch.equal(value, first[name]) is (".mlp." in name), name
+        assert torch.allclose(value, single[name], rtol=1e-3, atol=1e-5), name
 
 
 def test_workers_fail_together(root):

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from procray.errors import PhaseFailed
 from procray.training import FolderContext, task_source, train
 from procray.training import loop as loop_module
-from procray.training.recipe import Optimizer, PhaseRecipe
+from procray.training.recipe import Init, Optimizer, PhaseRecipe
 
 
 def main(root: Path) -> None:
@@ -28,6 +28,7 @@ def main(root: Path) -> None:
 
     report["whole"] = run("whole", 10).step
     report["parts"] = run("parts", 10, micro_batch=1).step
+    run("frozen", 4, phase=PhaseRecipe.from_json({**phase.to_json(), "init": Init(freeze=("mlp",)).to_json()}))
 
     # Only one worker hears the request; both must stop at the same step, and go on exactly.
     asked = iter(range(100))
