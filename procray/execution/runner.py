@@ -118,8 +118,8 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     wait. Running the same plan again continues, and starts no Ray when nothing is left to do.
 
     Events are dictionaries with `event` and, where it concerns one, `phase` (id) and `label`:
-    `plan` (phases, segments, done), `corpus` (message, also of an outside checkpoint), `ray` (state: starting, ready, stopping;
-    concurrent), `start` (until), `progress` (phases: live numbers of those that run, about twice a
+    `plan` (phases, segments, done), `corpus` (message, also of an outside checkpoint), `ray` (state: starting,
+    ready, stopping; concurrent), `start` (until), `progress` (phases: live numbers of those that run, about twice a
     second), `done` (step, whole: all marks of the phase), `failed` (reason), `skipped` (reason),
     `retry` (reason, attempt, of), `elsewhere` (host, pid: another sweep trains it), `paused`,
     `stopping` (reason: signal or time), `chosen` (plan: the whole one, which is run from here on).

@@ -275,17 +275,17 @@ def _settle(
             if _every_layer(chains, tail, link, wish, pick):
                 layers = None
         kept: list[str] = []
+        twice: list[str] = []
         for part in parts:
             targets = None if layers is None else set(layers)
-            for other in claimed.setdefault(part, []):
-                if targets is None or other is None or targets & other:
-                    both = "" if targets is None or other is None else f" in layer {min(targets & other)}"
-                    chains.report(wish.where, pick, f"{whole([part])[0]} is named twice{both}")
-                    break
+            if any(targets is None or other is None or targets & other for other in claimed.setdefault(part, [])):
+                twice.append(part)
             claimed[part].append(targets)
             givers = [wish.giver] + ([wish.second] if wish.second else [])
             if all(_fits(chains, tail, link, pick, wish, giver, part, embeddings) for giver in givers):
                 kept.append(part)
+        if twice:
+            chains.report(wish.where, pick, f"{', '.join(whole(twice))}: named twice")
         pairs = None if layers is None else tuple(sorted(layers.items()))
         alike.setdefault((wish.giver, pairs, wish.second, wish.weight if wish.second else None), []).extend(kept)
     return tuple(
