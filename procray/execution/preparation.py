@@ -27,12 +27,19 @@ def prepare_corpora(
     """Prepares what the plan (or the named phases of it) reads; what is there already is only opened.
 
     Raises:
-        CorpusError: a corpus cannot be had, for instance without a network.
+        CorpusError: a corpus cannot be had, for instance without a network, or has too little held-out text
+            for a search of settings and the results beside each other.
     """
     from procray import corpora
+    from procray.training.source import text_source
 
-    chosen = plan.phases.values() if phases is None else [plan.phases[phase] for phase in phases]
-    return [corpora.prepare(recipe, store.corpora, tokens, progress) for recipe, tokens in _wanted(chosen)]
+    chosen = list(plan.phases.values()) if phases is None else [plan.phases[phase] for phase in phases]
+    prepared = [corpora.prepare(recipe, store.corpora, tokens, progress) for recipe, tokens in _wanted(chosen)]
+    for phase in chosen:
+        recipe = phase.recipe
+        if "corpus" in recipe.data and recipe.evaluation.split == "tuning":
+            text_source(recipe, corpora.load(recipe.data, store.corpora)).validation(None)  # refuses what cannot be had
+    return prepared
 
 
 def _wanted(phases: Iterable[PlannedPhase]) -> list[tuple[dict[str, Any], int]]:

@@ -40,6 +40,8 @@ def answer(results: Results, page: Path | None = None, more: Sequence[str] = (),
     if comparisons:
         lines += ["", f"Published against measured: {at_a_glance(comparisons)}"]
         lines += grid_text(published_grid(comparisons), width)
+    if results.notes:
+        lines += ["", *(line for note in results.notes for line in _wrapped(f"Note: {note}.", width))]
     if results.failed or results.skipped:
         lines.append("")
     lines += [_trouble("failed", trouble) for trouble in results.failed]

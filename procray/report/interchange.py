@@ -31,6 +31,7 @@ def results_json(results: Results) -> dict[str, Any]:
         "failed": [_trouble_json(trouble) for trouble in results.failed],
         "skipped": [_trouble_json(trouble) for trouble in results.skipped],
         "published": [vars(comparison) for comparison in compare(results)],
+        "notes": list(results.notes),
         "selection": to_json(results.search) if results.search else None,
     }
 

@@ -85,7 +85,9 @@ def _head(results: Results, title: str, comparisons: Sequence[Comparison]) -> st
         for target in results.targets
     )
     partial = "" if results.complete else '<p class="note">This sweep is not complete; numbers can still change.</p>'
-    return f"<header><p class='kind'>{escape(title)}</p>{question}<p>{' '.join(badges)}</p>{partial}{answers}</header>"
+    notes = "".join(f'<p class="note">Note: {escape(note)}.</p>' for note in results.notes)
+    badge = " ".join(badges)
+    return f"<header><p class='kind'>{escape(title)}</p>{question}<p>{badge}</p>{partial}{answers}{notes}</header>"
 
 
 def _anchor(target: Target) -> str:

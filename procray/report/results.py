@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from procray.report.match import Mode, tokens_to_match, value_at
 from procray.report.runs import SCORES, Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
+from procray.sweep.notes import notes
 from procray.sweep.select import Searched
 from procray.sweep.select import read as read_search
 
@@ -249,6 +250,7 @@ class Results:
     phases: int
     published: tuple[dict[str, Any], ...] = ()  # values to compare with, as the sweep file has them
     search: Searched | None = None  # of a sweep with `select:`
+    notes: tuple[str, ...] = ()  # what to know beside the numbers
 
     @property
     def complete(self) -> bool:
@@ -278,6 +280,7 @@ def summarise(plan: Plan, store: Store) -> Results:
     return Results(
         plan.name, plan.scale, plan.setting, plan.question or question_of(plan.source), tuple(targets),
         tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published), read_search(plan, store),
+        tuple(notes(plan)),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from procray import corpora, tasks
 from procray.errors import CorpusError, Problem, TaskError, did_you_mean
 from procray.files import canonical_json
 from procray.model.outside import Outside
-from procray.sweep import estimate, inheritance
+from procray.sweep import estimate, inheritance, text_warmup
 from procray.sweep.counts import format_count
 from procray.sweep.grid import Path, Pick, starts_with
 from procray.sweep.names import label
@@ -168,9 +168,16 @@ class Chains:
         resources = {**spec.resources, **section.get("resources", {})}
         resources["workers"] = int(resources["workers"])
         shape = self.shape(link, pick)
-        source = self._task_data(link, section, pick) if _is_task(link) else self._text_data(link, section, pick)
-        context = None if source is None else self._context(link, pick, source)
-        batch = self._batch(link, section, pick, context)
+        warm_text = text_warmup.of(section)
+        if _is_task(link):
+            source = self._task_data(link, section, pick)
+        else:
+            source = self.text_data(section, pick, path)
+        context = None if source is None else (warm_text or {}).get("context") or self._context(link, pick, source)
+        if warm_text is None or context is None:
+            batch = self._batch(link, section, pick, context)
+        else:
+            batch = text_warmup.batch(self, link, section, pick, context)
         if batch is not None and batch < resources["workers"]:
             self.report((*path, "batch"), pick, f"a batch of {batch} is too small for {resources['workers']} workers")
         budget = section.get("tokens")
@@ -260,7 +267,7 @@ class Chains:
             why = f", which {'.'.join(map(str, link.section))} needs" if key == "context" else ""
             self.report(path, pick, f"missing key '{name}{key}'{why}")
 
-    def _context(self, link: Link, pick: Pick, source: _Source) -> int | None:
+    def _context(self, link: Link, pick: Pick, source: Source) -> int | None:
         """The positions of the model: a task's own, or what the file asks for."""
         merged, where = self._written_model(link, pick)
         asked = merged.get("context")
@@ -334,7 +341,8 @@ class Chains:
                     pick,
                     f"every {format_count(given['every'])} tokens is rarer than the budget of {format_count(budget)}",
                 )
-        sequences = given.get("sequences", TASK_SEQUENCES if "task" in section else TEXT_SEQUENCES)
+        is_text = "task" not in section or text_warmup.of(section) is not None
+        sequences = given.get("sequences", TEXT_SEQUENCES if is_text else TASK_SEQUENCES)
         rule = given.get("solved") or {}
         return Evaluation(
             every,
@@ -344,15 +352,18 @@ class Chains:
 
     # Tasks
 
-    def _task_data(self, link: Link, section: dict[str, Any], pick: Pick) -> _Source | None:
+    def _task_data(self, link: Link, section: dict[str, Any], pick: Pick) -> Source | None:
         path = link.section
-        params = {key: value for key, value in section.items() if key not in _PHASE_KEYS}
+        params = self.parameters(section)
         if "task" not in section:
             return None
-        task, used, problems = self._task(section["task"], params)
         given = self._given.setdefault(path, {})
         for key in params:
             given.setdefault(key, pick)
+        if text_warmup.of(section) is not None:
+            self._used.setdefault(path, set())
+            return text_warmup.data(self, link, section, pick)
+        task, used, problems = self._task(section["task"], params)
         self._used.setdefault(path, set()).update(used)
         for key, message in problems:
             self.report((*path, key), pick, message)
@@ -365,7 +376,7 @@ class Chains:
             if axis.path[:-1] == path and axis.path[-1] in params.keys() - used
         )
         recipe = task.recipe()
-        return _Source(
+        return Source(
             recipe={"task": recipe},
             positions=task.positions,
             mean_tokens=task.mean_tokens,
@@ -375,6 +386,15 @@ class Chains:
             unused=unused,
             label=label("task", section["task"]),
         )
+
+    def parameters(self, section: dict[str, Any]) -> dict[str, Any]:
+        """What a section of a task says beyond what every phase has: the parameters of tasks."""
+        return {key: value for key, value in section.items() if key not in _PHASE_KEYS}
+
+    def mean_tokens(self, section: dict[str, Any]) -> float | None:
+        """Tokens of one sequence of a section's task; None where the task is wrong."""
+        task, _, _ = self._task(section["task"], self.parameters(section))
+        return None if task is None else task.mean_tokens
 
     def _task(
         self, value: Any, params: dict[str, Any]
@@ -404,8 +424,10 @@ class Chains:
 
     # Text
 
-    def _text_data(self, link: Link, section: dict[str, Any], pick: Pick) -> _Source | None:
-        path = link.section
+    def text_data(
+        self, section: dict[str, Any], pick: Pick, path: Path, key_of_corpus: str | None = "corpus"
+    ) -> Source | None:
+        """The text that a mapping at `path` describes; `key_of_corpus` is None where the corpus stands there itself."""
         corpus, tokenizer = section.get("corpus"), section.get("tokenizer")
         if corpus is None:
             return None
@@ -414,7 +436,7 @@ class Chains:
             (isinstance(corpus, dict) and "files" in corpus)
             or (isinstance(tokenizer, str) and ("/" in tokenizer or "." in tokenizer))
         ):
-            return _Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
+            return Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
         key = json.dumps([corpus, tokenizer], sort_keys=True)
         if key not in self._recipes:
             try:
@@ -424,11 +446,11 @@ class Chains:
         recipe = self._recipes[key]
         if isinstance(recipe, str):
             where = "tokenizer" if tokenizer is not None and _about_tokenizer(recipe, corpus) else "corpus"
-            self.report((*path, where), pick, recipe)
-            return _Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
+            self.report((*path, where) if where == "tokenizer" or key_of_corpus else path, pick, recipe)
+            return Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
         vocab = corpora.vocab_size_estimate(recipe)
         symbols = f"{vocab} {_symbols(recipe['corpus'], recipe['tokenizer'])}"
-        return _Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
+        return Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
 
     # Transfer
 
@@ -444,7 +466,9 @@ class Chains:
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
+    """What a task or a text gives to the phase that trains on it."""
+
     recipe: dict[str, Any]
     positions: int | None  # None for text: the file says it
     mean_tokens: float | None  # of one sequence; None for text: the whole context
@@ -467,6 +491,8 @@ def _is_task(link: Link) -> bool:
 def _parameters_of(value: Any) -> list[str]:
     """The parameters that a task, or any part of a combination, accepts."""
     if isinstance(value, dict):
+        if "text" in value:
+            return []
         inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
         return list(dict.fromkeys(name for part in inner for name in _parameters_of(part)))
     if value == "eca":
@@ -482,6 +508,9 @@ def _build_task(
 ) -> tasks.Task | None:
     """A task with those of the parameters that it accepts."""
     if isinstance(value, dict):
+        if "text" in value:
+            problems.append(("task", "text stands by itself, not inside of shuffled or mixture"))
+            return None
         inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
         parts = [_build_task(part, params, used, problems) for part in inner]
         if problems or any(part is None for part in parts):

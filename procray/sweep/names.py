@@ -80,6 +80,8 @@ def _label(key: str, value: Any, common: dict[str, Any]) -> str:
         return ",".join(f"{component}={_parent(parent)}".replace("=.", ".") for component, parent in value.items())
     if "mixture" in value:
         return "+".join(f"{name}{short_number(weight)}" for name, weight in value["mixture"].items())
+    if "text" in value:
+        return f"text-{_label('corpus', value['text']['corpus'], {})}"
     if "shuffled" in value:
         return f"shuffled-{_label(key, value['shuffled'], {})}"
     for name in ("hf", "name"):  # corpora

@@ -629,7 +629,9 @@ class _Planner:
             text = f"{name}/{link.name}" if several and kept[at] != tail.compared else name
             return text if fraction is None else f"{text}@{fraction:g}"
         section = self.spec.value(link.section, pick)
-        parts = [facts.label] + ([label("length", section["length"])] if "length" in section else [])
+        parts = [facts.label] + (
+            [label("length", section["length"])] if "length" in section and "task" in facts.recipe.data else []
+        )
         for i in sorted(self.chains.own_axes(link) - facts.unused):
             axis = self.spec.axes[i]
             budget = axis.path == (*link.section, "tokens") and not facts.decaying

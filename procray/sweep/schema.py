@@ -64,6 +64,8 @@ def _task(value: Any) -> Any:
     expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"
     if isinstance(value, str):
         return value
+    if isinstance(value, dict) and "text" in value:
+        return _text_warmup(value)
     if not isinstance(value, dict) or len(value) != 1:
         raise _wrong(expected)
     if "shuffled" in value:
@@ -77,6 +79,27 @@ def _task(value: Any) -> Any:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise _wrong("a weight must be a number above 0", "mixture", name)
     return {"mixture": {name: float(weight) for name, weight in parts.items()}}
+
+
+def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
+    """`{text: corpus}` or `{text: {corpus: ...}}`, with tokenizer, context and batch: text in place of a task."""
+    given = value["text"]
+    if isinstance(given, str) and len(value) == 1:
+        return {"text": {"corpus": given}}
+    if len(value) > 1 or not isinstance(given, dict) or "corpus" not in given:
+        raise _wrong("expected {text: a corpus's name} or {text: {corpus: ..., tokenizer: ...}}")
+    found: dict[str, Any] = {}
+    for key, child in given.items():
+        if key in ("corpus", "tokenizer"):
+            found[key] = _source(child)
+        elif key in ("context", "batch"):
+            found[key] = _count(child)
+            if found[key] < 1:
+                raise _wrong("must be at least 1", "text", key)
+        else:
+            known = ("corpus", "tokenizer", "context", "batch")
+            raise _wrong(f"unknown key '{key}'{did_you_mean(key, known)}", "text", key)
+    return {"text": found}
 
 
 def _parameter(value: Any) -> Any:
