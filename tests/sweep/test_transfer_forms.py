@@ -263,10 +263,10 @@ def test_links_of_a_chain_name_each_other_and_the_first_can_be_frozen():
         ("transfer: {attention: {from: set, layers: {0: 5}}}", "layers: layer 5 of a parent with 2 layers"),
         ("transfer: {attention: {from: set, layers: 3-1}}", "transfer.attention.layers: layers are written 3, 0-5"),
         ("transfer: {ln_f: {from: set, layers: 0}}", "ln_f stands in no layer"),
-        ("transfer: {attention: set, qkv: union}", "transfer.qkv: qkv is named twice"),
+        ("transfer: {attention: set, qkv: union}", "transfer.qkv: qkv: named twice"),
         (
             "transfer: {mlp: [{from: set, layers: 0-1}, {from: union, layers: 1}]}",
-            "transfer.mlp.1: mlp_in is named twice in layer 1",
+            "transfer.mlp.1: mlp: named twice",
         ),
         ("transfer: {attention: {interpolate: [set]}}", "expected two parents, such as [set, union]"),
         ("transfer: {attention: {interpolate: [set, st]}}", "no earlier phase is called 'st'; did you mean 'set'?"),
@@ -296,7 +296,7 @@ def test_mistakes(more, message):
 
 def test_all_mistakes_at_once_with_their_places():
     text = problems("transfer: {attention: st, mlp: {from: set, layers: 7}}\nfreeze: [ln]\nperturb: {noise: -1}\n")
-    for line in ("f.yaml:16:24: transfer.attention", "f.yaml:16:51: transfer.mlp.layers", "f.yaml:17:1: freeze",
+    for line in ("f.yaml:16:23: transfer.attention", "f.yaml:16:52: transfer.mlp.layers", "f.yaml:17:1: freeze",
                  "f.yaml:18:18: perturb.noise"):  # fmt: skip
         assert line in text, text
 
