@@ -231,6 +231,44 @@ def lineage(
 
 
 @app.command()
+def analyze(
+    phases: Annotated[
+        list[str], typer.Argument(metavar="PHASE...", help="Ids, beginnings of ids or labels; @STEP names a mark.")
+    ],
+    step: Annotated[
+        int | None, typer.Option("--step", min=0, help="Which mark; the last one without it, 0 for the beginning.")
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", help="A task ('identity length=8') or 'repeat'; else each phase's validation data."),
+    ] = None,
+    sequences: Annotated[int | None, typer.Option("--sequences", min=1, help="How many; 64 without it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for page and pictures, in place of the store's.")
+    ] = None,
+    store: StorePath = STORE,
+    json: Json = False,
+) -> None:
+    """Look inside models: attention entropy, induction, weight spectra, and what transfer and training changed."""
+    from procray.cli.analyze_command import run_analysis
+
+    typed = {"--step": step, "--on": on, "--sequences": sequences, "--out": out}
+    words = ["procray", "analyze", *phases]
+    words += [str(word) for pair in typed.items() if pair[1] is not None for word in pair]
+    words += ["--store", str(store)] if store != STORE else []
+    run_analysis(
+        open_store(store),
+        phases,
+        step=step,
+        on=on,
+        sequences=sequences,
+        out=out,
+        json=json,
+        command=shlex.join(words),
+    )
+
+
+@app.command()
 def ui(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The sweep to open.")] = None,
     scale: Scale = None,
