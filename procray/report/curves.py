@@ -76,6 +76,8 @@ def accuracy(target: Target, palette: dict[str, str], name: str, where: str, tot
     with sheet(title, details, 12.5, height, panels=2, ratios=(1.25, 1)) as (figure, (axes, ranking)):
         for line in sorted(lines, key=lambda line: is_coloured(line, chosen)):
             draw_line(axes, line, palette, is_coloured(line, chosen), total)
+            if is_coloured(line, chosen):
+                _stops(axes, line, palette[line.variant.name], total)
         _final_levels(axes, target, palette)
         axes.set_title("mean curves", fontsize=12, color=FAINT)
         axes.set_xlabel(tokens_label(target, total))
@@ -91,7 +93,21 @@ def accuracy(target: Target, palette: dict[str, str], name: str, where: str, tot
             f"Accuracy on {target.title} against {tokens_label(target, total)}; {band(lines)}. Right: tokens from "
             f"which the mean curve stays above {_levels_text()}; a level that is not drawn was not reached for good."
         )
+        if any(line.variant.solved for line in coloured):
+            caption += (
+                " A triangle marks where training of a seed stopped because the task was solved; from there on its "
+                "curve goes on at its last value."
+            )
         return finish(figure, name, target.name, title, caption)
+
+
+def _stops(axes: Any, line: Line, colour: str, total: bool) -> None:
+    """A triangle on the mean curve where a seed was stopped, its task being solved."""
+    values = dict(zip(line.tokens, line.mean, strict=True))
+    for place in line.variant.solved.values():
+        if place in values:
+            shift = line.variant.t1 if total else 0
+            axes.plot([place + shift], [values[place]], "v", ms=9, color=colour, mec="white", mew=1, zorder=5)
 
 
 def _levels_text() -> str:

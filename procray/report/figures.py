@@ -6,9 +6,10 @@ Every picture says how many seeds stand behind it. Colours are those of `procray
 from __future__ import annotations
 
 from procray.palette import colours
-from procray.report import curves, differences, heat, substitutive
+from procray.report import along, curves, differences, heat, substitutive
 from procray.report.canvas import Picture
 from procray.report.lines import shown_runs
+from procray.report.matrix import matrices
 from procray.report.results import Results
 
 
@@ -29,6 +30,13 @@ def pictures(results: Results) -> list[Picture]:
             drawn.append(differences.final(target, palette, f"difference{suffix}", where))
             if heat.modes(target):
                 drawn.append(heat.transfer(target, f"transfer{suffix}", where))
+            for matrix in matrices(target):
+                setting = f"-{matrix.setting.replace('/', '-')}" if matrix.setting else ""
+                drawn.append(heat.composition(matrix, f"composition{suffix}{setting}", where))
+            if along.mixed_tasks(target):
+                drawn.append(along.mixture(target, palette, f"mixture{suffix}", where))
+            if along.sizes(target):
+                drawn.append(along.scale(target, f"scale{suffix}", where))
         if any(variant.readoff.state in ("reached", "not reached") for variant in target.warmed):
             drawn.append(substitutive.needed(target, palette, f"substitutive{suffix}", where))
     return drawn

@@ -13,7 +13,7 @@ from procray.report.wording import percent
 
 # From worse to better; orange and blue are told apart by every common kind of colour vision.
 _SHADES = ("#D55E00", "#FBE3CF", "#FFFFFF", "#CFE3F0", "#0072B2")
-_HOW = "blue: better than no warm-up, orange: worse · bold: 95 % interval excludes zero"
+_HOW = "blue: better, orange: worse · bold: 95 % interval excludes zero"
 
 
 def modes(target: Target) -> list[str]:
@@ -49,7 +49,7 @@ def composition(matrix: Matrix, name: str, where: str) -> Picture:
     unit = "accuracy, %" if target.metric == "accuracy" else "validation loss, nats"
     base = next((v.final for v in target.baselines if v.final), None)
     none = f"baseline {_value(target, base.mean)}" if base else "no baseline yet"
-    width = 1.5 + 0.115 * max(map(len, matrix.rows)) + 1.6 * len(matrix.columns)
+    width = 1.5 + 0.115 * max(map(len, matrix.rows)) + 2.2 * len(matrix.columns)
     height = 2.1 + 0.74 * len(matrix.rows)
     with sheet(title, f"{where} · final {unit} · {none} · {_HOW}", width, height) as (figure, (axes,)):
         _squares(axes, target, matrix.rows, matrix.columns, matrix.cells, values=True)

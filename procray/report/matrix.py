@@ -39,10 +39,14 @@ def parents_of(variant: Variant) -> dict[str, str]:
         *_, section, last = ["", *name.split(".")]
         value = variant.axes.get(name)
         if section == "transfer":
-            found[last] = label
+            found[last] = label.removeprefix(f"{last}=")
         elif last == "transfer" and isinstance(value, dict):
             found |= {component: parent for component, parent in value.items() if isinstance(parent, str)}
     return found
+
+
+def component_title(component: str) -> str:
+    return "MLP" if component == "mlp" else component
 
 
 def _setting(variant: Variant) -> str:
@@ -59,6 +63,7 @@ def matrices(target: Target) -> list[Matrix]:
     if len(varied) != 2:
         return []
     down, across = varied
+    titles = component_title(down), component_title(across)
     complete = [(variant, parents) for variant, parents in known if down in parents and across in parents]
     found = []
     for setting in dict.fromkeys(_setting(variant) for variant, _ in complete):
@@ -66,7 +71,7 @@ def matrices(target: Target) -> list[Matrix]:
         cells = {(parents[down], parents[across]): variant for variant, parents in own}
         rows, columns = _order([row for row, _ in cells], [column for _, column in cells])
         if len(rows) > 1 and len(columns) > 1:
-            found.append(Matrix(target, setting, down, across, rows, columns, cells))
+            found.append(Matrix(target, setting, *titles, rows, columns, cells))
     return found
 
 

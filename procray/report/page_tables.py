@@ -97,12 +97,15 @@ def _both(readoff: float | None, matched: float | None) -> str:
 def grid_html(grid: Grid) -> str:
     """A table across variants: the value with its mark, and below it the interval and what else is known."""
     labels = len(grid.rows[0].labels) if grid.rows else 1
-    head = "".join(f"<th>{escape(name)}</th>" for name in grid.heads)
+    head = "".join(
+        f"<th{' class=label' if i < labels else ''}>{escape(name)}</th>" for i, name in enumerate(grid.heads)
+    )
     body = []
     for i, row in enumerate(grid.rows):
         new = labels == 1 or i == 0 or grid.rows[i - 1].labels[0] != row.labels[0]
         names = "".join(f'<th scope="row">{escape(name) if j or new else ""}</th>' for j, name in enumerate(row.labels))
-        body.append(f"<tr{' class=group' if new and i else ''}>{names}{''.join(map(_entry_html, row.entries))}</tr>")
+        group = " class=group" if labels > 1 and new and i else ""
+        body.append(f"<tr{group}>{names}{''.join(map(_entry_html, row.entries))}</tr>")
     notes = " ".join(escape(note) for note in grid.notes)
     return (
         f'<div class="scroll"><table class="grid"><caption><b>{escape(grid.title)}.</b> {notes}</caption>'

@@ -36,8 +36,9 @@ thead th:first-child{text-align:left;position:sticky;left:0;background:var(--bac
 tr.base th,tr.base td{background:var(--raise)}
 .better{color:var(--good);font-weight:700}.worse{color:var(--bad);font-weight:700}
 small{display:block;font-size:.92em;font-weight:400;color:var(--soft)}
-.grid td{vertical-align:top}.grid tr.group th,.grid tr.group td{border-top:2px solid var(--line)}
-.grid thead th{cursor:auto}.grid tbody th+th,.grid thead th+th.label{position:static}
+.grid{margin-bottom:1.8rem}.grid td,.grid tbody th{vertical-align:top}.grid thead th{cursor:auto;white-space:normal}
+.grid tr.group th,.grid tr.group td{border-top:2px solid var(--line)}.grid .label{text-align:left}
+.grid tbody th+th,.grid thead th+th{position:static}
 .words small{max-width:26rem}a.badge{text-decoration:none}
 .chip{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.5em;outline:1px solid var(--line)}
 .state{color:var(--bad);font-style:italic;font-size:.92em}
