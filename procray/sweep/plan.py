@@ -165,7 +165,7 @@ class Plan:
 
     @property
     def targets(self) -> list[str]:
-        return list(dict.fromkeys(cell.target for cell in self.cells))
+        return list(dict.fromkeys(one.target for one in (*self.cells, *self.trials)))
 
     def segments(self) -> list[Segment]:
         """One segment for each wanted mark, parents first."""

@@ -15,7 +15,7 @@ from procray.tracking.backend import redact
 from procray.training.recipe import Parent, PhaseRecipe
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Cell, Plan, PlannedPhase
+    from procray.sweep.plan import Cell, Plan, PlannedPhase, Trial
 
 TOTAL = "tokens/total"  # written with every row: its steps say which rows MLflow has
 START = "start_loss"
@@ -47,11 +47,16 @@ def cells_of(plan: Plan, phase: str) -> list[Cell]:
 
 
 def role(plan: Plan, phase: str) -> str:
-    """`compared`, `matched` (a rerun made for a fraction of the tokens) or `warm-up` (everything before)."""
+    """`compared`, `matched` (a rerun made for a fraction), `tuning` (a setting tried) or `warm-up` (all before)."""
     cells = cells_of(plan, phase)
     if not cells:
-        return "warm-up"
+        return "tuning" if trial_of(plan, phase) else "warm-up"
     return "compared" if cells[0].fraction is None else "matched"
+
+
+def trial_of(plan: Plan, phase: str) -> Trial | None:
+    """What a phase tries for `select:`; None for all others."""
+    return next((trial for trial in plan.trials if trial.compared == phase), None)
 
 
 def colour(plan: Plan, phase: str) -> str | None:
@@ -68,9 +73,14 @@ def metric(plan: Plan, phase: str, name: str) -> str:
     """The metric `name` of this phase.
 
     Values that must not share an axis have names of their own: warm-ups stand under their kind
-    (`procedural/loss/val`), and so do tails where a sweep has several (`haystack/accuracy/val`).
+    (`procedural/loss/val`), and so do tails where a sweep has several (`haystack/accuracy/val`). What is measured
+    on the data for tuning is never drawn beside results (`tuning/haystack/accuracy/val`).
     """
     cells = cells_of(plan, phase)
+    trial = None if cells else trial_of(plan, phase)
+    if trial is not None:
+        where = f"{plain(trial.target)}/" if len(plan.targets) > 1 and trial.target else ""
+        return f"tuning/{where}{name}"
     if not cells:
         return f"{plan.phases[phase].recipe.kind}/{name}"
     if len(plan.targets) > 1 and cells[0].target:

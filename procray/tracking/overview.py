@@ -114,8 +114,8 @@ def experiment_tags(plan: Plan, extents: Mapping[str, views.Extent], created: in
     text = [
         plan.question,
         "Views (top left of the chart page): **All runs** has one line for every seed, coloured by variant; "
-        "**Means by variant** averages the seeds. Warm-ups and reruns with a shorter schedule are runs too: "
-        "clear the search field to see them. What an earlier state of the file asked for has the role "
+        "**Means by variant** averages the seeds. Warm-ups, reruns with a shorter schedule and settings tried are runs "
+        "too: clear the search field to see them. What an earlier state of the file asked for has the role "
         "`former`. A checkpoint's page (tab Models) lists the runs that started from it.",
     ]
     return {
