@@ -200,12 +200,15 @@ def report(
     set: Settings = None,
     store: StorePath = STORE,
     json: Json = False,
+    analyze: Annotated[
+        bool, typer.Option("--analyze", help="Look inside one model of each variant too; seconds each, kept for later.")
+    ] = False,
 ) -> None:
     """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
     from procray import report as room
 
     opened = open_store(store)
-    paths = room.write_report(load(file, scale, set, opened), opened, file=str(file))
+    paths = room.write_report(load(file, scale, set, opened), opened, file=str(file), analyze=analyze, say=say)
     if json:
         answer_json(room.results_json(paths.results))
     else:

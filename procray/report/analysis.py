@@ -269,6 +269,11 @@ def cached(store: Store, phase: str, step: int, write: bool = False) -> Inside |
     return inside
 
 
+def has_numbers(store: Store, phase: str, step: int) -> bool:
+    """Whether somebody has looked before, as `cached` would find; quick, and may be wrong after a new version."""
+    return _cache(store, phase, step).is_file()
+
+
 def keep(store: Store, inside: Inside) -> None:
     """Writes what `inspect` said without options, for `cached`."""
     folder = store.phase(inside.phase)
@@ -279,7 +284,7 @@ def keep(store: Store, inside: Inside) -> None:
 
 
 def _cache(store: Store, phase: str, step: int) -> Path:
-    return store.path / "analysis" / "numbers" / f"{phase}@{step}.json"
+    return store.path / "analysis" / "numbers" / f"{phase}@{step}-{VERSION}.json"
 
 
 def _open(store: Store, phase: str, step: int | None, notes: list[str]) -> list[_Opened]:

@@ -35,8 +35,9 @@ def page(
     pictures: Sequence[Picture],
     lineage: str,
     settings: Settings,
+    inside: str = "",
 ) -> str:
-    """The whole page. `lineage` is an SVG; every text from outside is escaped."""
+    """The whole page. `lineage` is an SVG, `inside` a finished section; every text from outside is escaped."""
     title = f"{results.sweep}@{results.scale}"
     by_target = _by_target(results, pictures)
     comparisons = compare(results)
@@ -46,6 +47,7 @@ def page(
         *(_target(target, by_target.get(target.name, [])) for target in results.targets),
         _search(results),
         _published(comparisons),
+        inside,
         _troubles(results),
         _definitions(results),
         f'<section id="lineage"><h2>Lineage</h2><p>Boxes stand for all seeds and lengths of schedule of one phase; '

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json, digest, read_json, write_atomic, write_json
+from procray.report.analysis_section import look_inside, section
 from procray.report.interchange import results_json
 from procray.report.lineage import lineage_svg
 from procray.report.page import page
@@ -44,7 +46,15 @@ class ReportPaths:
         return [self.page, self.json, self.csv, self.curves, self.lineage, *self.pictures]
 
 
-def write_report(plan: Plan, store: Store, folder: Path | None = None, file: str | None = None) -> ReportPaths:
+def write_report(
+    plan: Plan,
+    store: Store,
+    folder: Path | None = None,
+    file: str | None = None,
+    *,
+    analyze: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> ReportPaths:
     """Writes page, pictures and tables; each file is replaced as a whole.
 
     Works at any time: what is not finished is marked as such. The same store gives the same page, drawings and
@@ -53,13 +63,15 @@ def write_report(plan: Plan, store: Store, folder: Path | None = None, file: str
     Args:
         folder: in place of `report/` in the sweep's folder of the store.
         file: the sweep file as the user named it, for the commands in the page.
+        analyze: look inside models that nobody has looked into yet, saying so to `say`.
     """
     folder = folder or store.sweep_folder(plan.name, plan.scale) / "report"
     results = summarise(plan, store)
     settings = settings_of(plan, store, file or f"sweeps/{plan.name}.yaml")
     numbers = results_json(results)
     curves, lineage = _curves_csv(results), lineage_svg(plan, store)
-    made_from = digest([LOOK, _version(), canonical_json(numbers), curves, lineage, repr(settings)], 32)
+    inner = look_inside(results, plan, store, file or f"sweeps/{plan.name}.yaml", analyze, say)
+    made_from = digest([LOOK, _version(), canonical_json(numbers), curves, lineage, repr(settings), *inner.key], 32)
     known = _known(folder)
     if known.get("digest") == made_from and all((folder / name).exists() for name in known.get("files", [])):
         pictures = tuple(folder / name for name in known["files"] if name.startswith("figures/"))
@@ -68,14 +80,15 @@ def write_report(plan: Plan, store: Store, folder: Path | None = None, file: str
     from procray.report.figures import pictures as draw  # matplotlib only when there is something to draw
 
     drawn = draw(results)
+    inside, more = section(inner, results, store)
     files: dict[str, bytes | str] = {}
-    for picture in drawn:
+    for picture in (*drawn, *more):
         files[f"figures/{picture.name}.png"] = picture.png
         files[f"figures/{picture.name}.svg"] = picture.svg
     files["lineage.svg"] = lineage
     files["results.csv"] = _results_csv(results)
     files["curves.csv"] = curves
-    files["report.html"] = page(results, drawn, lineage, settings)
+    files["report.html"] = page(results, drawn, lineage, settings, inside)
     for name, content in files.items():
         write_atomic(folder / name, content)
     write_json(folder / "results.json", numbers)
