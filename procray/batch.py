@@ -10,6 +10,21 @@ from typing import TypeVar
 
 import numpy as np
 
+# The parts that a position may play in the answer of a diagnostic, as bits of `Batch.parts_BT`.
+OFFICIAL = 1  # scored by the paper's released code: not the first digit, but the end
+CORRECTED = 2  # its target is a digit (or whatever an answer is made of)
+FIRST = 4  # its target is the first of them
+STOP = 8  # its target is the end of the answer
+
+# Accuracies of an evaluation that do not depend on what is trained, and the positions that they are taken over.
+PARTS = {
+    "official_accuracy": OFFICIAL,
+    "corrected_accuracy": CORRECTED,
+    "first_accuracy": FIRST,
+    "stop_accuracy": STOP,
+}
+EXACT_MATCH = "exact_match"  # the fraction of sequences whose answer and its end are right
+
 AnyBatch = TypeVar("AnyBatch", "Batch", "RowBatch")
 
 
@@ -20,12 +35,14 @@ class Batch:
     `tokens_BT` is the whole sequence, `targets_BT` the same shifted left by one, `mask_BT` true
     where the target is scored. `nominal_tokens` counts the batch as the papers do: sequences x
     nominal length, separators and padding included, also where the arrays are trimmed.
+    `parts_BT`, of diagnostics alone, says what else an evaluation tells apart, trained or not.
     """
 
     tokens_BT: np.ndarray  # integer
     targets_BT: np.ndarray  # integer
     mask_BT: np.ndarray  # bool
     nominal_tokens: int
+    parts_BT: np.ndarray | None = None  # uint8, see above
 
     def rows(self, part: slice | np.ndarray, end: int | None = None) -> Batch:
         """The same batch restricted to some sequences; the widths stay, unless `end` cuts them."""

@@ -12,11 +12,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from procray.batch import EXACT_MATCH, PARTS
 from procray.errors import StoreError
 
 # What a replay must reproduce bit for bit on one machine.
-COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length")
-DETERMINISTIC = (*COUNTERS, "loss", "accuracy", "exact", "train_loss", "lr", "grad_norm")
+COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length", "tokens_by_task")
+DETERMINISTIC = (*COUNTERS, "loss", "accuracy", "exact", "train_loss", "lr", "grad_norm", *PARTS, EXACT_MATCH)
 # How far the loss may lie off where bits are not promised: relative, and absolute below 1 nat.
 TOLERANCE = 5e-2
 

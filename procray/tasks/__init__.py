@@ -10,9 +10,10 @@ from procray.tasks.lengths import Curriculum, Length, Span
 from procray.tasks.mixture import Mixture
 from procray.tasks.registry import describe, from_recipe, get, names, samples
 from procray.tasks.shuffled import Shuffled
-from procray.tasks.task import Task
+from procray.tasks.task import BaseTask, Task
 
 __all__ = [
+    "BaseTask",
     "Curriculum",
     "Length",
     "Mixture",

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from procray.batch import Batch
+from procray.batch import CORRECTED, OFFICIAL, Batch
 from procray.tasks.parameters import whole
-from procray.tasks.sequences import shifted
+from procray.tasks.sequences import random_orders, shifted
 from procray.tasks.task import BaseTask
 
 VOCAB = 256
@@ -69,18 +69,25 @@ class Haystack(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         counts_B = rng.integers(1, length + 1, size)
-        every_key = np.broadcast_to(np.arange(self.pairs, dtype=np.int32), (size, self.pairs))
-        keys_BN = rng.permuted(every_key, axis=1)[:, :length]
-        values_BN = rng.integers(1, FIRST_KEY, (size, length), dtype=np.int32)
         asked_B = rng.integers(0, counts_B)
-        row_B, marker_B = np.arange(size), 2 * counts_B
-        positions = 2 * int(counts_B.max()) + 2
-        tokens_BT = np.zeros((size, 2 * length + 2), np.int32)
-        tokens_BT[:, 0:-2:2] = FIRST_KEY + keys_BN
-        tokens_BT[:, 1:-2:2] = values_BN
-        tokens_BT = np.where(np.arange(positions) < marker_B[:, None], tokens_BT[:, :positions], self.pad)
-        tokens_BT[row_B, marker_B] = FIRST_KEY + self.pairs + keys_BN[row_B, asked_B]
-        tokens_BT[row_B, marker_B + 1] = values_BN[row_B, asked_B]
+        longest = int(counts_B.max())
+        pairs_BN2 = np.empty((size, longest + 1, 2), np.int32)
+        np.add(random_orders(rng, size, self.pairs)[:, :longest], FIRST_KEY, out=pairs_BN2[:, :-1, 0], casting="unsafe")
+        pairs_BN2[:, :-1, 1] = rng.integers(1, FIRST_KEY, (size, longest), dtype=np.uint16)
+        # A pair is cleared as one number, and the place of the marker with it.
+        whole_BN = pairs_BN2.view(np.int64)[:, :, 0]
+        row_B = np.arange(size)
+        found_B = whole_BN[row_B, asked_B]
+        whole_BN *= np.arange(longest + 1) < counts_B[:, None]
+        whole_BN[row_B, counts_B] = found_B
+        pairs_BN2[row_B, counts_B, 0] += self.pairs
+        tokens_BT = pairs_BN2.reshape(size, -1)
         mask_BT = np.zeros(tokens_BT.shape, bool)
-        mask_BT[row_B, marker_B] = True
-        return Batch(tokens_BT, shifted(tokens_BT, self.pad), mask_BT, size * self.nominal(length))
+        mask_BT[row_B, 2 * counts_B] = True
+        return Batch(
+            tokens_BT,
+            shifted(tokens_BT, self.pad),
+            mask_BT,
+            size * self.nominal(length),
+            mask_BT.view(np.uint8) * np.uint8(OFFICIAL | CORRECTED),
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
+
+from procray.errors import did_you_mean
 
 # A wide enough ceiling that value * length still fits into 32 bits, which sorting relies on.
 LARGEST_VOCAB = 65_536
@@ -35,6 +37,18 @@ def whole(meaning: str, low: int, high: int) -> Metadata:
         return value
 
     return {"parameter": Parameter(f"{meaning} ({low} to {high})", read)}
+
+
+def choice(meaning: str, options: Collection[str]) -> Metadata:
+    """For a field that takes one of a few words."""
+
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or value not in options:
+            hint = did_you_mean(value, options) if isinstance(value, str) else ""
+            raise ValueError(f"is {value!r}; expected {' or '.join(options)}{hint}")
+        return value
+
+    return {"parameter": Parameter(f"{meaning} ({' or '.join(options)})", read)}
 
 
 def fraction(meaning: str) -> Metadata:

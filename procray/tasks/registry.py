@@ -14,6 +14,7 @@ from procray.batch import Batch
 from procray.errors import TaskError, did_you_mean
 from procray.tasks import mixture as _mixture
 from procray.tasks import shuffled as _shuffled
+from procray.tasks.arithmetic import Addition, Multiplication, ReversedAddition
 from procray.tasks.delete import Delete
 from procray.tasks.dyck import Dyck
 from procray.tasks.dyck_shuffle import DyckShuffle
@@ -27,6 +28,7 @@ from procray.tasks.reverse import Reverse
 from procray.tasks.set import Set
 from procray.tasks.shuffled import Shuffled
 from procray.tasks.sort import Sort
+from procray.tasks.sorting import Sorting
 from procray.tasks.stack import Stack
 from procray.tasks.task import BaseTask, Task
 from procray.tasks.union import Union
@@ -34,7 +36,8 @@ from procray.tasks.union import Union
 TASKS: dict[str, type[BaseTask]] = {
     task.name: task
     for task in (
-        Identity, Reverse, Sort, Set, Union, Delete, Stack, Dyck, DyckShuffle, EcaRows, EcaTokens, Haystack
+        Identity, Reverse, Sort, Set, Union, Delete, Stack, Dyck, DyckShuffle, EcaRows, EcaTokens,
+        Haystack, Addition, ReversedAddition, Multiplication, Sorting,
     )
 }  # fmt: skip
 

@@ -140,10 +140,16 @@ class BaseTask(ABC):
     def curriculum(self) -> Curriculum | None:
         return self.length if isinstance(self.length, Curriculum) else None
 
-    def sample(self, seed: int, stream: str, index: int, size: int, length: int | None = None) -> Batch | RowBatch:
+    def sample(
+        self, seed: int, stream: str, index: int, size: int, length: int | None = None, attempt: int = 0
+    ) -> Batch | RowBatch:
+        """As `Task.sample`; a later `attempt` gives unrelated sequences of the batch's own length."""
         assert size >= 1, "a batch has at least one sequence"
         rng = generator(seed, stream, self.name, index)
-        return self.draw(rng, size, self._length_of_batch(rng, length))
+        length = self._length_of_batch(rng, length)
+        return self.draw(
+            generator(seed, f"{stream}, again {attempt}", self.name, index) if attempt else rng, size, length
+        )
 
     def nominal_tokens(self, seed: int, stream: str, index: int, size: int, length: int | None = None) -> int:
         return size * self.nominal(self._length_of_batch(generator(seed, stream, self.name, index), length))

@@ -11,13 +11,14 @@ from typing import Any, Protocol
 
 import torch
 
+from procray.batch import EXACT_MATCH, PARTS
 from procray.errors import StoreError
 from procray.files import read_json, sha256_file, sync_folder, write_json
 from procray.training.recipe import Parent
 
 # Counts and floating-point numbers that a replay must give again; the rest of a row is time and speed.
-COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length")
-VALUES = ("loss", "accuracy", "exact", "train_loss", "lr", "grad_norm")
+COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length", "tokens_by_task")
+VALUES = ("loss", "accuracy", "exact", "train_loss", "lr", "grad_norm", *PARTS, EXACT_MATCH)
 
 
 class Context(Protocol):

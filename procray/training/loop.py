@@ -294,6 +294,7 @@ class _Run:
             "loss": metrics.loss,
             "accuracy": metrics.accuracy,
             "exact": metrics.exact if source.whole_answers else None,
+            **metrics.parts,
             "train_loss": state.since_loss / state.since_scored if trained else None,
             "lr": lr_at(state.step - 1, self.recipe.optimizer, self.recipe.steps) if state.step else None,
             "grad_norm": state.since_norm / state.since_steps if trained else None,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from procray import tasks
 from procray.batch import Batch, RowBatch
 from procray.corpora import Prepared
 from procray.errors import CorpusError, TaskError
-from procray.tasks import Task
+from procray.tasks import BaseTask, Task
+from procray.training.held_out import TestSet
 from procray.training.recipe import PhaseRecipe
 
 # One validation set for all training seeds. Small batches, because a task with a range of lengths
 # draws one length a batch.
 VALIDATION_SEED = 0
 VALIDATION_BATCH = 32
-VALIDATION_POSITIONS = 16384  # of text in one evaluation batch
+VALIDATION_POSITIONS = 16384  # of text, and of diagnostics, in one evaluation batch
 
 
 class Curriculum(Protocol):
@@ -62,7 +63,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Batches of a task: stream `train` of the recipe's seed, stream `validation` (or `tuning`) of seed 0."""
+    """Batches of a task: stream `train` of the recipe's seed, stream `validation` (or `tuning`) of seed 0.
+
+    With `disjoint`, training sequences that occur in the held-out set are drawn anew.
+    """
 
     task: Task
     seed: int
@@ -70,6 +74,8 @@ class TaskSource:
     held_out: int
     split: str = "validation"
     whole_answers: bool = True
+    disjoint: bool = False
+    _test_sets: dict[int | None, TestSet] = field(default_factory=dict, compare=False, repr=False)  # by length
 
     @property
     def vocab(self) -> int:
@@ -88,9 +94,23 @@ class TaskSource:
         return self.task.curriculum
 
     def batch(self, step: int, length: int | None) -> Batch | RowBatch:
-        return self.task.sample(self.seed, "train", step, self.size, length)
+        batch = self.task.sample(self.seed, "train", step, self.size, length)
+        if not self.disjoint:
+            return batch
+        assert isinstance(batch, Batch)
+        return self._test_set(length).kept_clear(batch, self.seed, "train", step, length)
 
     def validation(self, length: int | None) -> Iterator[Batch | RowBatch]:
+        return iter(self._test_set(length).batches) if self.disjoint else self._drawn(length)
+
+    def _test_set(self, length: int | None) -> TestSet:
+        if length not in self._test_sets:
+            assert isinstance(self.task, BaseTask)
+            made = (batch for batch in self._drawn(length) if isinstance(batch, Batch))
+            self._test_sets[length] = TestSet(self.task, made, VALIDATION_POSITIONS)
+        return self._test_sets[length]
+
+    def _drawn(self, length: int | None) -> Iterator[Batch | RowBatch]:
         for index, first in enumerate(range(0, self.held_out, VALIDATION_BATCH)):
             size = min(VALIDATION_BATCH, self.held_out - first)
             yield self.task.sample(VALIDATION_SEED, self.split, index, size, length)
@@ -140,7 +160,9 @@ def task_source(recipe: PhaseRecipe) -> TaskSource:
             f"{task.name} makes sequences of up to {task.positions} positions, "
             f"but the model has a context of {recipe.model.context}"
         )
-    return TaskSource(task, recipe.seed, recipe.batch, recipe.evaluation.sequences, recipe.evaluation.split)
+    held_out = recipe.evaluation
+    disjoint = recipe.kind == "diagnostic" and isinstance(task, BaseTask) and task.rows is None
+    return TaskSource(task, recipe.seed, recipe.batch, held_out.sequences, held_out.split, disjoint=disjoint)
 
 
 def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:

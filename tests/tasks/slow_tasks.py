@@ -238,6 +238,36 @@ def haystack(rng: random.Random, pairs: int) -> list[int]:
     return [*tokens, 128 + pairs + keys[asked], values[asked]]
 
 
+def calculated(a: int, b: int, sign: str, room: int, backwards: bool = False) -> list[int]:
+    """`a sign b = result stop`, padded to `room` tokens."""
+    result = a * b if sign == "*" else a + b
+    turn = -1 if backwards else 1
+    problem = [*map(int, str(a)[::turn]), 10, *map(int, str(b)[::turn]), 11]
+    sequence = [*problem, *(20 + int(digit) for digit in str(result)[::turn]), 30]
+    return sequence + [12] * (room - len(sequence))
+
+
+def number(rng: random.Random, digits: int) -> int:
+    return rng.randint(10 ** (digits - 1), 10**digits - 1)
+
+
+def addition(rng: random.Random, digits: int, mask: str) -> list[int]:
+    return calculated(number(rng, digits), number(rng, digits), "+", 3 * digits + 4)
+
+
+def reversed_addition(rng: random.Random, digits: int, mask: str) -> list[int]:
+    return calculated(number(rng, digits), number(rng, digits), "+", 3 * digits + 4, backwards=True)
+
+
+def multiplication(rng: random.Random, digits: int, mask: str) -> list[int]:
+    return calculated(number(rng, digits), number(rng, digits), "*", 5 * digits + 4)
+
+
+def sorting(rng: random.Random, numbers: int, values: int) -> list[int]:
+    x = [rng.randrange(values) for _ in range(numbers)]
+    return [*x, 2 * values, *(values + n for n in sorted(x))]
+
+
 SLOW: dict[str, Callable[..., list]] = {
     "identity": identity,
     "reverse": reverse,
@@ -251,4 +281,8 @@ SLOW: dict[str, Callable[..., list]] = {
     "eca_rows": eca_rows,
     "eca_tokens": eca_tokens,
     "haystack": haystack,
+    "addition": addition,
+    "reversed_addition": reversed_addition,
+    "multiplication": multiplication,
+    "sorting": sorting,
 }

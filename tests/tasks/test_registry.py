@@ -13,14 +13,15 @@ from procray.errors import TaskError
 
 NAMES = [
     "identity", "reverse", "sort", "set", "union", "delete", "stack", "dyck", "dyck_shuffle", "eca_rows", "eca_tokens",
-    "haystack",
+    "haystack", "addition", "reversed_addition", "multiplication", "sorting",
 ]  # fmt: skip
+DIAGNOSTICS = NAMES[11:]
 
 SMALL = {"dyck": {"length": 24, "k": 3}, "dyck_shuffle": {"length": 24, "k": 3}, "eca_rows": {"length": 5, "width": 12}}
 
 
 def small(name):
-    return tasks.get(name, **SMALL.get(name, {} if name == "haystack" else {"length": 12}))
+    return tasks.get(name, **SMALL.get(name, {} if name in DIAGNOSTICS else {"length": 12}))
 
 
 EXAMPLES = [
@@ -35,7 +36,7 @@ EXAMPLES = [
 
 def test_names():
     assert tasks.names() == NAMES
-    assert [name for name in NAMES if tasks.describe(name)[2]] == ["haystack"]
+    assert [name for name in NAMES if tasks.describe(name)[2]] == DIAGNOSTICS
 
 
 @pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: task.name)
@@ -101,6 +102,13 @@ def test_mean_tokens_are_the_mean_of_nominal_tokens(task):
         (lambda: tasks.get("dyck", p_open=float("nan")), ["p_open is nan"]),
         (lambda: tasks.get("eca_rows", width=1001), ["width is 1001; expected a whole number from 1 to 1000"]),
         (lambda: tasks.get("set", vocab="100"), ["vocab is '100'"]),
+        (
+            lambda: tasks.get("addition", digits=18, mask="corect"),
+            [
+                "digits is 18; expected a whole number from 1 to 17",
+                "mask is 'corect'; expected corrected or official; did you mean 'corrected'?",
+            ],
+        ),
         (lambda: tasks.describe("stck"), ["there is no task 'stck'; did you mean 'stack'?"]),
         (lambda: tasks.from_recipe("set"), ["a task is written as a mapping, not 'set'"]),
         (lambda: tasks.from_recipe({"length": 4}), ["a task needs a name, or one of shuffled, mixture"]),

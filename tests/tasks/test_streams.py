@@ -117,7 +117,11 @@ GOLDEN = {
     "dyck_shuffle": "83e6d8b173fd48c3",
     "eca_rows": "50d2a14d67c9c88a",
     "eca_tokens": "e3449956de399247",
-    "haystack": "d0286e54e2a0c208",
+    "haystack": "94feffc2110a7fd9",
+    "addition": "cccd83414b02ba4b",
+    "reversed_addition": "1bf5a41340527da9",
+    "multiplication": "add47f575fc7afc4",
+    "sorting": "8eeb88bbace5bd18",
 }
 
 
