@@ -168,12 +168,20 @@ def _matrix(matrix: Matrix, targets: int) -> Grid:
 
 
 def _scores(results: Results) -> Grid | None:
-    """Official and corrected accuracies side by side; one way alone needs no table."""
+    """Official and corrected accuracies side by side, of targets where they are two numbers."""
+
+    def differ(variant: Variant) -> bool:
+        official, corrected = (variant.scores.get(f"{name}_accuracy") for name in ("official", "corrected"))
+        return (official is None) != (corrected is None) or (
+            official is not None and corrected is not None and abs(official.mean - corrected.mean) > 1e-9
+        )
+
     scored = [
         (target, variant)
         for target in results.targets
+        if any(map(differ, target.variants))
         for variant in target.variants
-        if {"official_accuracy", "corrected_accuracy"} & variant.scores.keys()
+        if variant.scores
     ]
     if not scored:
         return None
@@ -188,8 +196,8 @@ def _scores(results: Results) -> Grid | None:
     ]
     notes = [legend(rows)] if legend(rows) else []
     notes.append(
-        "Official: the published mask, which leaves out an answer's first token and counts the stop token. Corrected: "
-        "every token of the answer and no other. Exact match: whole answers."
+        "Official: as the released code scores, without the first token of an answer and with its end. Corrected: "
+        "every token of the answer. Exact match: the whole answer and its end."
     )
     return Grid(
         "scores",

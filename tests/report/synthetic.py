@@ -55,6 +55,7 @@ Formula = Callable[[PlannedPhase, float], dict[str, float]]
 
 def make_plan(folder: Path, yaml: str = YAML, **change: Any) -> Plan:
     """The plan of the file above, `change` laid upon it."""
+    folder.mkdir(exist_ok=True)
     corpus = folder / "corpus.txt"
     corpus.write_text("abc " * 200)
     path = folder / "tiny.yaml"
