@@ -43,6 +43,13 @@ class Perturbation:
         if (self.kind == "noise") != (self.sigma is not None) or (self.sigma is not None and not self.sigma > 0):
             raise TransferError(f"a perturbation is noise with a sigma above 0, shuffle or random, not {self}")
 
+    @property
+    def words(self) -> str:
+        """For people: `noise 0.05`, `shuffled`, `random of the same norm`."""
+        return {"noise": f"noise {self.sigma:g}" if self.sigma else "", "shuffle": "shuffled"}.get(
+            self.kind, "random of the same norm"
+        )
+
     def concerns(self, parameter: str) -> bool:
         """Whether it acts on a parameter, if that was carried."""
         return not self.components or part_of(parameter) in parts_of(self.components)

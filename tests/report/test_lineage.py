@@ -3,10 +3,11 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from procray.errors import StoreError
+from procray.model import GPT2, GPT2Config, save_weights
 from procray.report.lineage import boxes, find_phase, lineage_svg, lineage_text
 from procray.sweep.store import Store
 
-from .synthetic import fill, make_plan
+from .synthetic import YAML, fill, make_plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -94,3 +95,70 @@ def test_phases_are_found_by_id_prefix_or_label_only_when_unique(finished):
         find_phase(plan, "text/baselin s0")
     with pytest.raises(StoreError, match=f"fits {len(plan.phases)} phases"):
         find_phase(plan, "")
+
+
+COMPOSED = (
+    YAML.replace("task: identity", "task: {grid: [identity, set]}")
+    .replace("{min: 2, max: 24}", "24")
+    .replace("tokens: {grid: [20k, 40k]}", "tokens: 20k")
+)
+
+
+@pytest.fixture
+def composed(tmp_path):
+    """Attention of one task, MLP of another or of an outside checkpoint; noise and frozen parts."""
+    outside = tmp_path / "gpt2-tiny"
+    save_weights(GPT2(GPT2Config(1, 2, 16, 60, 80), seed=1), outside)
+    change = {
+        "transfer": {"attention": "identity", "mlp": {"grid": ["set", {"path": str(outside)}]}},
+        "perturb": {"noise": 0.05, "components": ["mlp"]},
+        "freeze": ["attention", "embeddings"],
+        "matched": [],
+    }
+    return make_plan(tmp_path, COMPOSED, **change)
+
+
+def test_a_composed_phase_shows_both_parents_and_what_was_done(composed):
+    (outside,) = composed.outside.values()
+    found = {box.key: box for box in boxes(composed)}
+    assert found[outside.id].title == "gpt2-tiny"
+    pair = next(box for box in found.values() if box.title == "mlp=set" and box.kind == "semantic")
+    told = {found[parent].title: words for (parent, _), words in pair.links.items()}
+    assert told == {"identity/L24": ["attention, frozen"], "set/L24": ["mlp, noise 0.05"]}
+    assert pair.frozen == ["embeddings"]  # nobody gave them, so no line says it
+    other = next(box for box in found.values() if box.title == "mlp=gpt2-tiny" and box.kind == "semantic")
+    told = {found[parent].title: words for (parent, _), words in other.links.items()}
+    assert told == {"identity/L24": ["attention, frozen"], "gpt2-tiny": ["mlp, noise 0.05"]}
+
+
+def test_lines_of_the_drawing_say_what_they_carry(composed):
+    root = ElementTree.fromstring(lineage_svg(composed))
+    texts = [text for element in root.iter(f"{SVG}text") for text in element.itertext()]
+    assert texts.count("attention, frozen") == 2 * 4  # and as a hint of the mouse
+    assert texts.count("mlp, noise 0.05") == 2 * 4
+    assert "checkpoints from outside" in texts
+    assert f"sha256 {next(iter(composed.outside.values())).digest[:16]}" in texts
+    assert "frozen: embeddings" in texts
+    assert len(list(root.iter(f"{SVG}path"))) == 8
+
+
+def test_lines_that_arrive_at_one_box_are_apart(composed):
+    root = ElementTree.fromstring(lineage_svg(composed))
+    ends = [tuple(map(float, path.get("d").split("L")[1].split())) for path in root.iter(f"{SVG}path")]
+    for i, (x, y) in enumerate(ends):
+        assert all(x != other_x or abs(y - other_y) >= 16 for other_x, other_y in ends[i + 1 :])
+
+
+def test_the_texts_name_both_parents_and_the_outside(composed):
+    text = lineage_text(composed)
+    assert "├─ at 20k, attention, frozen (with mlp, noise 0.05 from set/L24) → mlp=set" in text
+    assert (
+        "gpt2-tiny  [checkpoints from outside]\n├─ mlp, noise 0.05 (with attention, frozen from identity/L24)" in text
+    )
+    child = next(p for p in composed.phases.values() if p.label == "text/mlp=gpt2-tiny s0")
+    one = lineage_text(composed, None, child.id)
+    (outside,) = composed.outside.values()
+    assert f"mlp from gpt2-tiny  [{outside.id}]  outside checkpoint" in one
+    assert f"sha256 {outside.digest[:12]}" in one
+    assert "what was carried has noise 0.05 (only mlp)" in one
+    assert "attention+embeddings frozen" in one
