@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from procray.cli.terminal import short_bytes, short_count, short_time
+from procray.sweep import select
 from procray.sweep.notes import notes
 
 if TYPE_CHECKING:
@@ -53,13 +54,12 @@ def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
 
     shown = plan.summary()
     shown["totals"] = {**plan.totals, "power": [vars(one) for one in power(plan, store)]}
-    return {**shown, "notes": notes(plan)}
+    found = select.read(plan, store)
+    return {**shown, "notes": notes(plan), "search": select.to_json(found) if found else None}
 
 
 def search_lines(plan: Plan, store: Store) -> list[str]:
     """How far the search of a sweep with `select:` is, and what follows it."""
-    from procray.sweep import select
-
     found = select.read(plan, store)
     if found is None:
         return []

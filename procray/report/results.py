@@ -560,10 +560,10 @@ def _matched(variant: Variant, base: Variant) -> Match:
         return Match("not planned")
     full = MatchedPoint(1.0, variant.t2, variant.final, variant.difference, variant.runs)
     points = [*variant.points, full]
-    # A fraction that may still come could change the answer; one that failed cannot.
-    for point in points:
-        if point.difference is None and any(run.state not in ("failed", "skipped", "done") for run in point.runs):
-            return Match("pending")
+    # A run that may still come could change the answer, and points of unlike seeds are no curve; one that failed
+    # cannot come any more.
+    if any(run.state not in ("failed", "skipped", "done") for point in points for run in point.runs):
+        return Match("pending")
     known = [point for point in points if point.difference is not None]
     if not known or known[-1] is not full:
         return Match(_why_not(variant.runs, base))

@@ -63,11 +63,12 @@ def _entry(cell: Tried) -> Entry:
 def _notes(tried: Sequence[Tried], variants: Sequence[str]) -> list[str]:
     chosen = [cell for cell in tried if cell.chosen]
     notes = [f"{CHOSEN} chosen: the best mean over the tuning seeds. " + _budget(tried, variants)]
+    at_edge: dict[str, list[str]] = {}
     for cell in chosen:
-        if cell.edges:
-            notes.append(
-                f"{cell.variant}: {listing(cell.edges)} of the values tried; a better one may lie beyond the edge."
-            )
+        for edge in cell.edges:
+            at_edge.setdefault(edge, []).append(cell.variant)
+    for edge, names in at_edge.items():
+        notes.append(f"{listing(names)}: {edge} of the values tried; a better one may lie beyond the edge.")
     failed = [cell for cell in tried if cell.state == "failed"]
     if failed:
         notes.append("Failed, so never chosen: " + "; ".join(f"{cell.variant}/{cell.label}" for cell in failed) + ".")

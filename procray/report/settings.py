@@ -23,13 +23,17 @@ def settings_of(plan: Plan, store: Store, file: str) -> Settings:
     """Settings from the plan, machines and versions from what each phase recorded."""
     recipes = [phase.recipe for phase in plan.phases.values()]
     totals = plan.totals or {}
+    tuning = set(plan.search["seeds"]) if plan.search else set()
     rows = [
         ("setting", plan.setting),
-        ("seeds", listing([str(seed) for seed in sorted({recipe.seed for recipe in recipes})])),
+        ("seeds", _seeds({recipe.seed for recipe in recipes} - tuning) or "after the search"),
         ("model", "; ".join(_distinct(_shape(recipe) for recipe in recipes))),
         ("precision", ", ".join(_distinct(recipe.precision for recipe in recipes))),
         *_by_kind(recipes),
     ]
+    if plan.search:
+        axes = listing(plan.search["axes"])
+        rows.append(("settings searched", f"{axes} on seeds {_seeds(tuning)} and held-out data of their own"))
     if plan.matched:
         rows.append(("matched fractions", ", ".join(f"{fraction:g}" for fraction in plan.matched)))
     if totals:
@@ -48,6 +52,10 @@ def settings_of(plan: Plan, store: Store, file: str) -> Settings:
         f"procray ui {file}{scale}         # the curves in MLflow",
     )
     return Settings(tuple(rows), _machine(plan, store), plan.source, plan.spec, commands)
+
+
+def _seeds(seeds: set[int]) -> str:
+    return listing([str(seed) for seed in sorted(seeds)])
 
 
 def _by_kind(recipes: list[PhaseRecipe]) -> list[tuple[str, str]]:

@@ -79,9 +79,12 @@ def _label(key: str, value: Any, common: dict[str, Any]) -> str:
     if key == "transfer":
         return ",".join(f"{component}={_parent(parent)}".replace("=.", ".") for component, parent in value.items())
     if "mixture" in value:
-        return "+".join(f"{name}{short_number(weight)}" for name, weight in value["mixture"].items())
+        shares = "+".join(f"{name}{short_number(weight)}" for name, weight in value["mixture"].items())
+        return f"{shares}-prefix" if value.get("prefix") else shares
     if "text" in value:
-        return f"text-{_label('corpus', value['text']['corpus'], {})}"
+        corpus = value["text"]["corpus"]
+        local = isinstance(corpus, dict) and "files" in corpus
+        return "text-files" if local else f"text-{_label('corpus', corpus, {})}"
     if "shuffled" in value:
         return f"shuffled-{_label(key, value['shuffled'], {})}"
     for name in ("hf", "name"):  # corpora

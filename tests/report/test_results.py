@@ -159,6 +159,14 @@ def test_a_missing_fraction_keeps_matched_pending_and_a_failed_one_does_not(tmp_
     assert len(results.failed) == 3
 
 
+def test_matched_waits_for_every_seed_of_every_fraction(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    one = next(p for p in plan.phases.values() if p.label == "text/20k/full@0.5 s2")
+    fill(plan, store, until=lambda phase: 0.5 if phase is one else 1.0)
+    full = variant(summarise(plan, store), "text/20k/full")
+    assert (full.points[0].difference.n, full.matched.state, full.readoff.state) == (2, "pending", "reached")
+
+
 def test_failures_are_named_and_what_descends_from_them_is_skipped(tmp_path):
     plan, store = make_plan(tmp_path), Store(tmp_path / "store")
     warmup = next(p for p in plan.phases.values() if p.kind == "procedural" and p.recipe.seed == 1)

@@ -8,9 +8,10 @@ import math
 import pytest
 
 from procray.report import answer, results_json, summarise
-from procray.report.page import Settings, page
+from procray.report.page import page
 from procray.report.power import power, power_text
 from procray.report.search import search_grids
+from procray.report.settings import settings_of
 from procray.report.statistics import smallest_difference
 from procray.sweep import load_sweep, plan, select
 from procray.sweep.store import Store
@@ -106,10 +107,13 @@ def test_in_the_middle_of_a_search_there_are_no_results_yet(tmp_path, searched):
 
 def test_the_page_of_a_search_escapes_what_it_quotes(searched):
     graph, store = searched
-    html = page(summarise(graph, store), [], "<svg></svg>", Settings((), (), "", {}, ()))
+    html = page(summarise(graph, store), [], "<svg></svg>", settings_of(graph, store, "tiny.yaml"))
     assert 'id="search"' in html
     assert "loss is &lt;nan&gt;" in html
     assert "<nan>" not in html
+    rows = dict(settings_of(select.whole(graph, store), store, "tiny.yaml").rows)
+    assert rows["seeds"] == "0, 1 and 2"
+    assert "lr on seeds 100 and 101" in rows["settings searched"]
 
 
 def test_power_from_the_tuning_seeds_then_from_the_pairs_of_the_sweep(searched):
