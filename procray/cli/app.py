@@ -318,7 +318,7 @@ def tasks(
             answer_json({task: {"summary": about[0], "diagnostic": about[2]} for task, about in known.items()})
             return
         for task, about in known.items():
-            answer(f"{task:13} {about[0]}")
+            answer(f"{task:17} {about[0]}")
         return
     chosen: dict[str, Any] = {}
     for parameter in parameters or []:

@@ -518,7 +518,8 @@ def _build_task(
         try:
             if "shuffled" in value:
                 return tasks.get("shuffled", task=parts[0])
-            return tasks.get("mixture", parts=list(zip(parts, value["mixture"].values(), strict=True)))
+            weighted = list(zip(parts, value["mixture"].values(), strict=True))
+            return tasks.get("mixture", parts=weighted, prefix=value.get("prefix", False))
         except TaskError as error:
             problems.append(("task", str(error).replace("\n", "; ")))
             return None

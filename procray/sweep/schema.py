@@ -60,13 +60,13 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _task(value: Any) -> Any:
-    """A task's name, `{shuffled: task}` or `{mixture: {name: weight}}`."""
+    """A task's name, `{shuffled: task}` or `{mixture: {name: weight}}`, the latter perhaps with `prefix: true`."""
     expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and "text" in value:
         return _text_warmup(value)
-    if not isinstance(value, dict) or len(value) != 1:
+    if not isinstance(value, dict) or (len(value) != 1 and set(value) != {"mixture", "prefix"}):
         raise _wrong(expected)
     if "shuffled" in value:
         return {"shuffled": _task(value["shuffled"])}
@@ -78,7 +78,10 @@ def _task(value: Any) -> Any:
     for name, weight in parts.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise _wrong("a weight must be a number above 0", "mixture", name)
-    return {"mixture": {name: float(weight) for name, weight in parts.items()}}
+    if not isinstance(value.get("prefix", False), bool):
+        raise _wrong("expected true or false", "prefix")
+    prefix = {"prefix": True} if value.get("prefix") else {}
+    return {"mixture": {name: float(weight) for name, weight in parts.items()}, **prefix}
 
 
 def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:

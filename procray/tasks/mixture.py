@@ -15,6 +15,7 @@ from procray.batch import Batch
 from procray.errors import TaskError
 from procray.files import canonical_json
 from procray.tasks.rng import generator
+from procray.tasks.sequences import column
 from procray.tasks.task import Task
 
 SUMMARY = "several tasks in one stream: every batch belongs to one of them, drawn by weight"
@@ -30,6 +31,9 @@ class Mixture:
     the largest of the parts', the separator is `symbols` and the padding comes last. Data ids are
     shared: 5 is the symbol 5 of SET and the bracket 5 of k-DYCK. Where all parts have one
     vocabulary, nothing moves.
+
+    With `prefix`, every sequence begins with a token that names its part: the ids behind the
+    padding, one a part. It is read and counted, and never scored.
     """
 
     name: ClassVar[str] = "mixture"
@@ -37,6 +41,7 @@ class Mixture:
     rows: ClassVar[None] = None
     curriculum: ClassVar[None] = None
     parts: tuple[tuple[Task, float], ...]  # the weights sum to 1
+    prefix: bool = False
 
     @property
     def symbols(self) -> int:
@@ -52,61 +57,84 @@ class Mixture:
 
     @property
     def vocab_size(self) -> int:
-        return self.pad + 1
+        return self.pad + 1 + self.prefix * len(self.parts)
 
     @property
     def positions(self) -> int:
-        return max(task.positions for task, _ in self.parts)
+        return max(task.positions for task, _ in self.parts) + self.prefix
 
     @property
     def mean_tokens(self) -> float:
-        return sum(weight * task.mean_tokens for task, weight in self.parts)
+        return sum(weight * task.mean_tokens for task, weight in self.parts) + self.prefix
+
+    @property
+    def labels(self) -> list[str]:
+        """A name for each part; a task that is there several times is numbered."""
+        names = [_name(task.recipe()) for task, _ in self.parts]
+        return [
+            name if names.count(name) == 1 else f"{name} {names[: number + 1].count(name)}"
+            for number, name in enumerate(names)
+        ]
 
     def part(self, seed: int, stream: str, index: int) -> int:
-        """Which of `parts` batch `index` belongs to."""
-        drawn = generator(seed, stream, canonical_json(self.recipe()), index).random()
+        """Which of `parts` batch `index` belongs to, with a prefix and without."""
+        drawn = generator(seed, stream, canonical_json({"mixture": self.recipe()["mixture"]}), index).random()
         bounds = np.cumsum([weight for _, weight in self.parts])
         return min(int(np.searchsorted(bounds, drawn, side="right")), len(self.parts) - 1)
 
     def sample(self, seed: int, stream: str, index: int, size: int, length: int | None = None) -> Batch:
         _no_length(length)
-        task, _ = self.parts[self.part(seed, stream, index)]
+        number = self.part(seed, stream, index)
+        task, _ = self.parts[number]
         batch = task.sample(seed, stream, index, size)
         assert isinstance(batch, Batch)
-        return Batch(
-            self._moved(task, batch.tokens_BT),
-            self._moved(task, batch.targets_BT),
-            batch.mask_BT,
-            batch.nominal_tokens,
-        )
+        tokens_BT, targets_BT = self._moved(task, batch.tokens_BT), self._moved(task, batch.targets_BT)
+        mask_BT = batch.mask_BT
+        if self.prefix:
+            targets_BT = np.hstack([tokens_BT[:, :1], targets_BT])
+            tokens_BT = np.hstack([column(self.pad + 1 + number, size), tokens_BT])
+            mask_BT = np.hstack([np.zeros((size, 1), bool), mask_BT])
+        return Batch(tokens_BT, targets_BT, mask_BT, batch.nominal_tokens + self.prefix * size)
 
     def nominal_tokens(self, seed: int, stream: str, index: int, size: int, length: int | None = None) -> int:
         _no_length(length)
-        task, _ = self.parts[self.part(seed, stream, index)]
-        return task.nominal_tokens(seed, stream, index, size)
+        return self._part_and_tokens(seed, stream, index, size)[1]
 
     def tokens_by_part(self, seed: int, stream: str, indices: Iterable[int], size: int) -> list[int]:
         """Nominal tokens that each part contributes to these batches, in the order of `parts`."""
         tokens = [0] * len(self.parts)
         for index in indices:
-            number = self.part(seed, stream, index)
-            tokens[number] += self.parts[number][0].nominal_tokens(seed, stream, index, size)
+            number, count = self._part_and_tokens(seed, stream, index, size)
+            tokens[number] += count
         return tokens
 
     def recipe(self) -> dict[str, Any]:
-        return {"mixture": [{"task": task.recipe(), "weight": weight} for task, weight in self.parts]}
+        recipe: dict[str, Any] = {"mixture": [{"task": task.recipe(), "weight": weight} for task, weight in self.parts]}
+        return {**recipe, "prefix": True} if self.prefix else recipe
 
     def text(self, tokens_T: np.ndarray) -> str:
         tokens = np.asarray(tokens_T).tolist()
         while tokens and tokens[-1] == self.pad:
             tokens.pop()
-        return " ".join("|" if token == self.separator else str(token) for token in tokens)
+        words = {self.pad + 1 + number: f"<{label}>" for number, label in enumerate(self.labels) if self.prefix}
+        words |= {} if self.separator is None else {self.separator: "|"}
+        return " ".join(words.get(token, str(token)) for token in tokens)
+
+    def _part_and_tokens(self, seed: int, stream: str, index: int, size: int) -> tuple[int, int]:
+        number = self.part(seed, stream, index)
+        return number, self.parts[number][0].nominal_tokens(seed, stream, index, size) + self.prefix * size
 
     def _moved(self, task: Task, tokens_BT: np.ndarray) -> np.ndarray:
         moved_BT = np.where(tokens_BT == task.pad, self.pad, tokens_BT).astype(np.int32)
         if task.separator is not None:
             moved_BT[tokens_BT == task.separator] = self.symbols
         return moved_BT
+
+
+def _name(recipe: dict[str, Any]) -> str:
+    if "shuffled" in recipe:
+        return f"shuffled {_name(recipe['shuffled'])}"
+    return str(recipe.get("name", "mixture"))
 
 
 def _no_length(length: int | None) -> None:

@@ -42,9 +42,15 @@ TASKS: dict[str, type[BaseTask]] = {
 }  # fmt: skip
 
 ECA_FORMS = {"rows": "eca_rows", "tokens": "eca_tokens"}
-COMBINATORS = {
+COMBINATORS: dict[str, tuple[str, dict[str, tuple[Any, str]]]] = {
     "shuffled": (_shuffled.SUMMARY, {"task": (None, "the task whose sequences are shuffled")}),
-    "mixture": (_mixture.SUMMARY, {"parts": (None, "the tasks and their weights (shares of the batches)")}),
+    "mixture": (
+        _mixture.SUMMARY,
+        {
+            "parts": (None, "the tasks and their weights (shares of the batches)"),
+            "prefix": (False, "begin every sequence with a token that names its part (true or false)"),
+        },
+    ),
 }
 
 
@@ -74,7 +80,7 @@ def get(name: str, /, **params: Any) -> Task:
 
     Args:
         name: one of `names()`; `eca` with `form="rows"` or `form="tokens"`; `shuffled` with
-            `task=`; `mixture` with `parts=[(task, weight), ...]`. Inner tasks may be given as
+            `task=`; `mixture` with `parts=[(task, weight), ...]`, perhaps `prefix=True`. Inner tasks may be given as
             recipes.
         **params: see `describe`. `length` is a number, `{"min", "max"}` (drawn for every batch), or
             `{"start", "step", "mastery", "max"}` (grown by the training loop).
@@ -103,13 +109,15 @@ def from_recipe(recipe: dict[str, Any]) -> Task:
         raise TaskError(f"a task is written as a mapping, not {recipe!r}")
     for name in COMBINATORS:
         if name in recipe:
-            if len(recipe) > 1:
-                raise TaskError(f"'{name}' stands alone, but was given with {', '.join(sorted(set(recipe) - {name}))}")
+            beside = sorted(set(recipe) - {name} - ({"prefix"} if name == "mixture" else set()))
+            if beside:
+                raise TaskError(f"'{name}' stands alone, but was given with {', '.join(beside)}")
             if name == "shuffled":
                 return get(name, task=recipe[name])
             if not isinstance(recipe[name], list):
                 raise TaskError(f"mixture: a list of {{task, weight}} was expected, not {recipe[name]!r}")
-            return get(name, parts=[_part(entry) for entry in recipe[name]])
+            prefix = {"prefix": recipe["prefix"]} if "prefix" in recipe else {}
+            return get(name, parts=[_part(entry) for entry in recipe[name]], **prefix)
     if not isinstance(recipe.get("name"), str):
         raise TaskError(f"a task needs a name, or one of {', '.join(COMBINATORS)}; was given {recipe!r}")
     unsafe = [str(key) for key in recipe if not isinstance(key, str)]
@@ -178,19 +186,22 @@ def _checked(task: type[BaseTask], params: dict[str, Any]) -> tuple[dict[str, An
 
 
 def _combined(name: str, params: dict[str, Any]) -> Task:
-    wanted = next(iter(COMBINATORS[name][1]))
+    known = COMBINATORS[name][1]
+    wanted = next(iter(known))
     problems = [
-        f"{name}: there is no parameter '{key}'{did_you_mean(key, [wanted])} (parameters: {wanted})"
+        f"{name}: there is no parameter '{key}'{did_you_mean(key, known)} (parameters: {', '.join(known)})"
         for key in params
-        if key != wanted
+        if key not in known
     ]
     if wanted not in params:
         problems.append(f"{name}: needs {wanted}")
+    if not isinstance(params.get("prefix", False), bool):
+        problems.append(f"{name}: prefix is {params['prefix']!r}; expected true or false")
     if problems:
         raise TaskError("\n".join(problems))
     if name == "shuffled":
         return Shuffled(_inner(params["task"], name))
-    return _mixed(params["parts"])
+    return _mixed(params["parts"], params.get("prefix", False))
 
 
 def _inner(task: Any, outer: str) -> Task:
@@ -209,7 +220,7 @@ def _part(entry: Any) -> tuple[Any, Any]:
     return entry["task"], entry["weight"]
 
 
-def _mixed(parts: Iterable[tuple[Any, Any]]) -> Mixture:
+def _mixed(parts: Iterable[tuple[Any, Any]], prefix: bool) -> Mixture:
     tasks: list[Task] = []
     weights: list[float] = []
     problems: list[str] = []
@@ -221,6 +232,8 @@ def _mixed(parts: Iterable[tuple[Any, Any]]) -> Mixture:
             continue
         if made.rows is not None:
             problems.append(f"mixture: {made.name} makes rows, not tokens, and cannot be mixed")
+        if isinstance(made, Mixture) and made.prefix:
+            problems.append("mixture: a part cannot itself be a mixture with prefix")
         if made.curriculum is not None:
             problems.append(f"mixture: {made.name} has a curriculum; give it one length or a range")
         number = isinstance(weight, int | float) and not isinstance(weight, bool)
@@ -236,4 +249,4 @@ def _mixed(parts: Iterable[tuple[Any, Any]]) -> Mixture:
     total = math.fsum(weights)
     # 3 to 2 and 0.6 to 0.4 are one mixture with one identity.
     shares = weights if math.isclose(total, 1, abs_tol=1e-9) else [round(weight / total, 12) for weight in weights]
-    return Mixture(tuple(zip(tasks, shares, strict=True)))
+    return Mixture(tuple(zip(tasks, shares, strict=True)), prefix)

@@ -10,7 +10,7 @@ from procray import tasks
 from procray.batch import Batch, RowBatch
 from procray.corpora import Prepared
 from procray.errors import CorpusError, TaskError
-from procray.tasks import BaseTask, Task
+from procray.tasks import BaseTask, Mixture, Task
 from procray.training.held_out import TestSet
 from procray.training.recipe import PhaseRecipe
 
@@ -58,7 +58,7 @@ class Source(Protocol):
         """The fixed held-out set."""
 
     def exposure(self, step: int) -> dict[str, Any]:
-        """`epoch` and `unique_tokens` after `step` updates (text); empty for tasks, which never repeat."""
+        """After `step` updates: `epoch` and `unique_tokens` of text, `tokens_by_task` of a mixture, else nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class TaskSource:
     split: str = "validation"
     whole_answers: bool = True
     disjoint: bool = False
+    _counted: list[tuple[int, list[int]]] = field(default_factory=list, compare=False, repr=False)  # step, tokens
     _test_sets: dict[int | None, TestSet] = field(default_factory=dict, compare=False, repr=False)  # by length
 
     @property
@@ -116,7 +117,17 @@ class TaskSource:
             yield self.task.sample(VALIDATION_SEED, self.split, index, size, length)
 
     def exposure(self, step: int) -> dict[str, Any]:
-        return {}
+        return {"tokens_by_task": self._tokens_by_task(step)} if isinstance(self.task, Mixture) else {}
+
+    def _tokens_by_task(self, step: int) -> dict[str, int]:
+        """Nominal tokens that the first `step` batches took from each part; counted on from where it was asked last."""
+        assert isinstance(self.task, Mixture)
+        known, tokens = (
+            self._counted[0] if self._counted and self._counted[0][0] <= step else (0, [0] * len(self.task.parts))
+        )
+        more = self.task.tokens_by_part(self.seed, "train", range(known, step), self.size)
+        self._counted[:] = [(step, [a + b for a, b in zip(tokens, more, strict=True)])]
+        return dict(zip(self.task.labels, self._counted[0][1], strict=True))
 
 
 @dataclass(frozen=True)

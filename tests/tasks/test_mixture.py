@@ -92,3 +92,39 @@ def test_an_asked_length_is_refused():
 def test_text():
     mixture = tasks.get("mixture", parts=[(SET, 1), (DYCK, 1)])
     assert mixture.text(np.array([3, 5, 40, 3, 41, 41])) == "3 5 | 3"
+
+
+def test_a_prefix_names_the_part():
+    parts = [(SET, 1), (UNION, 1), (DYCK, 2)]
+    plain, named = tasks.get("mixture", parts=parts), tasks.get("mixture", parts=parts, prefix=True)
+    assert named.vocab_size == plain.vocab_size + 3
+    assert (named.positions, named.mean_tokens) == (plain.positions + 1, pytest.approx(plain.mean_tokens + 1))
+    seen = set()
+    for index in range(30):
+        number = plain.part(0, "train", index)
+        batch = named.sample(0, "train", index, 5)
+        own = named.parts[number][0].sample(0, "train", index, 5)
+        assert (batch.tokens_BT[:, 0] == named.pad + 1 + number).all()
+        assert np.array_equal(batch.targets_BT[:, :-1], batch.tokens_BT[:, 1:])
+        assert not batch.mask_BT[:, 0].any()
+        assert np.array_equal(batch.mask_BT[:, 1:], own.mask_BT)
+        data = own.tokens_BT < named.parts[number][0].symbols
+        assert np.array_equal(batch.tokens_BT[:, 1:][data], own.tokens_BT[data])
+        assert batch.nominal_tokens == own.nominal_tokens + 5
+        seen.add(number)
+    assert seen == {0, 1, 2}
+    assert sum(named.tokens_by_part(0, "train", range(9), 5)) == sum(
+        named.sample(0, "train", index, 5).nominal_tokens for index in range(9)
+    )
+    assert named.text(np.array([52, 5, 6, 50, 5, 6, 51])) == "<set> 5 6 | 5 6"
+
+
+def test_only_a_prefix_changes_the_recipe():
+    plain = tasks.get("mixture", parts=[(SET, 1)])
+    assert "prefix" not in plain.recipe()
+    assert tasks.get("mixture", parts=[(SET, 1)], prefix=False).recipe() == plain.recipe()
+
+
+def test_parts_of_one_task_have_names_of_their_own():
+    mixture = tasks.get("mixture", parts=[(SET, 1), (tasks.get("set", length=4), 1), (UNION, 1)])
+    assert mixture.labels == ["set 1", "set 2", "union"]

@@ -30,6 +30,7 @@ EXAMPLES = [
     tasks.get("sort", length={"start": 2, "step": 3, "mastery": 0.9, "max": 9}),
     tasks.get("shuffled", task=small("union")),
     tasks.get("mixture", parts=[(small("set"), 3), (tasks.get("shuffled", task=small("dyck")), 2)]),
+    tasks.get("mixture", parts=[(small("set"), 3), (small("dyck"), 2)], prefix=True),
     tasks.get("shuffled", task=tasks.get("mixture", parts=[(small("set"), 1), (small("union"), 2)])),
 ]
 
@@ -118,6 +119,15 @@ def test_mean_tokens_are_the_mean_of_nominal_tokens(task):
         (lambda: tasks.from_recipe({"mixture": {"set": 1}}), ["mixture: a list of {task, weight} was expected"]),
         (lambda: tasks.from_recipe({"mixture": [{"set": 1}]}), ["mixture: a part is written as {task, weight}"]),
         (lambda: tasks.from_recipe({"mixture": []}), ["mixture: needs at least one part"]),
+        (lambda: tasks.get("mixture", parts=[], prefix="yes"), ["prefix is 'yes'; expected true or false"]),
+        (
+            lambda: tasks.from_recipe({"mixture": [], "prefixes": True}),
+            ["'mixture' stands alone, but was given with prefixes"],
+        ),
+        (
+            lambda: tasks.get("mixture", parts=[(tasks.get("mixture", parts=[(small("set"), 1)], prefix=True), 1)]),
+            ["a part cannot itself be a mixture with prefix"],
+        ),
         (lambda: tasks.get("shuffled", tasks=1), ["no parameter 'tasks'; did you mean 'task'?", "needs task"]),
         (lambda: tasks.get("shuffled", task="set"), ["shuffled: expected a task, not 'set'"]),
         (lambda: tasks.get("shuffled", task=tasks.get("haystack")), ["haystack is a diagnostic"]),

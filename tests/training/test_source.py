@@ -7,7 +7,7 @@ from procray.training import task_source, text_source
 from procray.training.recipe import Evaluation, ModelShape
 from procray.training.source import VALIDATION_BATCH
 
-from .phases import CURRICULUM, RANGE, ROWS, SET, recipe
+from .phases import CURRICULUM, RANGE, ROWS, SET, curve, recipe, run
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +98,25 @@ def test_a_recipe_without_tuning_keeps_its_id():
     tuned = recipe(evaluation=Evaluation(4, 3, split="tuning"))
     assert type(tuned).from_json(tuned.to_json()) == tuned
     assert tuned.id != recipe(evaluation=Evaluation(4, 3)).id
+
+
+def test_tokens_of_a_mixture_are_counted_by_task():
+    parts = [(tasks.get("set", length=3, vocab=12), 1.0), (tasks.get("union", length=6, vocab=12), 2.0)]
+    mixture = tasks.get("mixture", parts=parts)
+    source = task_source(recipe(data={"task": mixture.recipe()}))
+    counted = [source.exposure(step)["tokens_by_task"] for step in (0, 3, 3, 20, 7)]  # also back, as after a resume
+    assert counted[0] == {"set": 0, "union": 0}
+    for step, tokens in zip((3, 3, 20, 7), counted[1:], strict=True):
+        assert sum(tokens.values()) == sum(source.batch(index, None).nominal_tokens for index in range(step))
+    assert min(counted[3].values()) > 0
+
+
+def test_a_mixtures_rows_hold_the_tokens_of_each_task(tmp_path):
+    mixture = tasks.get("mixture", parts=[(tasks.get("set", length=3), 1), (tasks.get("sort", length=4), 1)])
+    phase = recipe(data={"task": mixture.recipe()})
+    run(phase, tmp_path / "whole", 12)
+    for until in (5, 12):
+        run(phase, tmp_path / "halves", until)
+    rows = curve(tmp_path / "whole")
+    assert [row for row in curve(tmp_path / "halves") if row["step"] != 5] == rows
+    assert all(sum(row["tokens_by_task"].values()) == row["tokens"] for row in rows)
