@@ -99,6 +99,25 @@ def test_no_line_is_drawn_to_a_value_that_is_not_finite():
     assert tokens_to_match([1, 2], [math.inf, -math.inf], 2.0) is None
 
 
+# C4 validation perplexity of GPT-2 small at these steps of 65,536 tokens, from the data of the project page of
+# arXiv 2601.21725 (procedural pretraining; 10,000 steps are the baseline's budget).
+C4_STEPS = (100, 1100, 2100, 3100, 4100, 5100, 5600, 6100, 7100, 8100, 9100, 10000)
+C4_BASELINE_END = 62.03
+C4 = {
+    "sort": (983.6, 177.1, 92.27, 74.93, 66.94, 63.81, 61.52, 60.78, 59.21, 59.10, 58.94, 58.82),
+    "set": (795.7, 155.2, 88.75, 74.38, 66.93, 63.60, 61.80, 61.30, 59.97, 59.98, 59.81, 59.85),
+    "union": (796.8, 160.7, 89.31, 74.52, 67.16, 63.82, 61.78, 61.49, 60.01, 60.10, 59.95, 59.90),
+}
+
+
+@pytest.mark.parametrize("task", C4)
+@pytest.mark.parametrize("of", [float, math.log], ids=["perplexity", "loss"])
+def test_the_published_c4_curves_need_55_percent_of_the_tokens(task, of):
+    tokens = [65_536 * step for step in C4_STEPS]
+    needed = tokens_to_match(tokens, [of(value) for value in C4[task]], of(C4_BASELINE_END))
+    assert 0.548 <= needed / tokens[-1] <= 0.554
+
+
 def test_an_empty_curve_matches_nothing():
     assert tokens_to_match([], [], 1.0) is None
 
