@@ -165,7 +165,7 @@ class Plan:
 
     @property
     def targets(self) -> list[str]:
-        return list(dict.fromkeys(one.target for one in (*self.cells, *self.trials)))
+        return list(dict.fromkeys([cell.target for cell in self.cells] + [trial.target for trial in self.trials]))
 
     def segments(self) -> list[Segment]:
         """One segment for each wanted mark, parents first."""

@@ -87,4 +87,19 @@ def test_plan_shows_what_is_saved_before_anything_runs(command):
     # 2 baselines, 2 warm-ups with two marks each, 8 cells; naively each of the 8 cells trains its own warm-up
     assert (totals["phases"], totals["naive_phases"]) == (12, 18)
     assert totals["naive_tokens"] > totals["tokens"]
+    assert [(one["seeds"], one["sd"], one["smallest"]) for one in totals["power"]] == [(2, None, None)]
+    assert not command.store.exists()
+
+
+def test_plan_shows_the_search_and_how_much_may_follow(command):
+    text = command.file.read_text().replace("lr: 1e-3, schedule: cosine", "lr: {grid: [1e-3, 1e-2]}, schedule: cosine")
+    command.file.write_text(text + "select: {axes: [lr], seeds: [7]}\n")
+    said = command("plan", command.file).stdout
+    # 5 variants x 2 settings x 1 seed and the warm-up; then the 12 phases of the file without a search
+    assert "phases    11 unique" in said
+    assert "then      up to 12 phases with the chosen settings" in said
+    assert "power     2 seeds; no spread measured yet" in said
+    value = json.loads(command("plan", command.file, "--json").stdout)
+    assert value["totals"]["then_phases"] == 12
+    assert [len(variant["tried"]) for variant in value["search"]["variants"]] == [2] * 5
     assert not command.store.exists()
