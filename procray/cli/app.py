@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from procray import __version__
-from procray.cli.terminal import answer, answer_json, say, short_bytes, short_count
+from procray.cli.terminal import answer, answer_json, say, short_bytes, short_count, width
 
 if TYPE_CHECKING:
     from procray.sweep import Plan
@@ -212,7 +212,7 @@ def report(
     if json:
         answer_json(room.results_json(paths.results))
     else:
-        answer(room.answer(paths.results, paths.page))
+        answer(room.answer(paths.results, paths.page, width=width()))
 
 
 @app.command()
@@ -439,8 +439,9 @@ def schema() -> None:
 def data_prepare(file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
     """Tokenise the corpora of a sweep into the store."""
     from procray.execution import prepare_corpora
+    from procray.sweep.select import foreseen
 
-    for prepared in prepare_corpora(load(file, scale, set), open_store(store), progress=say):
+    for prepared in prepare_corpora(foreseen(load(file, scale, set)), open_store(store), progress=say):
         answer(f"{prepared.digest}  {short_count(prepared.train_tokens)} training tokens")
 
 
@@ -451,9 +452,11 @@ def data_show(
     """Describe the prepared corpora of a sweep, with a decoded sample."""
     from procray import corpora
     from procray.execution import corpora_of
+    from procray.sweep.select import foreseen
 
     opened = open_store(store)
-    shown = [corpora.summary(corpora.load(recipe, opened.corpora)) for recipe in corpora_of(load(file, scale, set))]
+    recipes = corpora_of(foreseen(load(file, scale, set)))
+    shown = [corpora.summary(corpora.load(recipe, opened.corpora)) for recipe in recipes]
     if json:
         answer_json(shown)
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from procray.report.results import Target, summarise
 from procray.report.statistics import pooled_sd, smallest_difference
-from procray.sweep.select import Searched, read
+from procray.sweep.select import Searched, foreseen, read
 
 if TYPE_CHECKING:
     from procray.sweep.plan import Plan
@@ -38,9 +38,7 @@ class Power:
 def power(plan: Plan, store: Store) -> list[Power]:
     """Every target of the plan, also of one whose settings are still searched."""
     searched = read(plan, store)
-    if plan.then is not None:  # any choice has the targets and seeds of the plan to come
-        plan = plan.then({trial.variant: trial.setting for trial in plan.trials})
-    results = summarise(plan, store)
+    results = summarise(foreseen(plan), store)
     found = []
     for target in results.targets:
         sd, source = _spread(target, searched)

@@ -117,6 +117,14 @@ def whole(graph: Plan, store: Store) -> Plan | None:
     return graph.then(found.choices) if found and found.settled and graph.then else None
 
 
+def foreseen(graph: Plan) -> Plan:
+    """What a plan will be: of one that is still searched, the whole with some setting of every variant.
+
+    Targets, seeds, corpora and numbers of phases do not depend on the choices.
+    """
+    return graph.then({trial.variant: trial.setting for trial in graph.trials}) if graph.then else graph
+
+
 def record(graph: Plan, store: Store) -> Path | None:
     """Writes selection.json into the sweep's folder, as a whole; None for a plan without a search."""
     found = read(graph, store)

@@ -211,6 +211,9 @@ def test_a_target_without_the_axis_waits_and_is_then_planned_as_usual():
     assert {trial.target for trial in graph.trials} == {"text"}
     whole = graph.then({})
     assert {cell.target for cell in whole.cells} == {"find"}
+    # Before anything is chosen it is known what will be needed.
+    assert {cell.target for cell in select.foreseen(graph).cells} == {"text", "find"}
+    assert select.foreseen(whole) is whole
 
 
 def test_only_the_compared_phase_of_a_longer_chain_is_searched():
