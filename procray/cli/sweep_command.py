@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from procray.cli import live
-from procray.cli.terminal import answer, answer_json, say, short_time
+from procray.cli.terminal import answer, answer_json, say, short_time, width
 from procray.sweep import Plan, select
 from procray.sweep.store import Store
 
@@ -73,7 +73,7 @@ def run_sweep(
         answer_json(results_json(paths.results))
     else:
         more = [f"MLflow: {ui}"] if tracking else []
-        answer(answer_text(paths.results, paths.page, more))
+        answer(answer_text(paths.results, paths.page, more, width()))
     say(f"took {short_time(result.seconds)}; logs in {result.logs}" if result.trained else "nothing was left to train")
     if result.interrupted or result.out_of_time:
         why = "interrupted" if result.interrupted else "out of time"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import Any
 
@@ -15,6 +16,11 @@ def say(text: str = "") -> None:
 def answer(text: str) -> None:
     """What the command was asked for (stdout)."""
     print(text, flush=True)
+
+
+def width() -> int:
+    """Columns of the terminal that answers go to, within reason; 120 for a file or a pipe."""
+    return min(max(shutil.get_terminal_size((120, 24)).columns, 60), 160) if sys.stdout.isatty() else 120
 
 
 def answer_json(value: Any) -> None:
