@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VERSION = 1  # raised when the same model gives other numbers than before
 SEQUENCES = 64
 POSITIONS = 16384  # at most, where nobody asks for more sequences
-PERIOD = 24  # of repeated random sequences, where the models have the positions: one number for all, to be compared
+PERIOD = 16  # of repeated random sequences, wherever there is room: one number for all models, to be compared
 REPEAT = "repeat"
 
 
