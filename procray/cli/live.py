@@ -30,6 +30,7 @@ class Row:
     tokens_per_s: float | None
     loss: float | None
     reason: str | None
+    solved: bool = False  # done before its budget, because its task was solved
 
     @property
     def seconds_left(self) -> float | None:
@@ -45,17 +46,20 @@ def row(phase: PlannedPhase, store: Store) -> Row:
     budget = phase.nominal[end]
     status = folder.status()
     state = status.get("state", "waiting")
-    tokens, speed, loss = 0.0, None, None
+    tokens, speed, loss, solved = 0.0, None, None, False
     if folder.exists_mark(end):
-        state, tokens = "done", budget
         about = folder.manifest(end)
+        solved = about.get("solved_at") is not None
+        state, tokens = "done", about.get("tokens", budget) if solved else budget
         loss = about.get("loss")
     elif state == "done":
         state = "waiting"  # done for a smaller budget, wanted longer now
     if state in ("running", "paused", "failed"):
         live = folder.progress() or {}
         tokens, speed, loss = live.get("tokens", 0.0), live.get("tokens_per_s"), live.get("loss")
-    return Row(phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, loss, status.get("reason"))
+    return Row(
+        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, loss, status.get("reason"), solved
+    )
 
 
 class Watcher:
@@ -90,6 +94,8 @@ def counts(rows: list[Row]) -> str:
 def line(r: Row) -> str:
     """One phase as a plain line."""
     parts = [f"{r.state:8}", r.label, f"{short_count(r.tokens)} of {short_count(r.budget)} tokens"]
+    if r.solved:
+        parts.append("solved")
     if r.loss is not None:
         parts.append(f"loss {r.loss:.4f}")
     if r.state == "running" and r.tokens_per_s:
@@ -127,7 +133,7 @@ def table(rows: list[Row], height: int, seconds: float) -> Any:
             short_count(r.tokens_per_s) if r.tokens_per_s and r.state == "running" else "",
             f"{r.loss:.4f}" if r.loss is not None else "",
             short_time(left) if left is not None else "",
-            Text(r.state, style=style.get(r.state, "dim")),
+            Text("solved" if r.solved else r.state, style=style.get(r.state, "dim")),
         )
     grid.caption = f"{counts(rows)} · {short_time(seconds)}"
     return grid
