@@ -382,7 +382,7 @@ class Chains:
             mean_tokens=task.mean_tokens,
             vocab=task.vocab_size,
             rows=task.rows,
-            symbols=canonical_json([recipe.get("name"), recipe.get("vocab"), recipe.get("k"), task.vocab_size]),
+            symbols=canonical_json(_meaning(recipe)),
             unused=unused,
             label=label("task", section["task"]),
         )
@@ -539,6 +539,20 @@ def _build_task(
                 about = next((key for key in accepted if re.search(rf"\b{key}\b", text)), "task")
             problems.append((about, line))
         return None
+
+
+def _meaning(recipe: dict[str, Any]) -> Any:
+    """Equal for tasks whose token ids mean the same: the same V symbols, or the same k brackets."""
+    if "shuffled" in recipe:
+        return _meaning(recipe["shuffled"])
+    if "mixture" in recipe:
+        parts = [_meaning(part["task"]) for part in recipe["mixture"]]
+        alike = all(part == parts[0] for part in parts) and not recipe.get("prefix")
+        return parts[0] if alike else ["mixture", *parts, recipe.get("prefix", False)]
+    for key in ("vocab", "k"):
+        if key in recipe:
+            return [key, recipe[key]]
+    return [recipe["name"], *(recipe[key] for key in ("width", "values") if key in recipe)]
 
 
 def _symbols(corpus: Any, tokenizer: Any) -> str:

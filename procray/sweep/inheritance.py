@@ -98,6 +98,7 @@ def read(chains: Chains, tail: Tail, i: int, before: int | None, pick: Pick) -> 
     link = tail.links[i]
     where: Path = link.transfer or link.section
     mode = chains.spec.value(link.transfer, pick) if link.transfer else None
+    written = mode is not None
     if mode is None and before is not None:
         mode = _default_mode(chains, link, tail.links[before], pick)
     embeddings: Literal["copy", "mean"] = "mean"
@@ -113,7 +114,9 @@ def read(chains: Chains, tail: Tail, i: int, before: int | None, pick: Pick) -> 
             chains.report(where, pick, _NOTHING_BEFORE)
             return None
         embeddings = "copy" if mode == "everything" else "mean"
-        wishes = [_Wish(names, _asked(mode), Giver(before, pick), where)]
+        # Warm-ups may grow longer: where nobody asked for positions, too few of them are no mistake.
+        asked = _asked(mode) if written or link.kind != "procedural" else frozenset()
+        wishes = [_Wish(names, asked, Giver(before, pick), where)]
     taken = _settle(chains, tail, link, pick, wishes, embeddings)
     if not any(one.part == "embeddings" for one in taken):
         embeddings = "copy"
@@ -124,7 +127,10 @@ def read(chains: Chains, tail: Tail, i: int, before: int | None, pick: Pick) -> 
 def _default_mode(chains: Chains, link: Link, parent: Link, pick: Pick) -> str:
     mine, theirs = chains.facts(link, pick), chains.facts(parent, pick)
     same = mine is not None and theirs is not None and mine.symbols == theirs.symbols
-    further = link.kind == "finetune" or (parent.kind != "procedural" and same)
+    if link.kind == "procedural":  # a curriculum of warm-ups goes on where the one before ended
+        further = same and mine is not None and mine.rows is None
+    else:
+        further = link.kind == "finetune" or (parent.kind != "procedural" and same)
     return "everything" if further else "full"
 
 

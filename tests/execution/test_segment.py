@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,8 @@ from procray.errors import EnvironmentProblem, PhaseFailed, StoreError
 from procray.execution import run_segment
 from procray.execution import segment as room
 from procray.sweep.lease import process_start, this_process
+from procray.sweep.load import load_text
+from procray.sweep.plan import plan as make_plan
 from procray.training.recipe import Solved
 
 
@@ -190,3 +193,28 @@ def test_a_worker_ends_with_the_command_that_started_it():
     worker.join(timeout=20)
     assert worker.exitcode == 1
     driver.join()
+
+
+CURRICULUM = """\
+name: curriculum
+model: {layers: 1, heads: 1, width: 8}
+chain:
+  - {name: a, procedural: {task: set, length: 4, vocab: 20, batch: 4, tokens: 200, optimizer: {lr: 1e-3}}}
+  - {name: b, procedural: {task: union, length: 8, vocab: 20, batch: 4, tokens: 400, optimizer: {lr: 1e-3}}}
+  - name: probe
+    diagnostic: {task: addition, digits: 2, batch: 4, tokens: 200, optimizer: {lr: 1e-3}}
+"""
+
+
+def test_a_curriculum_trains_on_from_link_to_link(reference):
+    graph = make_plan(load_text(CURRICULUM, "f.yaml"))
+    done = reference(graph)
+    label = {phase.recipe.data["task"]["name"]: phase for phase in graph.phases.values() if phase.parents}
+    for child, parts in (("union", {"embeddings"}), ("addition", set())):
+        (parent,) = label[child].parents
+        start = done.phase(label[child].id).mark(label[child].end) / "transfer.json"
+        taken = json.loads(start.read_text())
+        assert parent.phase in json.dumps(taken)
+        assert parts <= set(label[child].recipe.init.components)
+    row = done.phase(label["addition"].id).curve()[-1]
+    assert {"official_accuracy", "corrected_accuracy", "first_accuracy", "stop_accuracy", "exact_match"} <= row.keys()

@@ -449,3 +449,59 @@ def test_a_hundred_thousand_cells():
     assert len(graph.phases) == 101_020
     assert time.process_time() - start < 30  # about 6 s on a quiet core
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1024**2  # KiB
+
+
+CURRICULUM = """\
+name: curriculum
+seeds: [0, 1]
+model: {layers: 1, heads: 1, width: 8}
+chain:
+  - {name: a, procedural: {task: set, length: 8, vocab: 20, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}}
+  - {name: b, procedural: {task: union, length: 16, vocab: 20, batch: 8, tokens: 20k, optimizer: {lr: 1e-3}}}
+  - name: probe
+    diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}
+"""
+
+
+def carried(phase):
+    return set(phase.recipe.init.components)
+
+
+def test_a_curriculum_of_warmups_goes_on_with_all_that_fits_and_counts_them_all():
+    graph = build(CURRICULUM)
+    a, b = (next(p for p in of(graph, "procedural") if p.recipe.data["task"]["name"] == n) for n in ("set", "union"))
+    probe = next(p for p in of(graph, "diagnostic") if p.recipe.seed == 0 and p.parents)
+    # One vocabulary: its embeddings are copied. Positions are not, as the second task needs more of them.
+    assert carried(b) == {"attention", "mlp", "layernorm", "embeddings"}
+    assert (b.recipe.init.embeddings, b.parents) == ("copy", [Parent(a.id, a.end)])
+    assert carried(probe) == {"attention", "mlp", "layernorm"}
+    (cell,) = [c for c in graph.cells if not c.is_baseline and c.seed == 0]
+    assert cell.t1 == a.nominal[a.end] + b.nominal[b.end]
+    assert len(graph.phases) == 2 * 4  # with the baseline
+    assert next(p for p in of(graph, "diagnostic") if not p.parents).recipe.data == probe.recipe.data
+
+
+def test_what_a_curriculum_hands_on_follows_from_vocabularies_and_lengths():
+    def second(first, task):
+        (found,) = [p for p in of(build(first, seeds=[0]), "procedural") if p.recipe.data["task"] == task.recipe()]
+        return carried(found), found.recipe.init.embeddings
+
+    shorter = CURRICULUM.replace("length: 16", "length: 4")
+    everything = {"attention", "mlp", "layernorm", "embeddings", "positions"}
+    assert second(shorter, tasks.get("union", length=4, vocab=20)) == (everything, "copy")
+    other = CURRICULUM.replace("length: 16, vocab: 20", "length: 16, vocab: 21")
+    assert second(other, tasks.get("union", length=16, vocab=21))[0] == {"attention", "mlp", "layernorm"}
+    rows = CURRICULUM.replace("set, length: 8, vocab: 20", "eca_rows, width: 9, length: 8")
+    rows = rows.replace("union, length: 16, vocab: 20", "eca_rows, width: 9, length: 9")
+    assert second(rows, tasks.get("eca_rows", width=9, length=9))[0] == {"attention", "mlp", "layernorm"}
+
+
+def test_a_mixture_with_prefix_has_a_vocabulary_of_its_own():
+    mixture = {"mixture": {"set": 0.6, "union": 0.4}}
+    graph = build(**{"procedural.task": {"grid": [mixture, {**mixture, "prefix": True}, {**mixture, "prefix": False}]}})
+    named = {p.variant.split("/")[0]: p for p in of(graph, "procedural")}
+    assert sorted(named) == ["set0.6+union0.4", "set0.6+union0.4-prefix"]
+    one, other = named["set0.6+union0.4"], named["set0.6+union0.4-prefix"]
+    assert (other.vocab - one.vocab, other.recipe.model.context - one.recipe.model.context) == (2, 1)
+    assert other.recipe.data["task"]["prefix"] is True
+    assert "prefix" not in one.recipe.data["task"]
