@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from procray.sweep.store import Store
 
 _ROWS = 40
+_WIDEST = 64  # characters of a label
 
 
 def plan_text(plan: Plan, store: Store) -> str:
@@ -24,11 +25,13 @@ def plan_text(plan: Plan, store: Store) -> str:
     lines = [f"{plan.name}@{plan.scale} ({plan.setting})"]
     if plan.question:
         lines.append(plan.question)
-    lines += ["", f"{'phase':38} {'tokens':>8}  {'marks':24} state"]
-    for phase in list(plan.phases.values())[:_ROWS]:
+    shown = list(plan.phases.values())[:_ROWS]
+    wide = min(_WIDEST, max(38, *(len(phase.label) for phase in shown))) if shown else 38
+    lines += ["", f"{'phase':{wide}} {'tokens':>8}  {'marks':24} state"]
+    for phase in shown:
         marks = ", ".join(short_count(phase.nominal[step]) for step in phase.marks[:-1]) or "-"
         budget = short_count(phase.nominal[phase.end])
-        lines.append(f"{phase.label[:38]:38} {budget:>8}  {marks[:24]:24} {state(phase, store, have)}")
+        lines.append(f"{phase.label[:wide]:{wide}} {budget:>8}  {marks[:24]:24} {state(phase, store, have)}")
     if len(plan.phases) > _ROWS:
         lines.append(f"... and {len(plan.phases) - _ROWS} more")
     kinds = Counter(phase.kind for phase in plan.phases.values())

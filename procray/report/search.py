@@ -38,8 +38,8 @@ def _grid(target: str, found: Searched, several: bool) -> Grid:
     seeds = listing([str(seed) for seed in found.seeds])
     return Grid(
         f"search-{target}" if target else "search",
-        f"{f'{target}: s' if several else 'S'}ettings searched ({axes}) on the tuning data, {unit}, mean ± sd of "
-        f"{'seeds' if len(found.seeds) > 1 else 'seed'} {seeds}",
+        f"{f'{target}: s' if several else 'S'}ettings searched ({axes}) on the tuning data, {unit}, "
+        f"{'mean ± sd of seeds' if len(found.seeds) > 1 else 'seed'} {seeds}",
         ("variant", *labels),
         tuple(rows),
         tuple(_notes(tried, variants)),
