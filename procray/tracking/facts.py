@@ -10,6 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
+from procray.files import canonical_json
+from procray.model.components import show_layers
 from procray.palette import colours
 from procray.tracking.backend import redact
 from procray.training.recipe import Parent, PhaseRecipe
@@ -206,6 +208,8 @@ def parameters(plan: Plan, phase: str) -> dict[str, str]:
         "task": warm_up_name(plan, phase) if cells else data_name(recipe.data),
         "data": data_name(recipe.data),
         "transfer": transfer_name(recipe),
+        "perturb": "" if recipe.init.perturb is None else canonical_json(recipe.init.perturb.to_json()),
+        "freeze": "+".join(recipe.init.freeze),
         "target": cells[0].target if cells else "",
         "seed": recipe.seed,
         "setting": plan.setting,
@@ -233,6 +237,11 @@ def parameters(plan: Plan, phase: str) -> dict[str, str]:
 def warm_up_name(plan: Plan, phase: str) -> str:
     """The data of the phases that a compared phase starts from: `union`, `eca+set`, `none`."""
     names = {data_name(plan.phases[parent.phase].recipe.data) for parent in plan.phases[phase].parents}
+    names |= {
+        plan.outside[parent.phase].name
+        for parent in plan.phases[phase].recipe.init.parents()
+        if parent.phase in plan.outside
+    }
     return "+".join(sorted(names)) or "none"
 
 
@@ -267,8 +276,11 @@ def _length(task: dict[str, Any]) -> str:
 
 
 def transfer_name(recipe: PhaseRecipe) -> str:
-    """Which components come from elsewhere: `none`, `full`, `attention`, `attention+mlp`, `full+embeddings`."""
-    parts = set(recipe.init.components)
+    """What comes from elsewhere: `none`, `full`, `attention+mlp`, `full+embeddings`, `attention+ln_1`, `mlp.0-5`."""
+    parts = {
+        share.part if share.layers is None else f"{share.part}.{show_layers(dict(share.layers))}"
+        for share in recipe.init.every_share()
+    }
     if not parts:
         return "none"
     if parts >= _WEIGHTS:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, LoggedModel
 
+    from procray.model.outside import Outside
     from procray.sweep.plan import Plan, PlannedPhase
     from procray.sweep.store import PhaseFolder
 
@@ -92,6 +93,29 @@ def write_model(
     return model
 
 
+def write_outside(client: MlflowClient, experiment: str, outside: Outside, folder: PhaseFolder) -> LoggedModel:
+    """The model of a checkpoint from outside, which no run made; the weights stay in the store."""
+    manifest = folder.manifest(0)
+    origin, path = outside.origin, str(folder.path / "marks" / "0")
+    where = f"hf:{origin['hf']}@{origin['revision']}" if "hf" in origin else str(origin["path"])
+    known = str(manifest["outside"]["digest"])
+    tags = {
+        "mlflow.note.content": f"Checkpoint from outside the sweep: `{where}`, sha256 `{known}`. A copy stands in "
+        f"`{path}`. The runs in the table below started from it.",
+        MARK: f"{outside.id}/0",
+        EXTERNAL: "true",
+        "procray.phase": outside.id,
+        "procray.path": path,
+        "procray.sha256": known,
+        "procray.bytes": str(manifest["files"]["model.safetensors"]["bytes"]),
+    }
+    name = re.sub(r"[/:.%\"']", "-", f"outside {outside.name}")
+    model = client.create_logged_model(
+        experiment, name=name, model_type="GPT-2", tags={key: redact(value) for key, value in tags.items()}
+    )
+    return client.finalize_logged_model(model.model_id, _READY)
+
+
 def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInput]:
     """The data that a phase trains and is evaluated on, with digests.
 
@@ -148,19 +172,25 @@ def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: 
     parts = []
     if reason:
         parts.append(f"**{reason}**")
-    by_parent: dict[tuple[str, int], list[str]] = {}
-    for component, parent in planned.recipe.init.components.items():
-        by_parent.setdefault((parent.phase, parent.step), []).append(component)
-    for (name, step), components in by_parent.items():
-        source = plan.phases[name]
-        tokens = facts.tokens_text(source.nominal[step])
-        words = f"{source.label} after {tokens} tokens"
+    init = planned.recipe.init
+    carried = init.carried()
+    for parent, components in carried.items():
+        name, step = parent.phase, parent.step
+        if name in plan.outside:
+            words = f"the outside checkpoint {plan.outside[name].name}"
+        else:
+            words = f"{plan.phases[name].label} after {facts.tokens_text(plan.phases[name].nominal[step])} tokens"
         if f"{name}/{step}" in models:
             words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}']}{_TRAINING})"
         if name in runs:
             words += f" ([run](#/experiments/{experiment}/runs/{runs[name]}))"
         parts.append(f"**{' + '.join(components)}** from {words}.")
-    if by_parent:
+    if init.perturb is not None:
+        about = f", {' + '.join(init.perturb.components)} only" if init.perturb.components else ""
+        parts.append(f"Done to what was carried: {init.perturb.words}{about}.")
+    if init.freeze:
+        parts.append(f"Frozen: {' + '.join(init.freeze)}.")
+    if carried:
         parts.append(f"All other weights are drawn from seed {planned.recipe.seed}.")
     else:
         parts.append(f"All weights are drawn from seed {planned.recipe.seed}.")

@@ -350,7 +350,7 @@ def _write_phase(session: Session, phase: str) -> None:
     _send(session, run, facts.parameters(plan, phase), _tags(session, phase, state, reason), groups, judged_on)
     _write_transfer(session, run, folder, steps)
     _set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
-    if len(sources) == len(planned.parents):
+    if len(sources) == len(planned.recipe.init.parents()):
         session.seen[phase] = look
 
 
@@ -464,7 +464,14 @@ def _send(
 
 def _sources(session: Session, phase: str) -> list[str]:
     """The models that a phase starts from, as far as MLflow has them by now."""
-    marks = [f"{parent.phase}/{parent.step}" for parent in session.plan.phases[phase].parents]
+    plan, marks = session.plan, []
+    for parent in plan.phases[phase].recipe.init.parents():
+        marks.append(f"{parent.phase}/{parent.step}")
+        folder = session.store.phase(parent.phase)
+        if parent.phase in plan.outside and marks[-1] not in session.models and folder.exists_mark(0):
+            outside = plan.outside[parent.phase]
+            session.models[marks[-1]] = lineage.write_outside(session.client, session.experiment, outside, folder)
+            session.new_models += 1
     return [session.models[mark].model_id for mark in marks if mark in session.models]
 
 

@@ -147,6 +147,46 @@ def test_composition_names_both_parents(store: Store) -> None:
     assert mirror.double_points(store.path / backend.DATABASE) == []
 
 
+def test_an_outside_checkpoint_is_a_model_that_lists_its_users(store: Store, tmp_path: Path) -> None:
+    from procray.model import GPT2, GPT2Config, Perturbation, save_weights
+    from procray.model.outside import look_up
+    from procray.sweep.outside import bring_outside
+    from procray.training.recipe import Init, Parent, Share
+
+    plan = synthetic.build(seeds=(0,), targets=("code",))
+    save_weights(GPT2(GPT2Config(1, 1, 8, 10, 8), seed=0), tmp_path / "gpt2-tiny")
+    outside = look_up({"path": str(tmp_path / "gpt2-tiny")})
+    plan.outside[outside.id] = outside
+    (warm,) = [phase for phase in plan.phases.values() if phase.kind == "procedural"]
+    first, second = Parent(outside.id, 0), Parent(warm.id, 100)
+    init = Init({"mlp": first}, shares=(Share("attention", second, None, first, 0.25),),
+                perturb=Perturbation("noise", 0.05, ("mlp",)), freeze=("attention",))  # fmt: skip
+    both = synthetic.planned(synthetic.recipe("semantic", synthetic.TEXT, 7, init), "both s7", [200], ["both"])
+    both.parents = [second]
+    plan.phases[both.id] = both
+    bring_outside(plan, store)
+    synthetic.finish_all(store, plan)
+    sync(plan, store)
+    assert sync(plan, store).points == 0
+    mlflow = mirror.client(store)
+    run = mlflow.get_run(mirror.runs(mlflow, plan)[both.id].info.run_id)
+    models = {m.tags["procray.mark"]: m for m in mlflow.search_logged_models([mirror.experiment(mlflow, plan)])}
+    model = models[f"{outside.id}/0"]
+    assert (model.name, model.tags["procray.sha256"]) == ("outside gpt2-tiny", outside.digest)
+    assert run.info.run_id in {metric.run_id for metric in model.metrics}
+    assert {item.model_id for item in run.inputs.model_inputs} == {
+        model.model_id,
+        models[f"{warm.id}/100"].model_id,
+    }
+    note = run.data.tags["mlflow.note.content"]
+    assert "**mlp + 25 % of attention** from [the outside checkpoint gpt2-tiny]" in note
+    assert f"**75 % of attention** from [{warm.label} after " in note
+    assert "Done to what was carried: noise 0.05, mlp only." in note
+    assert "Frozen: attention." in note
+    assert (run.data.params["freeze"], run.data.params["transfer"]) == ("attention", "attention+mlp")
+    assert run.data.params["perturb"] == '{"components":["mlp"],"noise":0.05}'
+
+
 def test_growing_journals(store: Store) -> None:
     """A running sweep, looked at again and again by one session and by fresh ones."""
     plan = synthetic.build(seeds=(0,), targets=("code",))
