@@ -42,7 +42,10 @@ class _Arithmetic(BaseTask):
     digits: int
     mask: str = field(
         default="corrected",
-        metadata=choice("what is trained and counts as accuracy: all digits, or official: not the first", _MASKS),
+        metadata=choice(
+            "what is trained and counts as accuracy: every digit and the stop, or as released, not the first digit",
+            _MASKS,
+        ),
     )
 
     @property
