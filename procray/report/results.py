@@ -313,7 +313,8 @@ def _task_title(task: dict[str, Any]) -> str:
             inner = task[combinator]
             parts = [part["task"] for part in inner] if isinstance(inner, list) else [inner]
             return f"{combinator} " + "+".join(_task_title(part) for part in parts)
-    return str(task.get("name", "task"))
+    name = str(task.get("name", "task"))
+    return f"{name} (definition ours; the paper's is unpublished)" if name == "sorting" else name
 
 
 def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
