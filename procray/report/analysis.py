@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raised when the same model gives other numbers than before
 SEQUENCES = 64
-POSITIONS = 16384  # at most, where nobody asks for more sequences
+POSITIONS = 8192  # at most, where nobody asks for more sequences
 PERIOD = 16  # of repeated random sequences, wherever there is room: one number for all models, to be compared
 REPEAT = "repeat"
 
@@ -193,7 +193,7 @@ def inspect(
         step: a mark, or 0 for what the phase began with; the last mark without it.
         on: a task (`identity length=8 vocab=20`) or `repeat`, random sequences that stand twice in a row; None: the
             validation data of each model's own phase.
-        sequences: how many; None: 64, at most 16k positions.
+        sequences: how many; None: 64, at most 8k positions.
 
     Raises:
         StoreError: no such mark, or a damaged one.
@@ -270,7 +270,7 @@ def cached(store: Store, phase: str, step: int, write: bool = False) -> Inside |
 
 
 def has_numbers(store: Store, phase: str, step: int) -> bool:
-    """Whether somebody has looked before, as `cached` would find; quick, and may be wrong after a new version."""
+    """Whether somebody has looked before, as far as can be told without reading the answer."""
     return _cache(store, phase, step).is_file()
 
 

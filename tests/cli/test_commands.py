@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("sweep", "plan", "status", "report", "lineage", "ui", "sync", "data", "tasks", "transfer")
+COMMANDS = ("sweep", "plan", "status", "report", "lineage", "analyze", "ui", "sync", "data", "tasks", "transfer")
 COMMANDS += ("import", "export", "doctor", "schema")
 
 
