@@ -11,6 +11,7 @@ from procray.sweep import select
 from procray.sweep.notes import notes
 
 if TYPE_CHECKING:
+    from procray.model.outside import Outside
     from procray.sweep import Plan
     from procray.sweep.store import Store
 
@@ -43,6 +44,7 @@ def plan_text(plan: Plan, store: Store) -> str:
         f"({totals['naive_tokens'] / max(1, totals['tokens']):.2f}x)",
         f"compute   {totals['flops']:.3g} FLOP",
         f"in store  {len(have)} of {totals['phases']} phases are finished",
+        *(f"outside   {outside_text(outside)}" for outside in plan.outside.values()),
         prediction(plan, store, have),
         *search_lines(plan, store),
         *power_lines(plan, store),
@@ -58,7 +60,17 @@ def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
     shown = plan.summary()
     shown["totals"] = {**plan.totals, "power": [vars(one) for one in power(plan, store)]}
     found = select.read(plan, store)
-    return {**shown, "notes": notes(plan), "search": select.to_json(found) if found else None}
+    outside = [one.to_json() for one in plan.outside.values()]
+    return {**shown, "notes": notes(plan), "search": select.to_json(found) if found else None, "outside": outside}
+
+
+def outside_text(outside: Outside) -> str:
+    """A checkpoint from outside with what identifies it."""
+    where = outside.origin
+    if "hf" in where:
+        return f"hf:{where['hf']}@{where['revision']}, fetched when the sweep runs"
+    assert outside.digest is not None
+    return f"{where['path']}, sha256 {outside.digest[:16]}"
 
 
 def search_lines(plan: Plan, store: Store) -> list[str]:
