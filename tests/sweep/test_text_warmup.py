@@ -99,7 +99,9 @@ def test_the_plan_says_what_is_compared_and_what_favours_the_control():
 
 
 MISTAKES = {
-    "an unknown corpus": ("{text: wikitext-103}", "{text: wikitext-104}", "procedural.task.text: unknown corpus 'wikitext-104'; did you mean 'wikitext-103'?"),
+    "an unknown corpus": (
+        "{text: wikitext-103}", "{text: wikitext-104}", "task.text: unknown corpus 'wikitext-104'; did you mean",
+    ),
     "an unknown key": ("{text: wikitext-103}", "{text: {corpus: c4, tokeniser: gpt2}}", "did you mean 'tokenizer'?"),
     "no corpus": ("{text: wikitext-103}", "{text: {tokenizer: gpt2}}", "expected {text: a corpus's name}"),
     "inside of another": ("{shuffled: union}", "{shuffled: {text: c4}}", "text stands by itself"),
