@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import ProcrayError, StoreError, TaskError, did_you_mean
@@ -145,9 +146,14 @@ def labels_of(store: Store) -> dict[str, tuple[str, ...]]:
     """The labels of every phase in any sweep of the store."""
     found: dict[str, dict[str, None]] = {}
     for path in sorted(store.path.glob("sweeps/*/plan.json")):
-        for phase in read_json(path)["phases"]:
-            found.setdefault(phase["id"], {})[phase["label"]] = None
+        for phase, label in _labels_in(path, path.stat().st_mtime_ns):
+            found.setdefault(phase, {})[label] = None
     return {phase: tuple(labels) for phase, labels in found.items()}
+
+
+@lru_cache(maxsize=64)  # a plan can be large, and every look asks for a name
+def _labels_in(path: Path, changed: int) -> tuple[tuple[str, str], ...]:
+    return tuple((phase["id"], phase["label"]) for phase in read_json(path)["phases"])
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------

@@ -30,15 +30,22 @@ def after(recipe: PhaseRecipe, warm: PhaseRecipe, step: int, *components: str) -
     return replace(recipe, init=Init({name: Parent(warm.id, step) for name in components}))
 
 
-def plant(store: Store, recipe: PhaseRecipe, *steps: int, spread: float = 0.2) -> PhaseRecipe:
-    """Writes marks whose weights are the phase's own initial ones with noise; the more the later."""
+def plant(store: Store, recipe: PhaseRecipe, *steps: int, spread: float = 0.2, vocab: int | None = None) -> PhaseRecipe:
+    """Writes marks whose weights are the phase's own initial ones with noise; the more the later.
+
+    Args:
+        vocab: of a corpus; that of a task is known.
+    """
     folder = store.phase(recipe.id)
     held = folder.acquire()
     assert held is not None
     folder.write_description(recipe, {"device": "cpu"}, held.attempt)
-    task = tasks.from_recipe(recipe.data["task"])
+    rows = None
+    if vocab is None:
+        task = tasks.from_recipe(recipe.data["task"])
+        vocab, rows = task.vocab_size, task.rows
     for step in steps:
-        model = GPT2(model_config(recipe, task.vocab_size, task.rows), seed=recipe.seed)
+        model = GPT2(model_config(recipe, vocab, rows), seed=recipe.seed)
         noise = torch.Generator().manual_seed(recipe.seed + step)
         with torch.no_grad():
             for parameter in model.parameters():

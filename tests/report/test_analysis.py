@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from procray.errors import StoreError, TaskError
+from procray import corpora
+from procray.errors import CorpusError, StoreError, TaskError
 from procray.files import write_json
 from procray.model import GPT2, load_model
 from procray.model import analysis as measure
@@ -136,6 +137,21 @@ def test_two_phases_of_different_width_are_compared(store, tmp_path):
     (pair,), notes = analysis.compare(other, insides)
     assert not notes
     assert (len(pair["matrix"]), len(pair["matrix"][0])) == (3, 4)
+
+
+def test_text_is_read_from_its_prepared_shards(tmp_path):
+    other = Store(tmp_path / "store")
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 300)
+    data = corpora.recipe({"files": [str(tmp_path / "text.txt")]}, "byte")
+    recipe = replace(BASE, kind="semantic", data=data)
+    plant(other, recipe, 10, vocab=257)
+    with pytest.raises(CorpusError, match="not prepared"):
+        analysis.inspect(other, recipe.id)
+    corpora.prepare(data, other.corpora, 1)
+    inside = analysis.inspect(other, recipe.id, sequences=3)
+    assert {look.scores["queries"] for look in inside.looks} == {3 * (32 - 1)}
+    assert inside.looks[-1].score("prefix") is not None
+    assert inside.cka[0]["on"] == inside.looks[-1].data
 
 
 def test_a_damaged_mark_is_refused(tmp_path):
