@@ -94,6 +94,9 @@ def _both(readoff: float | None, matched: float | None) -> str:
     return " / ".join("-" if share is None else percent(share) for share in (readoff, matched))
 
 
+_FOLDED_FROM = 40  # rows: a longer table would push the rest of the page away
+
+
 def grid_html(grid: Grid) -> str:
     """A table across variants: the value with its mark, and below it the interval and what else is known."""
     labels = len(grid.rows[0].labels) if grid.rows else 1
@@ -107,10 +110,13 @@ def grid_html(grid: Grid) -> str:
         group = " class=group" if labels > 1 and new and i else ""
         body.append(f"<tr{group}>{names}{''.join(map(_entry_html, row.entries))}</tr>")
     notes = " ".join(escape(note) for note in grid.notes)
-    return (
+    table = (
         f'<div class="scroll"><table class="grid"><caption><b>{escape(grid.title)}.</b> {notes}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
+    if len(grid.rows) <= _FOLDED_FROM or grid.name == "modes":
+        return table
+    return f"<details><summary>{escape(grid.title)}: {len(grid.rows)} rows</summary>{table}</details>"
 
 
 def _entry_html(entry: Entry | None) -> str:

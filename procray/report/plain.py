@@ -7,12 +7,10 @@ from collections.abc import Sequence
 
 from procray.report.tables import MARKS, Entry, Grid, Row
 
-MOST_ROWS = 30  # of one table; the report has all
-
 
 def grid_text(grid: Grid, width: int) -> list[str]:
     """The lines of a table; columns that do not fit beside each other stand below, with the labels again."""
-    rows = grid.rows[:MOST_ROWS]
+    rows = grid.rows[: grid.brief]
     labels = len(rows[0].labels) if rows else 1
     lines = textwrap.wrap(grid.title, width) if grid.title else []
     lines += columns([list(grid.heads), *(_line(row, i, rows) for i, row in enumerate(rows))], width, labels)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from procray.errors import did_you_mean
 from procray.report.results import Match, Results, Target, Variant
 from procray.report.statistics import Difference, Spread, spread, t_quantile
-from procray.report.wording import MINUS, listing, percent, plural, signed
+from procray.report.wording import MINUS, listing, percent, signed
 from procray.sweep.quantities import QUANTITIES, SHARES
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable"]
@@ -229,28 +229,32 @@ def number(quantity: str, value: float) -> str:
 
 
 def published_text(comparison: Comparison) -> str:
-    """`99.0 % ± 5.0 %`: the published value and its tolerance."""
-    quantity = comparison.quantity
-    return f"{number(quantity, comparison.value)} ± {number(quantity, comparison.tolerance)}"
+    """`99.0 ± 5.0 %`: the published value and its tolerance."""
+    return _with_spread(comparison.quantity, comparison.value, comparison.tolerance)
 
 
 def measured_text(comparison: Comparison) -> str:
-    """`98.7 % ± 0.6 % (3 seeds)`; `-` where there is no number."""
+    """`98.7 ± 0.6 % (3)`, the number of seeds in brackets; `-` where there is no number."""
     if comparison.ours is None:
         return "-"
-    text = number(comparison.quantity, comparison.ours)
-    if comparison.sd is not None:
-        text += f" ± {number(comparison.quantity, comparison.sd)}"
-    return f"{text} ({plural(comparison.n, 'seed')})" if comparison.n else text
+    text = _with_spread(comparison.quantity, comparison.ours, comparison.sd)
+    return f"{text} ({comparison.n})" if comparison.n else text
+
+
+def _with_spread(quantity: str, value: float, spread: float | None) -> str:
+    if spread is None:
+        return number(quantity, value)
+    mean = number(quantity, value).removesuffix("\N{NARROW NO-BREAK SPACE}%")
+    return f"{mean} ± {number(quantity, spread)}"
 
 
 def effect_text(comparison: Comparison) -> str:
-    """`+61.4 [+59.0, +63.8] points`: the difference from the baseline, or the fraction, with its 95 % interval."""
+    """`+61.4 [+59.0, +63.8] pp`: the difference from the baseline, or the fraction, with its 95 % interval."""
     if comparison.effect is None:
         return "-"
     fraction = comparison.quantity.startswith("data_fraction")
     points = comparison.quantity in SHARES
-    scale, decimals, unit = (100, 1, "points") if points else (1, 3, "nats")
+    scale, decimals, unit = (100, 1, "pp") if points else (1, 3, "nats")
     numbers = [
         percent(value, 1) if fraction else signed(scale * value, decimals)
         for value in (comparison.effect, comparison.low, comparison.high)

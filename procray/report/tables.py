@@ -45,13 +45,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. `heads` name the columns of labels first, then those of entries."""
+    """A table. `heads` name the columns of labels first, then those of entries; a terminal shows `brief` rows."""
 
     name: str
     title: str
     heads: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    brief: int = 60
 
 
 def grids(results: Results) -> list[Grid]:
@@ -205,6 +206,7 @@ def _scores(results: Results) -> Grid | None:
         (*(("target", "variant") if several else ("variant",)), *(_SCORE_NAMES[name] for name in names)),
         tuple(rows),
         tuple(notes),
+        brief=14,
     )
 
 
@@ -267,11 +269,15 @@ def published_grid(comparisons: Sequence[Comparison]) -> Grid:
     """Numbered rows; the notes give reason, source and strength of evidence of each."""
     rows = []
     notes = []
+    quantities = {c.quantity for c in comparisons}
     for index, c in enumerate(comparisons, 1):
-        what = f"{index}. {c.variant or c.target or 'any variant'}, {c.quantity.replace('_', ' ')}"
+        what = f"{index}. {c.variant or c.target or 'any variant'}"
+        if len(quantities) > 1:
+            what += f", {c.quantity.replace('_', ' ')}"
         texts = (c.verdict, published_text(c), measured_text(c), effect_text(c))
         rows.append(Row((what,), tuple(Entry(text) for text in texts)))
         note = f" {c.note}." if c.note else ""
         notes.append(f"{index}. {c.reason}. Published: {c.source} ({c.strength}).{note}")
-    heads = ("value", "verdict", "published, tolerance", "here, mean ± sd", "effect (95 %)")
+    first = "value" if len(quantities) > 1 else next(iter(quantities)).replace("_", " ")
+    heads = (first, "verdict", "published", "here (seeds)", "effect (95 %)")
     return Grid("published", "", heads, tuple(rows), tuple(notes))

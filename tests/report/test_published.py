@@ -85,7 +85,7 @@ def test_mean_spread_and_interval_stand_beside_the_published_value(results):
     assert perplexity.sd == pytest.approx(0.04 * perplexity.ours, rel=0.01)
     assert (perplexity.n, perplexity.effect) == (3, pytest.approx(-0.21))
     assert published_text(delta) == "−0.200 ± 0.020"
-    assert measured_text(delta) == "−0.210 ± 0.010 (3 seeds)"
+    assert measured_text(delta) == "−0.210 ± 0.010 (3)"
     assert effect_text(delta) == "−0.210 [−0.235, −0.185] nats"
 
 
