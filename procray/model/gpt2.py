@@ -99,9 +99,9 @@ class Transformer(nn.Module):
 
     def forward(self, x_BTD: Tensor, kernel: Kernel, index_N: Tensor | None = None) -> Tensor:
         x_BTD = F.dropout(x_BTD + self.wpe.weight[: x_BTD.shape[1]], self.dropout, self.training)
-        *blocks, last = self.h
-        for block in blocks:
+        for block in self.h[:-1]:
             x_BTD = block(x_BTD, kernel)
+        last: Block = self.h[-1]  # type: ignore[assignment]
         return self.ln_f(last(x_BTD, kernel) if index_N is None else last.at(x_BTD, index_N))
 
 

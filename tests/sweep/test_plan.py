@@ -7,6 +7,7 @@ import math
 import resource
 import textwrap
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -207,7 +208,9 @@ def test_two_sweeps_share_their_warmups():
 def test_an_identity_that_must_never_change():
     graph = build()
     warm = next(p for p in of(graph, "procedural") if p.variant == "set/L8" and p.recipe.seed == 0)
-    assert warm.id == "264173d423e2d4cb"
+    assert warm.id == "a0d1c11ed204aa33"
+    # What recipes have learned to say since then is left out while it is not used.
+    assert replace(warm.recipe, numerics=1).id == "264173d423e2d4cb"
 
 
 TARGETS = (
