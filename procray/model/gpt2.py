@@ -159,13 +159,23 @@ class GPT2(nn.Module):
         """Logits of hidden states of any leading shape: (..., V), or (..., W) in the row form."""
         if self.config.rows is not None:
             return self.row_out(x_ND)
-        weight_VD = self.transformer.wte.weight if self.config.tied else self.lm_head.weight
-        missing = -self.config.vocab % self.config.pad_vocab
-        if missing == 0:
-            return F.linear(x_ND, weight_VD)
-        # Padding here, not in the parameter, costs one copy of the matrix (as mixed precision does anyway)
-        # and keeps the padding out of checkpoints, optimiser states and gradient norms.
-        return F.linear(x_ND, F.pad(weight_VD, (0, 0, 0, missing)))[..., : self.config.vocab]
+        if self.missing == 0:
+            return F.linear(x_ND, self.head())
+        return F.linear(x_ND, F.pad(self.head(), (0, 0, 0, self.missing)))[..., : self.config.vocab]
+
+    def head(self) -> Tensor:
+        """The matrix weight_VD that turns hidden states into logits; not in the row form."""
+        weight_VD: Tensor = self.transformer.wte.weight if self.config.tied else self.lm_head.weight
+        return weight_VD
+
+    @property
+    def missing(self) -> int:
+        """Rows that whoever uses `head` adds to it for the sake of speed.
+
+        Padding there, not in the parameter, costs one copy of the matrix (as mixed precision does anyway)
+        and keeps the padding out of checkpoints, optimiser states and gradient norms.
+        """
+        return -self.config.vocab % self.config.pad_vocab
 
     def forward(self, tokens_BT: Tensor, scored_N: Tensor | None = None) -> Tensor:
         """Logits of every position, (B, T, V); or (N, V) of the ascending flat positions b * T + t in `scored_N`.

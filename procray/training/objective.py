@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from procray.batch import Batch, RowBatch
 from procray.model import GPT2
+from procray.training.head_loss import HeadLoss
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Objective(nn.Module):
 
     Args:
         model: the network.
-        logits_bound: logits are computed in pieces of at most this many elements, and recomputed piece
-            by piece in the backward pass, so that a large vocabulary does not decide the memory.
+        logits_bound: logits are computed in pieces of at most this many elements, and never kept, so that a
+            large vocabulary does not decide the memory.
         autocast: run matrix products in bfloat16.
     """
 
@@ -81,30 +81,26 @@ class Objective(nn.Module):
         """`weight` times the sum of the loss over the scored values, in nats."""
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.autocast):
             x_ND = self.states(inputs, index_N)
-            pieces = self.pieces(x_ND, targets)
-            if len(pieces) == 1:
-                return self.loss(x_ND, targets) * weight
-            total = torch.zeros((), device=inputs.device)
-            for x_nD, targets_n in pieces:
-                total = total + checkpoint(self.loss, x_nD, targets_n, use_reentrant=False, preserve_rng_state=False)
-            return total * weight
+            if self.model.config.rows is not None:
+                return self.loss_of(self.model.unembed(x_ND), targets) * weight
+            loss: Tensor = HeadLoss.apply(x_ND, self.model.head(), targets, self.rows(), self.model.missing)
+            return loss * weight
 
     def states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
         """Hidden states of the scored positions, (N, D)."""
         return self.model.hidden(inputs).flatten(0, 1) if index_N is None else self.model.hidden(inputs, index_N)
 
-    def pieces(self, x_ND: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Splits scored positions so that the logits of each piece stay within the bound."""
+    def rows(self) -> int:
+        """Scored positions whose logits stay within the bound."""
         config = self.model.config
-        rows = max(1, self.logits_bound // (config.rows or config.vocab))
-        return list(zip(x_ND.split(rows), targets.split(rows), strict=True))
+        return max(1, self.logits_bound // (config.rows or config.vocab))
 
-    def loss(self, x_ND: Tensor, targets: Tensor) -> Tensor:
-        """Sum of the loss: cross-entropy per token, or binary cross-entropy per cell."""
-        return self.loss_of(self.model.unembed(x_ND), targets)
+    def pieces(self, x_ND: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Splits scored positions into pieces of so many."""
+        return list(zip(x_ND.split(self.rows()), targets.split(self.rows()), strict=True))
 
     def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The same from logits, computed in float32."""
+        """Sum of the loss, computed in float32: cross-entropy per token, or binary cross-entropy per cell."""
         if self.model.config.rows is None:
             return F.cross_entropy(logits.float(), targets, reduction="sum")
         return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")

@@ -25,7 +25,8 @@ __all__ = ["Runtime", "model_config", "provenance", "resolve", "set_model", "set
 LONGEST_MATMUL_ATTENTION = 512
 # A constant, never the free memory: on a CPU how a batch is cut must follow from the recipe alone.
 CPU_MEMORY = 1 << 30
-CPU_LOGITS = 1 << 26  # elements of one piece of logits: 256 MiB in float32
+CPU_LOGITS = 1 << 20  # elements of one piece of logits, which then stay in the cache ...
+FEWEST_ROWS = 512  # ... but no fewer rows than this, which would make slow products
 CUDA_LOGITS = 1 << 28
 CPU_TRIM = 1 << 14  # positions; much smaller parts cost more than their padding
 CUDA_SHARE = 0.5  # of the free memory; several phases may share a GPU
@@ -104,11 +105,11 @@ def resolve(
         precision = "medium"
     config = model_config(recipe, vocab, rows)
     work = float(steps or 0) * recipe.batch * positions * flops_per_token(config, positions) / world_size
-    bound = CUDA_LOGITS if cuda else CPU_LOGITS
+    bound = max(CUDA_LOGITS if cuda else CPU_LOGITS, FEWEST_ROWS * (rows or vocab))
     memory = CPU_MEMORY
     if cuda:
         memory = int(CUDA_SHARE * torch.cuda.mem_get_info(device)[0])
-    each = _bytes_per_sequence(config, positions, attention, recipe.precision == "bf16", bound)
+    each = _bytes_per_sequence(config, positions, attention, recipe.precision == "bf16")
     share = -(-recipe.batch // world_size)
     return Runtime(
         device=device,
@@ -165,7 +166,8 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": runtime.threads,
         "world_size": runtime.world_size,
-        "attention": runtime.attention,
+        "attention": "products in blocks" if runtime.attention == "matmul" else runtime.attention,
+        "head": "gradients with the logits, which are not kept",
         "matmul_precision": runtime.matmul_precision,
         "autocast": "bfloat16" if runtime.autocast else None,
         "compile": runtime.compile,
@@ -186,14 +188,13 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
     return facts
 
 
-def _bytes_per_sequence(config: GPT2Config, positions: int, attention: str, autocast: bool, logits_bound: int) -> int:
+def _bytes_per_sequence(config: GPT2Config, positions: int, attention: str, autocast: bool) -> int:
     """About what the activations of one sequence take until the backward pass has used them."""
     element = 2 if autocast else 4
     block = (20 * element + 8) * config.width  # normalisations, q k v, both sides of the GELU, residuals
     if attention == "matmul":
         block += 3 * element * config.heads * positions
-    logits = 3 * 4 * min(config.rows or config.vocab, -(-logits_bound // positions))
-    return positions * (config.layers * block + logits)
+    return positions * (config.layers * block + 3 * element * config.width)
 
 
 @lru_cache
