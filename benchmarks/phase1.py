@@ -24,6 +24,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from harness import Row, in_own_environment, publish, quartiles, ratio, take_turns
+from training import matmul_peak
 
 LENGTH, VOCAB, POSITIONS, DROPOUT = 64, 100, 129, 0.1
 FLOOR = {"bf16": 3.0}
@@ -116,6 +117,9 @@ def main() -> None:
     torch.set_num_threads(1)
     sides = {precision: ours(precision, given.batch) for precision in ("bf16", "fp32")}
     times = take_turns({**sides, "released": official(given.official, given.batch)}, rounds=given.rounds)
+    from procray.model.shape import GPT2Config, flops_per_token
+
+    flops = given.batch * POSITIONS * flops_per_token(GPT2Config(12, 12, 768, VOCAB + 2, POSITIONS), POSITIONS)
     rows = []
     for precision in sides:
         middle, low, high = ratio(times, precision, "released")
@@ -123,7 +127,10 @@ def main() -> None:
             f"{given.batch * POSITIONS / quartiles(times[side])[1]:,.0f} tokens/s" for side in (precision, "released")
         ]
         shape = f"SET L 64, 12x12x768, T {POSITIONS}, B {given.batch}, dropout {DROPOUT}, {precision}"
-        rows.append(Row(shape, *speeds, "the released loop, fp32", middle, low, high, floor=FLOOR.get(precision)))
+        most = quartiles(times["released"])[1] * matmul_peak(precision) / flops
+        note = f"a step of all positions at 100 % of this processor's matmul peak would be {most:.2g}x"
+        floor = FLOOR.get(precision)
+        rows.append(Row(shape, *speeds, "the released loop, fp32", middle, low, high, floor=floor, note=note))
     publish("phase1", "How fast is the papers' first phase on one CPU thread?", rows)
 
 
