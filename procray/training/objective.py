@@ -87,7 +87,7 @@ class Objective(nn.Module):
     def forward(self, inputs: Tensor, targets: Tensor, index_N: Tensor | None, weight: float) -> Tensor:
         """`weight` times the sum of the loss over the scored values, in nats."""
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.autocast):
-            x_ND = self.states(inputs, index_N)
+            x_ND = self._states(inputs, index_N)
             pieces = self.pieces(x_ND, targets)
             if len(pieces) == 1:
                 return self.loss(x_ND, targets, *self.model.head()) * weight
@@ -96,7 +96,10 @@ class Objective(nn.Module):
             return total * weight
 
     def states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
-        """Hidden states of the scored positions, (N, D)."""
+        """Hidden states of the scored positions, (N, D): where an evaluation enters, as training does in `forward`."""
+        return self._states(inputs, index_N)
+
+    def _states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
         return self.model.hidden(inputs).flatten(0, 1) if index_N is None else self.model.hidden(inputs, index_N)
 
     def pieces(self, x_ND: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:

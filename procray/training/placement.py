@@ -56,7 +56,6 @@ class Copies:
                 objective,
                 device_ids=None if device.index is None else [device],
                 gradient_as_bucket_view=True,
-                broadcast_buffers=False,
             )
 
     def part(self, last: bool) -> AbstractContextManager[Any]:

@@ -126,23 +126,25 @@ def resolve(
     work = float(steps or 0) * recipe.batch * positions * flops_per_token(config, positions) / world_size
     bound = CUDA_LOGITS if cuda else CPU_LOGITS
     compiled = cuda and work / ASSUMED_FLOPS >= COMPILE_FROM_SECONDS
+    need = partial(_bytes_per_sequence, config, positions, attention, recipe.precision == "bf16", bound)
     memory, state = CPU_MEMORY, 0
     if cuda:
         free, total = torch.cuda.mem_get_info(device)
         state = STATE_BYTES * parameters(config)
         if shard is None:
-            shard = world_size > 1 and state > CUDA_SHARE * total
-        # Where weights are shared out all workers must cut alike, so only what all of them see may count.
-        memory = int(CUDA_SHARE * (total if shard else free))
-        # Of a spread model a worker also holds whole gradients, until the last part of a batch sums them up.
-        state = state // world_size + GRADIENT_BYTES * parameters(config) if shard else state
+            shard = state + need() > CUDA_SHARE * total
+        if shard and world_size > 1:
+            # Until the last part of a batch sums them up, every worker also holds whole gradients. All workers must
+            # cut alike, so only what all of them see may count.
+            state = state // world_size + GRADIENT_BYTES * parameters(config)
+            free = total
+        memory = int(CUDA_SHARE * free)
     shard = bool(shard) and world_size > 1
     if shard and recipe.batch % world_size:
         raise EnvironmentProblem(
             f"{world_size} workers that hold a share of the weights each need equal parts of the batch, "
             f"and {recipe.batch} sequences cannot be shared out equally"
         )
-    need = partial(_bytes_per_sequence, config, positions, attention, recipe.precision == "bf16", bound)
     room = max(0, memory - state)
     recompute = cuda and room < need()
     share = -(-recipe.batch // world_size)

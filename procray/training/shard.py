@@ -15,15 +15,16 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from procray.model.gpt2 import Block
 from procray.training.objective import Objective
 
 
 class Shards:
     """A share of every parameter in every worker, as a `Placement`.
 
-    Each block is gathered before it computes, in the precision of its products, and let go again; embeddings, head
-    and last normalisation stay gathered from the forward to the backward pass. Shares, gradients, moments and sums
-    over workers are float32. Until the last part of a batch every worker holds whole gradients.
+    Attention and MLP of each block are gathered before they compute, in the precision of their products, and let go
+    again; embeddings, head and normalisations stay gathered from the forward to the backward pass. Shares, gradients,
+    moments and sums over workers are float32. Until the last part of a batch every worker holds whole gradients.
 
     Args:
         objective: with all its weights, on the CPU; afterwards its parameters are shares on `device`.
@@ -33,17 +34,20 @@ class Shards:
 
     def __init__(self, objective: Objective, device: torch.device, world_size: int):
         mesh = init_device_mesh(device.type, (world_size,))
-        # The residual stream stays float32, as it is in copies; autocast decides inside the blocks as ever.
-        blocks = MixedPrecisionPolicy(
+        # What autocast would round for a product may travel rounded; what it leaves alone may not.
+        products = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16 if objective.autocast else None,
             reduce_dtype=torch.float32,
             cast_forward_inputs=False,
         )
         for block in objective.model.transformer.h:
-            fully_shard(block, mesh=mesh, mp_policy=blocks)
+            assert isinstance(block, Block)
+            fully_shard(block.attn, mesh=mesh, mp_policy=products)
+            fully_shard(block.mlp, mesh=mesh, mp_policy=products)
+            register_fsdp_forward_method(block.attn, "at")
         self.module: nn.Module = objective
         self._root: FSDPModule = fully_shard(objective, mesh=mesh)
-        register_fsdp_forward_method(objective, "states")  # where evaluations enter
+        register_fsdp_forward_method(objective, "states")
 
     def part(self, last: bool) -> AbstractContextManager[Any]:
         self._root.set_requires_gradient_sync(last)
