@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -122,13 +122,13 @@ def train(
     if trim is not None:
         assert not choices.shard, "workers that share out weights need equally many parts"
         choices = replace(choices, trim=trim)
-    run = _Run(recipe, source, context, choices)
+    run = Run(recipe, source, context, choices)
     outcome = run.to(until, {step for step in marks if step <= until} | {until})
     run.ranks.close()
     return outcome
 
 
-class _Run:
+class Run:
     """One call of `train`: the model, its optimiser and the counters, moved forward step by step."""
 
     def __init__(self, recipe: PhaseRecipe, source: Source, context: Context, runtime: rt.Runtime):
@@ -164,11 +164,18 @@ class _Run:
         self.last: tuple[int, float, float, float] | None = None  # step, learning rate, loss, norm last read
         self.flops_at: dict[int, float] = {}  # per position, by length
         self.saved_step = self.state.step
+        self.status: Literal["done", "paused"] = "done"
         self.started: float | None = None  # the clock of training stands still
         self.saved_at = self.shown_at = time.perf_counter()
         self.shown_tokens, self.shown_seconds = self.state.tokens, self.state.seconds
 
     def to(self, until: int, wanted: set[int]) -> Outcome:
+        for _ in self.steps(until, wanted):
+            self.update()
+        return self.outcome()
+
+    def steps(self, until: int, wanted: set[int]) -> Iterator[None]:
+        """Everything but the updates: yields where one is due, and evaluates, marks and saves in between."""
         state, every = self.state, self.recipe.evaluation.every
         if state.step > until:
             raise StoreError(f"the resume state is at step {state.step}, beyond step {until} that is wanted")
@@ -177,12 +184,13 @@ class _Run:
                 self.measure()
             if state.step in wanted:
                 self.keep()
+            self.fresh = False
         while state.step < until and state.solved_at is None:
             if self.ranks.any(self.context.should_stop()):
                 self.save()
-                return self.outcome("paused")
-            self.start_clock()
-            self.update()
+                self.status = "paused"
+                return
+            yield
             on_cadence = state.step % every == 0
             if on_cadence or state.step in wanted:
                 self.measure()
@@ -201,15 +209,13 @@ class _Run:
             self.save()
             for step in sorted(step for step in wanted if step > state.step):
                 self.save_mark(step)
-        return self.outcome("done")
 
     def update(self) -> None:
         """One optimiser step. On CUDA nothing in it waits for the device."""
         recipe, state, context = self.recipe, self.state, self.context
+        self.start_clock()
         batch = self.source.batch(state.step, state.length)
-        scored = scored_values(batch)
-        if scored == 0:
-            raise PhaseFailed(f"the batch of step {state.step} scores no position, so there is nothing to learn from")
+        scored = self.scored(batch)
         lr = lr_at(state.step, recipe.optimizer, recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -233,8 +239,24 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.ring[0, len(self.pending)] = loss
         self.ring[1, len(self.pending)] = norm
-        self.pending.append((state.step, lr, scored))
+        self.count(batch, scored, lr)
 
+    def scored(self, batch: Batch | RowBatch) -> int:
+        """How many values the next batch scores.
+
+        Raises:
+            PhaseFailed: none at all.
+        """
+        scored = scored_values(batch)
+        if scored == 0:
+            step = self.state.step
+            raise PhaseFailed(f"the batch of step {step} scores no position, so there is nothing to learn from")
+        return scored
+
+    def count(self, batch: Batch | RowBatch, scored: int, lr: float) -> None:
+        """Takes note of an update whose loss and norm stand in the ring."""
+        state = self.state
+        self.pending.append((state.step, lr, scored))
         positions_T = batch.mask_BT.shape[1]
         if positions_T not in self.flops_at:
             self.flops_at[positions_T] = flops_per_token(self.model.config, positions_T)
@@ -428,9 +450,9 @@ class _Run:
             self.state.since_seconds += passed
             self.started = None
 
-    def outcome(self, status: Literal["done", "paused"]) -> Outcome:
+    def outcome(self) -> Outcome:
         state = self.state
-        return Outcome(state.step, status, state.tokens, state.row, state.transfer)
+        return Outcome(state.step, self.status, state.tokens, state.row, state.transfer)
 
 
 def _placement(runtime: rt.Runtime) -> Callable[[Objective, torch.device, int], Placement]:

@@ -51,11 +51,12 @@ def to_device(batch: Batch | RowBatch, device: torch.device) -> Scored:
     if isinstance(batch, Batch):
         targets = targets.astype(np.int64, copy=False)
     return Scored(
-        _send(inputs, device), _send(targets, device), None if everything else _send(index, device), len(index) * cells
+        send(inputs, device), send(targets, device), None if everything else send(index, device), len(index) * cells
     )
 
 
-def _send(array: np.ndarray, device: torch.device) -> Tensor:
+def send(array: np.ndarray, device: torch.device) -> Tensor:
+    """Begins to copy an array to the device; the host does not wait for it."""
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -65,6 +65,7 @@ class Runtime:
         trim: positions in one of the parts into which sequences of unequal length are cut; 0: never cut for it.
         shard: every worker holds a share of weights, gradients and moments, instead of a copy.
         recompute: the backward pass computes the blocks again, instead of keeping what is inside them.
+        pack: phases that are computed as one.
     """
 
     device: torch.device
@@ -80,6 +81,7 @@ class Runtime:
     trim: int = 0
     shard: bool = False
     recompute: bool = False
+    pack: int = 1
 
 
 def resolve(
@@ -237,6 +239,7 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
         "trim": runtime.trim,
         "shard": runtime.shard,
         "recompute": runtime.recompute,
+        "pack": runtime.pack,
         "optimizer": "torch AdamW, fused",
         "torch": torch.__version__,
         "numpy": np.__version__,

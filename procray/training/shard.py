@@ -5,6 +5,7 @@ Imported where a phase is spread only: torch's distributed tensors take a while 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -33,6 +34,8 @@ class Shards:
     spread = True
 
     def __init__(self, objective: Objective, device: torch.device, world_size: int):
+        # Attention and MLP return views; nothing here works in place on what they return.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
         mesh = init_device_mesh(device.type, (world_size,))
         # What autocast would round for a product may travel rounded; what it leaves alone may not.
         products = MixedPrecisionPolicy(

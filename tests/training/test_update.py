@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from procray import tasks
 from procray.training import FolderContext, task_source
 from procray.training import runtime as rt
-from procray.training.loop import _Run
+from procray.training.loop import Run
 from procray.training.recipe import ModelShape
 
 from .phases import RANGE, ROWS, recipe
@@ -37,7 +37,7 @@ def begin(phase, folder, **changes):
     plain = rt.resolve(phase, torch.device("cpu"), vocab=source.vocab, rows=source.rows, positions=source.context)
     pad_vocab = 64 if source.rows is None else 1
     chosen = replace(plain, attention="sdpa", pad_vocab=pad_vocab, trim=0, **changes)
-    return _Run(phase, source, FolderContext(folder), chosen)
+    return Run(phase, source, FolderContext(folder), chosen)
 
 
 @pytest.mark.parametrize("data", [RANGE, ROWS, HAYSTACK])
