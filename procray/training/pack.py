@@ -3,7 +3,8 @@
 Off unless asked for: neither planning nor scheduling use it. Batches are made on the host, once for phases that see
 the same data, and travel together. Every phase keeps its own journal, marks and resume states, as if alone.
 
-Shape suffixes: M phases, B sequences, T positions, S scored positions (at most, of one phase), P weights of one model.
+Shape suffixes: M phases, U different batches, B sequences, T positions, S scored positions (at most, of one phase),
+P weights of one model.
 """
 
 from __future__ import annotations
@@ -91,13 +92,13 @@ def train_pack(
         outcomes.append(run.outcome())
         if run.status == "done":
             waiting[member] = run.steps(until, wanted)
-    together: _Together | None = None
+    together: Together | None = None
     while True:
         left = _between(runs, waiting, outcomes)
         if not waiting:
             break
         if together is None or left:
-            together = _Together([runs[member] for member in waiting], compile, capture)
+            together = Together([runs[member] for member in waiting], compile, capture)
         together.update(wanted)
     for run in runs:
         run.ranks.close()
@@ -132,7 +133,7 @@ def _require_alike(recipes: Sequence[PhaseRecipe], contexts: Sequence[Context], 
         raise EnvironmentProblem(f"a step can be captured on CUDA only, not on '{contexts[0].device}'")
 
 
-class _Together:
+class Together:
     """The members' weights and moments in one matrix each, and the step that moves them all.
 
     On CUDA nothing in a step waits for the device.
@@ -169,8 +170,8 @@ class _Together:
         for member, run in enumerate(runs):
             run.drain()
             run.ring = self.ring_M2K[member]
-        same = [next(first for first, other in enumerate(runs) if other.source == run.source) for run in runs]
-        self.leaders = same  # whose batches a member sees too, unless its curriculum stands elsewhere
+        # The first phase that sees the same data; at the same length of a curriculum the batch is the same too.
+        self.leaders = [next(i for i, other in enumerate(runs) if other.source == run.source) for run in runs]
         self.losses = torch.compile(self._losses) if compile else self._losses
         self.advance = torch.compile(self._advance) if compile else self._advance
         self.captured: dict[tuple[int, ...], _Captured] = {}
@@ -179,23 +180,28 @@ class _Together:
         """One optimiser step of every member."""
         for run in self.runs:
             run.start_clock()
+        drawn: dict[tuple[int, int | None], int] = {}  # whose data at which length -> place among the batches
         batches: list[Batch] = []
+        places = []
         for run, leader in zip(self.runs, self.leaders, strict=True):
-            if leader < len(batches) and self.runs[leader].state.length == run.state.length:
-                batches.append(batches[leader])
-            else:
+            key = (leader, run.state.length)
+            if key not in drawn:
+                drawn[key] = len(batches)
                 batch = run.source.batch(run.state.step, run.state.length)
                 assert isinstance(batch, Batch)
                 batches.append(batch)
-        scored = [run.scored(batch) for run, batch in zip(self.runs, batches, strict=True)]
+            places.append(drawn[key])
+        scored = [self.runs[places.index(place)].scored(batch) for place, batch in enumerate(batches)]
         rates = [lr_at(run.state.step, run.recipe.optimizer, run.recipe.steps) for run in self.runs]
-        inputs = [send(array, self.device) for array in self._stacked(batches, scored, rates)]
-        loss_M, norm_M = self._step_for(inputs)(*inputs)
-        place = len(self.runs[0].pending)
-        self.ring_M2K[:, 0, place] = loss_M
-        self.ring_M2K[:, 1, place] = norm_M
-        for run, batch, values, lr in zip(self.runs, batches, scored, rates, strict=True):
-            run.count(batch, values, lr)
+        # Whoever shows its progress reads its losses, so the members need not stand at one slot of their rings.
+        host = np.array([(place, len(run.pending)) for place, run in zip(places, self.runs, strict=True)])
+        place_M, slot_M = send(host, self.device).unbind(1)
+        *data, lr_M1 = (send(array, self.device) for array in self._stacked(batches, scored, rates))
+        inputs = [*(value.index_select(0, place_M) for value in data), lr_M1]
+        found_M2 = torch.stack(self._step_for(inputs)(*inputs), 1)
+        self.ring_M2K.scatter_(2, slot_M[:, None, None].expand(-1, 2, -1), found_M2[:, :, None])
+        for run, place, lr in zip(self.runs, places, rates, strict=True):
+            run.count(batches[place], scored[place], lr)
         if any(run.state.step % run.recipe.evaluation.every == 0 or run.state.step in wanted for run in self.runs):
             # No clock of a phase may run while another one evaluates.
             if self.device.type == "cuda":
@@ -204,21 +210,22 @@ class _Together:
                 run.stop_clock()
 
     def _stacked(self, batches: Sequence[Batch], scored: Sequence[int], rates: Sequence[float]) -> list[np.ndarray]:
-        """`tokens_MBT, index_MS, targets_MS, weight_MS, lr_M1`; what fills up weighs nothing."""
-        M, B = len(batches), len(batches[0].mask_BT)
+        """`tokens_UBT, index_US, targets_US, weight_US, lr_M1`; what fills up weighs nothing."""
+        U, B = len(batches), len(batches[0].mask_BT)
         T, S = max(batch.mask_BT.shape[1] for batch in batches), max(scored)
         if self.capture:  # as few shapes as possible: each is recorded by itself
             T, S = max(run.source.context for run in self.runs), -(-S // B) * B
-        tokens_MBT = np.zeros((M, B, T), np.int64)
-        index_MS, targets_MS = np.zeros((M, S), np.int64), np.zeros((M, S), np.int64)
-        weight_MS = np.zeros((M, S), np.float32)
-        for member, (batch, values) in enumerate(zip(batches, scored, strict=True)):
-            tokens_MBT[member, :, : batch.mask_BT.shape[1]] = batch.tokens_BT
-            row_N, position_N = np.nonzero(batch.mask_BT)
-            index_MS[member, :values] = row_N * T + position_N
-            targets_MS[member, :values] = batch.targets_BT[row_N, position_N]
-            weight_MS[member, :values] = 1 / values
-        return [tokens_MBT, index_MS, targets_MS, weight_MS, np.array(rates)[:, None]]
+        tokens_UBT = np.zeros((U, B, T), np.int32)
+        index_US, targets_US = np.zeros((U, S), np.int64), np.zeros((U, S), np.int64)
+        weight_US = np.zeros((U, S), np.float32)
+        for place, (batch, values) in enumerate(zip(batches, scored, strict=True)):
+            width = batch.mask_BT.shape[1]
+            tokens_UBT[place, :, :width] = batch.tokens_BT
+            index_N = np.flatnonzero(batch.mask_BT)
+            targets_US[place, :values] = batch.targets_BT.reshape(-1)[index_N]
+            index_US[place, :values] = index_N + index_N // width * (T - width)
+            weight_US[place, :values] = 1 / values
+        return [tokens_UBT, index_US, targets_US, weight_US, np.array(rates)[:, None]]
 
     def _step_for(self, inputs: Sequence[Tensor]) -> Step:
         if not self.capture:

@@ -1,5 +1,7 @@
 """A pack against each of its phases alone."""
 
+import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from procray.errors import EnvironmentProblem, PhaseFailed, ProcrayError
 from procray.model import GPT2, GPT2Config
 from procray.model.pack import Pack
 from procray.training import FolderContext, task_source
+from procray.training import loop as loop_module
 from procray.training.pack import train_pack
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, Solved
 
@@ -71,6 +74,17 @@ MEMBERS = {
         for init in (Init(), Init(freeze=("mlp",)))
     ],
 }
+
+
+def test_showing_progress_at_any_time_does_not_mix_losses(tmp_path, monkeypatch):
+    """Each reads its own losses when it shows its progress, here at random."""
+    monkeypatch.setattr(loop_module, "PROGRESS_SECONDS", 0.0)
+    clock, chance = time.perf_counter, random.Random(0)
+    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: clock() - 1e9 * chance.randrange(2))
+    together(MEMBERS["seeds and rates"], tmp_path)
+    monkeypatch.undo()
+    for number, phase in enumerate(MEMBERS["seeds and rates"]):
+        assert_alone(phase, tmp_path / str(number), tmp_path / f"alone {number}")
 
 
 @pytest.mark.parametrize("name", MEMBERS)
