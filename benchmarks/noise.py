@@ -95,8 +95,9 @@ def transformers_step(
     rounded up to 64, TF32 allowed and the whole model compiled. As shipped: the class's own configuration, torch's
     AdamW as it comes, the loss read at every step.
     """
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import GPT2Config, GPT2LMHeadModel, logging
 
+    logging.set_verbosity_error()
     cuda = device.type == "cuda"
     settings: dict[str, Any] = {"attn_implementation": "sdpa", "activation_function": "gelu_pytorch_tanh"}
     config = GPT2Config(
