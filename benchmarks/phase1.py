@@ -49,7 +49,7 @@ def ours(precision: str, batch: int, dropout: float = DROPOUT) -> Callable[[], N
     )
     source, context = task_source(recipe), FolderContext(tempfile.mkdtemp(prefix="procray-benchmark-"))
     chosen = runtime.resolve(recipe, torch.device("cpu"), vocab=source.vocab, positions=source.context)
-    run = loop._Run(recipe, source, context, chosen)
+    run = loop.Run(recipe, source, context, chosen)
 
     def step() -> None:
         runtime.set_process(chosen)

@@ -112,7 +112,7 @@ def ours(shape: Shape, precision: str) -> Step:
     )
     source, context = OneBatch(), FolderContext(tempfile.mkdtemp(prefix="procray-benchmark-"))
     chosen = runtime.resolve(recipe, torch.device("cpu"), vocab=shape.vocab, positions=shape.positions)
-    run = loop._Run(recipe, source, context, chosen)
+    run = loop.Run(recipe, source, context, chosen)
 
     def step() -> None:
         runtime.set_process(chosen)

@@ -12,6 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from procray.errors import ProcrayError
 from procray.model.attention import ATTENTION, Kernel, attend_at
@@ -91,6 +92,7 @@ class Transformer(nn.Module):
     def __init__(self, config: GPT2Config):
         super().__init__()
         self.dropout = config.dropout
+        self.recompute = False
         if config.rows is None:
             self.wte = nn.Embedding(config.vocab, config.width)
         self.wpe = nn.Embedding(config.context, config.width)
@@ -99,8 +101,9 @@ class Transformer(nn.Module):
 
     def forward(self, x_BTD: Tensor, kernel: Kernel, index_N: Tensor | None = None) -> Tensor:
         x_BTD = F.dropout(x_BTD + self.wpe.weight[: x_BTD.shape[1]], self.dropout, self.training)
+        again = self.recompute and torch.is_grad_enabled()
         for block in self.h[:-1]:
-            x_BTD = block(x_BTD, kernel)
+            x_BTD = checkpoint(block, x_BTD, kernel, use_reentrant=False) if again else block(x_BTD, kernel)
         last: Block = self.h[-1]  # type: ignore[assignment]
         return self.ln_f(last(x_BTD, kernel) if index_N is None else last.at(x_BTD, index_N))
 
@@ -108,7 +111,8 @@ class Transformer(nn.Module):
 class GPT2(nn.Module):
     """A GPT-2 over tokens or, with `config.rows`, over rows of a cellular automaton.
 
-    `attention` names the implementation, "sdpa" or "matmul", and may be changed at any time.
+    `attention` names the implementation, "sdpa" or "matmul"; `transformer.recompute` says that the backward pass
+    computes each block but the last again, so that only its input has to be kept. Both may be changed at any time.
 
     Args:
         config: the shape.
@@ -157,25 +161,23 @@ class GPT2(nn.Module):
 
     def unembed(self, x_ND: Tensor) -> Tensor:
         """Logits of hidden states of any leading shape: (..., V), or (..., W) in the row form."""
+        logits = F.linear(x_ND, *self.head())
+        wanted = self.config.rows or self.config.vocab
+        return logits if logits.shape[-1] == wanted else logits[..., :wanted]
+
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """The matrix of the logits and what is added to them. Padding up to `pad_vocab` gives logits of -inf."""
         if self.config.rows is not None:
-            return self.row_out(x_ND)
-        if self.missing == 0:
-            return F.linear(x_ND, self.head())
-        return F.linear(x_ND, F.pad(self.head(), (0, 0, 0, self.missing)))[..., : self.config.vocab]
-
-    def head(self) -> Tensor:
-        """The matrix weight_VD that turns hidden states into logits; not in the row form."""
-        weight_VD: Tensor = self.transformer.wte.weight if self.config.tied else self.lm_head.weight
-        return weight_VD
-
-    @property
-    def missing(self) -> int:
-        """Rows that whoever uses `head` adds to it for the sake of speed.
-
-        Padding there, not in the parameter, costs one copy of the matrix (as mixed precision does anyway)
-        and keeps the padding out of checkpoints, optimiser states and gradient norms.
-        """
-        return -self.config.vocab % self.config.pad_vocab
+            return self.row_out.weight, self.row_out.bias
+        weight_VD = self.transformer.wte.weight if self.config.tied else self.lm_head.weight
+        missing = -self.config.vocab % self.config.pad_vocab
+        if missing == 0:
+            return weight_VD, None
+        # Padding here, not in the parameter, costs one copy of the matrix (as mixed precision does anyway)
+        # and keeps the padding out of checkpoints, optimiser states and gradient norms. Adding -inf costs nothing
+        # within the product, where cutting the padding off would copy the logits and their gradients.
+        bias_V = F.pad(weight_VD.new_zeros(self.config.vocab), (0, missing), value=-math.inf)
+        return F.pad(weight_VD, (0, 0, 0, missing)), bias_V
 
     def forward(self, tokens_BT: Tensor, scored_N: Tensor | None = None) -> Tensor:
         """Logits of every position, (B, T, V); or (N, V) of the ascending flat positions b * T + t in `scored_N`.

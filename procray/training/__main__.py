@@ -39,6 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default: a GPU if there is one")
     parser.add_argument("--threads", type=int, default=1, help="threads of each process on a CPU (default 1)")
     parser.add_argument("--micro-batch", type=int, metavar="N", help="sequences at once; default: what memory holds")
+    parser.add_argument(
+        "--shard",
+        action=argparse.BooleanOptionalAction,
+        help="under torchrun: every process holds a share of weights, gradients and moments (FSDP2), or a copy of all; "
+        "default: shares where copies do not fit",
+    )
     parser.add_argument("--corpora", type=Path, default=Path("store/corpora"), help="prepared corpora")
     options = parser.parse_args(arguments)
     try:
@@ -73,6 +79,7 @@ def _train(options: argparse.Namespace) -> int:
             marks=[int(step) for step in options.marks.split(",") if step],
             threads=options.threads,
             micro_batch=options.micro_batch,
+            shard=options.shard,
         )
     finally:
         if world_size > 1:

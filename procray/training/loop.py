@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from procray.batch import Batch, RowBatch
-from procray.errors import PhaseFailed, StoreError
+from procray.errors import EnvironmentProblem, PhaseFailed, StoreError
 from procray.files import read_json, sha256_file, write_json
 from procray.model import (
     GPT2,
@@ -28,8 +27,8 @@ from procray.model import (
     compose,
     flops_per_token,
     load_weights,
-    save_weights,
 )
+from procray.model.checkpoint import write_weights
 from procray.model.components import whole
 from procray.model.outside import OUTSIDE, Outside
 from procray.training import runtime as rt
@@ -37,11 +36,12 @@ from procray.training.context import Context
 from procray.training.evaluate import evaluate
 from procray.training.objective import Objective, scored_values, to_device
 from procray.training.optimizer import build_optimizer, clip_gradients, freeze
+from procray.training.placement import Copies, Placement
 from procray.training.ranks import Ranks
 from procray.training.recipe import Parent, PhaseRecipe
 from procray.training.schedule import lr_at
 from procray.training.source import Source
-from procray.training.state import State, load_state, save_state
+from procray.training.state import State, load_state, save_state, state_tensors
 
 # Losses and gradient norms wait on the device for this many steps before the host reads them, so that a
 # GPU never waits for the host; a NaN is found that late at most.
@@ -80,6 +80,7 @@ def train(
     threads: int = 1,
     micro_batch: int | None = None,
     trim: int | None = None,
+    shard: bool | None = None,
 ) -> Outcome:
     """Trains a phase to step `until`, from its latest resume state or from the beginning.
 
@@ -97,6 +98,7 @@ def train(
         threads: of this process.
         micro_batch: sequences that a process takes at once; by default as many as memory surely holds.
         trim: see `micro_batches`; by default what suits the device.
+        shard: every process holds a share of weights, gradients and moments; by default where copies do not fit.
 
     Raises:
         PhaseFailed: the loss, the gradient or the weights are no longer finite. The last resume state stays.
@@ -113,60 +115,67 @@ def train(
         steps=until,
         threads=threads,
         world_size=context.world_size,
+        shard=shard,
     )
     if micro_batch is not None:
         choices = replace(choices, micro_batch=micro_batch)
     if trim is not None:
+        assert not choices.shard, "workers that share out weights need equally many parts"
         choices = replace(choices, trim=trim)
-    run = _Run(recipe, source, context, choices)
+    run = Run(recipe, source, context, choices)
     outcome = run.to(until, {step for step in marks if step <= until} | {until})
     run.ranks.close()
     return outcome
 
 
-class _Run:
+class Run:
     """One call of `train`: the model, its optimiser and the counters, moved forward step by step."""
 
     def __init__(self, recipe: PhaseRecipe, source: Source, context: Context, runtime: rt.Runtime):
         self.recipe, self.source, self.context, self.runtime = recipe, source, context, runtime
         rt.set_process(runtime)
         config = rt.model_config(recipe, source.vocab, source.rows, runtime.pad_vocab)
-        self.model = GPT2(config, seed=recipe.seed).to(context.device)
+        self.model = GPT2(config, seed=recipe.seed)
         freeze(self.model, recipe.init.freeze)
+        resume = context.latest_resume()
+        self.fresh = resume is None
+        transfer = carry_in(self.model, recipe, context) if resume is None else None
+        compiled = rt.compiles_loss(runtime, source.vocab)
+        self.objective = Objective(self.model, runtime.logits_bound, runtime.autocast, compiled)
+        self.placement = _placement(runtime)(self.objective, context.device, context.world_size)
         rt.set_model(runtime, self.model)
         self.optimizer = build_optimizer(self.model, recipe.optimizer)
         self.parameters = list(self.model.parameters())
         self.ranks = Ranks(context.world_size)
-        resume = context.latest_resume()
-        self.fresh = resume is None
         if resume is None:
             curriculum = source.curriculum
-            self.state = State(
-                length=None if curriculum is None else curriculum.start,
-                transfer=carry_in(self.model, recipe, context),
-            )
+            self.state = State(length=None if curriculum is None else curriculum.start, transfer=transfer)
         else:
-            self.state = load_state(resume, recipe, self.model, self.optimizer)
-        if self.ranks.add([float(self.state.step)]) != [float(self.state.step * context.world_size)]:
+            self.state = load_state(resume, recipe, self.model, self.optimizer, self.placement.share)
+        mine = [float(self.state.step), float(runtime.micro_batch if runtime.shard else 0)]
+        step, size = (total / context.world_size for total in self.ranks.add(mine))
+        if step != mine[0]:
             raise StoreError("the workers of a phase found different resume states; do they share one store?")
-        self.objective = Objective(self.model, runtime.logits_bound, runtime.autocast)
-        self.parallel: DistributedDataParallel | None = None
-        if context.world_size > 1:
-            devices = None if context.device.index is None else [context.device]
-            self.parallel = DistributedDataParallel(
-                self.objective, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False
-            )
+        if size != mine[1]:  # every part of a batch gathers weights from all workers
+            raise EnvironmentProblem("workers with unequal devices cannot share out weights; choose a micro batch")
         self.objective.train()
         self.ring = torch.zeros(2, PENDING, device=context.device)  # losses and norms not read yet
         self.pending: list[tuple[int, float, int]] = []  # step, learning rate and scored values of each
         self.last: tuple[int, float, float, float] | None = None  # step, learning rate, loss, norm last read
         self.flops_at: dict[int, float] = {}  # per position, by length
         self.saved_step = self.state.step
+        self.status: Literal["done", "paused"] = "done"
         self.started: float | None = None  # the clock of training stands still
         self.saved_at = self.shown_at = time.perf_counter()
         self.shown_tokens, self.shown_seconds = self.state.tokens, self.state.seconds
 
     def to(self, until: int, wanted: set[int]) -> Outcome:
+        for _ in self.steps(until, wanted):
+            self.update()
+        return self.outcome()
+
+    def steps(self, until: int, wanted: set[int]) -> Iterator[None]:
+        """Everything but the updates: yields where one is due, and evaluates, marks and saves in between."""
         state, every = self.state, self.recipe.evaluation.every
         if state.step > until:
             raise StoreError(f"the resume state is at step {state.step}, beyond step {until} that is wanted")
@@ -175,12 +184,13 @@ class _Run:
                 self.measure()
             if state.step in wanted:
                 self.keep()
+            self.fresh = False
         while state.step < until and state.solved_at is None:
             if self.ranks.any(self.context.should_stop()):
                 self.save()
-                return self.outcome("paused")
-            self.start_clock()
-            self.update()
+                self.status = "paused"
+                return
+            yield
             on_cadence = state.step % every == 0
             if on_cadence or state.step in wanted:
                 self.measure()
@@ -188,26 +198,24 @@ class _Run:
                     self.begin_interval()
                 if state.step in wanted:
                     self.keep()
-                elif time.perf_counter() - self.saved_at >= SAVE_AT_EVALUATION_SECONDS:
+                elif self.due(SAVE_AT_EVALUATION_SECONDS):
                     self.save()
             elif len(self.pending) == PENDING:
                 self.drain()
-                if time.perf_counter() - self.saved_at >= SAVE_ANYWHERE_SECONDS:
+                if self.due(SAVE_ANYWHERE_SECONDS):
                     self.save()
             self.show()
         if state.solved_at is not None:
             self.save()
             for step in sorted(step for step in wanted if step > state.step):
                 self.save_mark(step)
-        return self.outcome("done")
 
     def update(self) -> None:
         """One optimiser step. On CUDA nothing in it waits for the device."""
         recipe, state, context = self.recipe, self.state, self.context
+        self.start_clock()
         batch = self.source.batch(state.step, state.length)
-        scored = scored_values(batch)
-        if scored == 0:
-            raise PhaseFailed(f"the batch of step {state.step} scores no position, so there is nothing to learn from")
+        scored = self.scored(batch)
         lr = lr_at(state.step, recipe.optimizer, recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -215,26 +223,40 @@ class _Run:
             # Dropout is a function of the step too: there is no random state to save, or to lose.
             key = hashlib.sha256(f"{recipe.seed}/dropout/{state.step}/{context.rank}".encode()).digest()
             torch.manual_seed(int.from_bytes(key[:8]) >> 1)
-        # DistributedDataParallel averages over ranks; the objective wants the sum over all of them.
+        # Gradients are averaged over ranks; the objective wants the sum over all of them.
         weight = context.world_size / scored
         loss: torch.Tensor | None = None
         parts = micro_batches(batch, context.rank, context.world_size, self.runtime.micro_batch, self.runtime.trim)
         for number, part in enumerate(parts, 1):
             data = to_device(part, context.device)
-            module = self.objective if self.parallel is None else self.parallel
-            wait = self.parallel is not None and number < len(parts)
-            with self.parallel.no_sync() if wait and self.parallel is not None else nullcontext():
-                value = module(data.inputs, data.targets, data.index_N, weight)
+            with self.placement.part(last=number == len(parts)):
+                value = self.placement.module(data.inputs, data.targets, data.index_N, weight)
                 value.backward()
             loss = value.detach() if loss is None else loss + value.detach()
         assert loss is not None, "a rank has at least one sequence"
-        norm = clip_gradients(self.parameters, recipe.optimizer.clip)
+        norm = clip_gradients(self.parameters, recipe.optimizer.clip, self.placement.whole)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ring[0, len(self.pending)] = loss
         self.ring[1, len(self.pending)] = norm
-        self.pending.append((state.step, lr, scored))
+        self.count(batch, scored, lr)
 
+    def scored(self, batch: Batch | RowBatch) -> int:
+        """How many values the next batch scores.
+
+        Raises:
+            PhaseFailed: none at all.
+        """
+        scored = scored_values(batch)
+        if scored == 0:
+            step = self.state.step
+            raise PhaseFailed(f"the batch of step {step} scores no position, so there is nothing to learn from")
+        return scored
+
+    def count(self, batch: Batch | RowBatch, scored: int, lr: float) -> None:
+        """Takes note of an update whose loss and norm stand in the ring."""
+        state = self.state
+        self.pending.append((state.step, lr, scored))
         positions_T = batch.mask_BT.shape[1]
         if positions_T not in self.flops_at:
             self.flops_at[positions_T] = flops_per_token(self.model.config, positions_T)
@@ -274,14 +296,16 @@ class _Run:
         self.drain()
         self.stop_clock()
         state, source = self.state, self.source
-        metrics = evaluate(
-            self.objective,
-            source.validation(state.length),
-            self.context.device,
-            self.context.rank,
-            self.context.world_size,
-            self.ranks.add,
-        )
+        with rt.without_compiling(self.runtime):
+            metrics = evaluate(
+                self.objective,
+                source.validation(state.length),
+                self.context.device,
+                self.context.rank,
+                self.context.world_size,
+                self.ranks.add,
+            )
+        self.placement.rest()
         if not math.isfinite(metrics.loss):
             raise self.failure(f"the validation loss is {metrics.loss:g}")
         trained, seconds = state.since_steps > 0, state.since_seconds
@@ -344,6 +368,7 @@ class _Run:
         state, row = self.state, self.state.row
         assert row is not None
         assert row["step"] == state.step
+        weights = self.placement.gathered(self.model.state_dict(), keep=self.context.rank == 0)
         if self.context.rank == 0:
             about = {
                 "step": step,
@@ -353,13 +378,20 @@ class _Run:
                 **{name: row[name] for name in ("tokens", "scored_tokens", "positions", "loss", "accuracy", "exact")},
                 **({} if state.solved_at is None else {"solved_at": state.solved_at}),
             }
-            self.context.save_mark(step, self.write_mark, about)
+            self.context.save_mark(step, lambda folder: self.write_mark(folder, weights), about)
 
-    def write_mark(self, folder: Path) -> dict[str, Any]:
-        facts = save_weights(self.model, folder)
+    def write_mark(self, folder: Path, weights: dict[str, Tensor]) -> dict[str, Any]:
+        facts = write_weights(weights, self.model.config, folder)
         if self.state.transfer is not None:
             write_json(folder / "transfer.json", self.state.transfer)
         return facts
+
+    def due(self, seconds: float) -> bool:
+        """Whether so much time has passed since the last save; where all workers must take part, rank 0 decides."""
+        mine = time.perf_counter() - self.saved_at >= seconds
+        if not self.placement.spread:
+            return mine
+        return self.ranks.add([float(mine and self.context.rank == 0)]) != [0.0]
 
     def save(self) -> None:
         """Saves the resume state of this step, unless that was done; never one with a NaN in it."""
@@ -368,17 +400,18 @@ class _Run:
         self.drain()
         self.require_finite_weights()
         self.stop_clock()
+        tensors = self.placement.gathered(state_tensors(self.model, self.optimizer), keep=self.context.rank == 0)
         if self.context.rank == 0:
             self.context.save_resume(
-                self.state.step,
-                lambda folder: save_state(folder, self.recipe, self.state, self.model, self.optimizer),
+                self.state.step, lambda folder: save_state(folder, self.recipe, self.state, tensors)
             )
         self.saved_step = self.state.step
         self.saved_at = time.perf_counter()
 
     def require_finite_weights(self) -> None:
         """A last update can break the weights after a finite loss."""
-        if not bool(torch.stack(torch._foreach_norm([p.detach() for p in self.parameters])).isfinite().all()):
+        norms = torch.stack(torch._foreach_norm([p.detach() for p in self.parameters]))
+        if not bool(self.placement.whole(norms).isfinite().all()):
             raise self.failure("the weights are not finite")
 
     def failure(self, what: str) -> PhaseFailed:
@@ -417,9 +450,17 @@ class _Run:
             self.state.since_seconds += passed
             self.started = None
 
-    def outcome(self, status: Literal["done", "paused"]) -> Outcome:
+    def outcome(self) -> Outcome:
         state = self.state
-        return Outcome(state.step, status, state.tokens, state.row, state.transfer)
+        return Outcome(state.step, self.status, state.tokens, state.row, state.transfer)
+
+
+def _placement(runtime: rt.Runtime) -> Callable[[Objective, torch.device, int], Placement]:
+    if not runtime.shard:
+        return Copies
+    from procray.training.shard import Shards
+
+    return Shards
 
 
 def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, Any] | None:

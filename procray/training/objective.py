@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from procray.batch import Batch, RowBatch
 from procray.model import GPT2
-from procray.training.head_loss import HeadLoss
+from procray.training.head_loss import Entropy, HeadLoss, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ def to_device(batch: Batch | RowBatch, device: torch.device) -> Scored:
     if isinstance(batch, Batch):
         targets = targets.astype(np.int64, copy=False)
     return Scored(
-        _send(inputs, device), _send(targets, device), None if everything else _send(index, device), len(index) * cells
+        send(inputs, device), send(targets, device), None if everything else send(index, device), len(index) * cells
     )
 
 
-def _send(array: np.ndarray, device: torch.device) -> Tensor:
+def send(array: np.ndarray, device: torch.device) -> Tensor:
+    """Begins to copy an array to the device; the host does not wait for it."""
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -66,41 +67,50 @@ class Objective(nn.Module):
 
     Args:
         model: the network.
-        logits_bound: logits are computed in pieces of at most this many elements, and never kept, so that a
-            large vocabulary does not decide the memory.
+        logits_bound: logits are computed in pieces of at most this many elements, and each piece gives its
+            gradients before the next one is made, so that a large vocabulary does not decide the memory.
         autocast: run matrix products in bfloat16.
+        compile: compile the loss of the logits, so that they are read and written as seldom as possible.
     """
 
-    def __init__(self, model: GPT2, logits_bound: int, autocast: bool):
+    def __init__(self, model: GPT2, logits_bound: int, autocast: bool, compile: bool = False):
         super().__init__()
         self.model = model
         self.logits_bound = logits_bound
         self.autocast = autocast
+        self.entropy: Entropy = torch.compile(cross_entropy) if compile else cross_entropy
 
     def forward(self, inputs: Tensor, targets: Tensor, index_N: Tensor | None, weight: float) -> Tensor:
         """`weight` times the sum of the loss over the scored values, in nats."""
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.autocast):
-            x_ND = self.states(inputs, index_N)
+            x_ND = self._states(inputs, index_N)
             if self.model.config.rows is not None:
                 return self.loss_of(self.model.unembed(x_ND), targets) * weight
-            loss: Tensor = HeadLoss.apply(x_ND, self.model.head(), targets, self.rows(), self.model.missing)
+            size = self._size(len(targets))
+            loss: Tensor = HeadLoss.apply(self.entropy, size, targets, x_ND, *self.model.head())
             return loss * weight
 
     def states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
-        """Hidden states of the scored positions, (N, D)."""
+        """Hidden states of the scored positions, (N, D): where an evaluation enters, as training does in `forward`."""
+        return self._states(inputs, index_N)
+
+    def _states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
         return self.model.hidden(inputs).flatten(0, 1) if index_N is None else self.model.hidden(inputs, index_N)
 
-    def rows(self) -> int:
-        """Scored positions whose logits stay within the bound."""
-        config = self.model.config
-        return max(1, self.logits_bound // (config.rows or config.vocab))
-
     def pieces(self, x_ND: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Splits scored positions into pieces of so many."""
-        return list(zip(x_ND.split(self.rows()), targets.split(self.rows()), strict=True))
+        """Splits scored positions evenly so that the logits of each piece stay within the bound."""
+        size = self._size(len(targets))
+        return list(zip(x_ND.split(size), targets.split(size), strict=True))
+
+    def _size(self, positions: int) -> int:
+        """Positions of one piece."""
+        config = self.model.config
+        most = max(1, self.logits_bound // (config.rows or config.vocab))
+        count = max(1, -(-positions // most))
+        return max(1, -(-positions // count))
 
     def loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Sum of the loss, computed in float32: cross-entropy per token, or binary cross-entropy per cell."""
+        """Sum of the loss, cross-entropy per token or binary cross-entropy per cell, in float32."""
         if self.model.config.rows is None:
             return F.cross_entropy(logits.float(), targets, reduction="sum")
         return F.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="sum")

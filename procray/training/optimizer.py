@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from procray.model import GPT2
 from procray.model.components import part_of, parts_of
+from procray.training.placement import on_device
 from procray.training.recipe import Optimizer
 
 
@@ -50,16 +51,21 @@ def build_optimizer(model: nn.Module, recipe: Optimizer) -> torch.optim.AdamW:
     )
 
 
-def clip_gradients(parameters: list[nn.Parameter], limit: float) -> Tensor:
+def clip_gradients(
+    parameters: list[nn.Parameter], limit: float, whole: Callable[[Tensor], Tensor] = lambda norm: norm
+) -> Tensor:
     """Scales the gradients down to the global norm `limit` (0: leaves them) and returns the norm before.
 
     The norm stays on the device: reading it would make the host wait.
+
+    Args:
+        whole: makes one number of a norm that is spread over workers, as the gradients are.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if limit > 0:
         torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
-    return norm
+    return whole(norm)
 
 
 def moments(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -72,11 +78,16 @@ def moments(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
     return found
 
 
-def restore_moments(optimizer: torch.optim.AdamW, tensors: dict[str, Tensor], updates: int) -> None:
-    """Puts back what `moments` gave after `updates` steps."""
+def restore_moments(
+    optimizer: torch.optim.AdamW,
+    tensors: Mapping[str, Tensor],
+    updates: int,
+    share: Callable[[Tensor, Tensor], Tensor] = on_device,
+) -> None:
+    """Puts back what `moments` gave after `updates` steps; `share` places a whole tensor as a parameter is placed."""
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(updates), device=parameter.device),
-                **{key: tensors[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")},
+                **{key: share(tensors[f"{key}/{name}"], parameter) for key in ("exp_avg", "exp_avg_sq")},
             }

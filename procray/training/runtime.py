@@ -6,8 +6,9 @@ What is settled here is provenance, not identity: the same recipe on another dev
 from __future__ import annotations
 
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +16,21 @@ import numpy as np
 import torch
 
 from procray.errors import EnvironmentProblem
-from procray.model import GPT2, GPT2Config, flops_per_token
+from procray.model import GPT2, GPT2Config, flops_per_token, parameters
 from procray.training.environment import worker_environment
 from procray.training.recipe import PhaseRecipe
 
-__all__ = ["Runtime", "model_config", "provenance", "resolve", "set_model", "set_process", "worker_environment"]
+__all__ = [
+    "Runtime",
+    "compiles_loss",
+    "model_config",
+    "provenance",
+    "resolve",
+    "set_model",
+    "set_process",
+    "without_compiling",
+    "worker_environment",
+]
 
 # Plain attention needs B x H x T x T values, so beyond this many positions the fused kernel takes over.
 LONGEST_MATMUL_ATTENTION = 512
@@ -28,10 +39,14 @@ CPU_MEMORY = 1 << 30
 CPU_LOGITS = 1 << 20  # elements of one piece of logits, which then stay in the cache ...
 FEWEST_ROWS = 512  # ... but no fewer rows than this, which would make slow products
 CUDA_LOGITS = 1 << 28
+LOGITS_BYTES = 12  # for each of them, in several precisions
 CPU_TRIM = 1 << 14  # positions; much smaller parts cost more than their padding
 CUDA_SHARE = 0.5  # of the free memory; several phases may share a GPU
+STATE_BYTES = 16  # per parameter in float32: weight, gradient, two moments
+GRADIENT_BYTES = 4
 # Compiling a block costs some 20-40 s, and the gain is at most a factor of 2.
 COMPILE_FROM_SECONDS = 90.0
+COMPILE_LOSS_FROM = 4096  # entries of the vocabulary; with fewer the logits are a small part of the work
 ASSUMED_FLOPS = 1.5e14  # a second, uncompiled, on a current data-centre GPU
 
 
@@ -50,6 +65,9 @@ class Runtime:
         logits_bound: elements of one piece of logits.
         micro_batch: sequences that one process takes at once.
         trim: positions in one of the parts into which sequences of unequal length are cut; 0: never cut for it.
+        shard: every worker holds a share of weights, gradients and moments, instead of a copy.
+        recompute: the backward pass computes the blocks again, instead of keeping what is inside them.
+        pack: phases that are computed as one.
     """
 
     device: torch.device
@@ -63,6 +81,9 @@ class Runtime:
     logits_bound: int
     micro_batch: int
     trim: int = 0
+    shard: bool = False
+    recompute: bool = False
+    pack: int = 1
 
 
 def resolve(
@@ -75,6 +96,7 @@ def resolve(
     steps: int | None = None,
     threads: int = 1,
     world_size: int = 1,
+    shard: bool | None = None,
 ) -> Runtime:
     """Chooses how to compute a phase.
 
@@ -84,9 +106,10 @@ def resolve(
         steps: how far this process will train, to judge whether compiling pays.
         threads: of each process, on a CPU.
         world_size: processes that share a batch.
+        shard: as in `Runtime`; by default where a copy for each GPU does not fit its share of the memory.
 
     Raises:
-        EnvironmentProblem: a CUDA device that is not there, or fewer sequences than workers.
+        EnvironmentProblem: a CUDA device that is not there, or sequences that cannot be shared out.
     """
     if device.type == "cuda" and not torch.cuda.is_available():
         raise EnvironmentProblem(f"device '{device}' was asked for, but this process sees no CUDA device")
@@ -106,11 +129,34 @@ def resolve(
     config = model_config(recipe, vocab, rows)
     work = float(steps or 0) * recipe.batch * positions * flops_per_token(config, positions) / world_size
     bound = max(CUDA_LOGITS if cuda else CPU_LOGITS, FEWEST_ROWS * (rows or vocab))
-    memory = CPU_MEMORY
+    compiled = cuda and work / ASSUMED_FLOPS >= COMPILE_FROM_SECONDS
+    need = partial(_bytes_per_sequence, config, positions, attention, recipe.precision == "bf16")
+    memory, state = CPU_MEMORY, 0
     if cuda:
-        memory = int(CUDA_SHARE * torch.cuda.mem_get_info(device)[0])
-    each = _bytes_per_sequence(config, positions, attention, recipe.precision == "bf16")
+        free, total = torch.cuda.mem_get_info(device)
+        state = STATE_BYTES * parameters(config)
+        if shard is None:
+            shard = state + need() > CUDA_SHARE * total
+        if shard and world_size > 1:
+            # Until the last part of a batch sums them up, every worker also holds whole gradients. All workers must
+            # cut alike, so only what all of them see may count.
+            state = state // world_size + GRADIENT_BYTES * parameters(config)
+            free = total
+        memory = int(CUDA_SHARE * free)
+    shard = bool(shard) and world_size > 1
+    if shard and recipe.batch % world_size:
+        raise EnvironmentProblem(
+            f"{world_size} workers that hold a share of the weights each need equal parts of the batch, "
+            f"and {recipe.batch} sequences cannot be shared out equally"
+        )
+    if cuda:
+        state += LOGITS_BYTES * bound
+    room = max(0, memory - state)
+    recompute = cuda and room < need()
     share = -(-recipe.batch // world_size)
+    micro_batch = max(1, min(share, room // need(recompute)))
+    if compiled:
+        micro_batch = _even(share, micro_batch)
     return Runtime(
         device=device,
         threads=threads,
@@ -118,12 +164,19 @@ def resolve(
         attention=attention,
         matmul_precision=precision,
         autocast=recipe.precision == "bf16",
-        compile=cuda and work / ASSUMED_FLOPS >= COMPILE_FROM_SECONDS,
+        compile=compiled,
         pad_vocab=64 if cuda and rows is None else 1,
         logits_bound=bound,
-        micro_batch=max(1, min(share, memory // each)),
-        trim=0 if cuda else CPU_TRIM,
+        micro_batch=micro_batch,
+        trim=0 if cuda or shard else CPU_TRIM,
+        shard=shard,
+        recompute=recompute,
     )
+
+
+def _even(share: int, most: int) -> int:
+    """Sequences at once so that all parts are alike, which a compiled graph wants; at worst half of `most`."""
+    return next((size for size in range(most, most // 2, -1) if share % size == 0), most)
 
 
 def model_config(recipe: PhaseRecipe, vocab: int, rows: int | None, pad_vocab: int = 1) -> GPT2Config:
@@ -153,9 +206,23 @@ def set_process(runtime: Runtime) -> None:
 def set_model(runtime: Runtime, model: GPT2) -> None:
     """Chooses the model's kernels."""
     model.attention = runtime.attention
+    model.transformer.recompute = runtime.recompute
     if runtime.compile:
         for block in model.transformer.h:
             block.compile()  # one graph for all blocks, so the cost does not grow with the depth
+
+
+def compiles_loss(runtime: Runtime, vocab: int) -> bool:
+    """Whether the head and its loss are worth compiling, beside the blocks."""
+    return runtime.compile and vocab >= COMPILE_LOSS_FROM
+
+
+def without_compiling(runtime: Runtime) -> AbstractContextManager[Any]:
+    """For evaluations: compiled for them too, with their own batch sizes, a graph would cost more than it saves.
+
+    The graphs of training would also be made for any size then, instead of for theirs.
+    """
+    return torch.compiler.set_stance("force_eager") if runtime.compile else nullcontext()
 
 
 def provenance(runtime: Runtime) -> dict[str, Any]:
@@ -175,6 +242,9 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
         "logits_bound": runtime.logits_bound,
         "micro_batch": runtime.micro_batch,
         "trim": runtime.trim,
+        "shard": runtime.shard,
+        "recompute": runtime.recompute,
+        "pack": runtime.pack,
         "optimizer": "torch AdamW, fused",
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -188,13 +258,18 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
     return facts
 
 
-def _bytes_per_sequence(config: GPT2Config, positions: int, attention: str, autocast: bool) -> int:
+def _bytes_per_sequence(
+    config: GPT2Config, positions: int, attention: str, autocast: bool, recompute: bool = False
+) -> int:
     """About what the activations of one sequence take until the backward pass has used them."""
     element = 2 if autocast else 4
     block = (20 * element + 8) * config.width  # normalisations, q k v, both sides of the GELU, residuals
     if attention == "matmul":
         block += 3 * element * config.heads * positions
-    return positions * (config.layers * block + 3 * element * config.width)
+    ends = 3 * element * config.width  # the states that the head gets, and their gradients
+    if recompute:
+        return positions * (config.layers * 4 * config.width + block + ends)
+    return positions * (config.layers * block + ends)
 
 
 @lru_cache

@@ -8,6 +8,7 @@ There is no random state and no data position: batches are functions of the step
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from procray.errors import StoreError
 from procray.files import read_json, write_json
 from procray.model import GPT2
 from procray.training.optimizer import moments, restore_moments
+from procray.training.placement import on_device
 from procray.training.recipe import PhaseRecipe
 
 FORMAT = 1
@@ -55,17 +57,30 @@ class State:
     transfer: dict[str, Any] | None = None  # the manifest of what was carried in from parents
 
 
-def save_state(folder: Path, recipe: PhaseRecipe, state: State, model: GPT2, optimizer: torch.optim.AdamW) -> None:
-    """Writes a resume state into an empty folder."""
-    tensors: dict[str, Tensor] = {f"weights/{name}": value for name, value in model.named_parameters()}
-    tensors |= moments(optimizer)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(tensors, folder / "state.safetensors")
+def state_tensors(model: GPT2, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    """Everything in a resume state that is a tensor, by its name there."""
+    return {f"weights/{name}": value for name, value in model.named_parameters()} | moments(optimizer)
+
+
+def save_state(folder: Path, recipe: PhaseRecipe, state: State, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a resume state into an empty folder; `tensors` as `state_tensors` gives them, none of them spread."""
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / "state.safetensors"
+    )
     write_json(folder / "state.json", {"format": FORMAT, "recipe": recipe.id, "state": asdict(state)})
 
 
-def load_state(folder: Path, recipe: PhaseRecipe, model: GPT2, optimizer: torch.optim.AdamW) -> State:
+def load_state(
+    folder: Path,
+    recipe: PhaseRecipe,
+    model: GPT2,
+    optimizer: torch.optim.AdamW,
+    share: Callable[[Tensor, Tensor], Tensor] = on_device,
+) -> State:
     """Puts a resume state into a model and its optimiser, on whatever device they are.
+
+    Args:
+        share: places a whole tensor as another one is placed.
 
     Raises:
         StoreError: unreadable, of another phase, or of another version of procray.
@@ -83,6 +98,6 @@ def load_state(folder: Path, recipe: PhaseRecipe, model: GPT2, optimizer: torch.
     state = State(**content["state"])
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[f"weights/{name}"])
-    restore_moments(optimizer, tensors, state.step)
+            parameter.copy_(share(tensors[f"weights/{name}"], parameter))
+    restore_moments(optimizer, tensors, state.step, share)
     return state

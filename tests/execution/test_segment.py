@@ -72,7 +72,7 @@ def test_a_solved_phase_supplies_every_later_mark_without_training(store, monkey
     assert run_segment(job(store, small, marks=[20, 60]), StopAfter(15))["state"] == "paused"
     assert run_segment(job(store, small, marks=[20, 60]), lambda: False)["state"] == "done"
     with monkeypatch.context() as patch:
-        patch.setattr("procray.training.loop._Run.update", lambda self: pytest.fail("trained on"))
+        patch.setattr("procray.training.loop.Run.update", lambda self: pytest.fail("trained on"))
         assert run_segment(job(store, small, marks=[90]), lambda: False)["state"] == "done"
     assert folder.marks() == [10, 20, 60, 90]
     assert [folder.manifest(step).get("solved_at") for step in folder.marks()] == [None, None, 30, 30]

@@ -234,7 +234,7 @@ def test_a_rate_of_a_million_fails_from_the_start(tmp_path):
 @pytest.mark.parametrize("keep", ["mark", "stop"])
 def test_weights_that_broke_in_the_last_update_are_not_saved(tmp_path, monkeypatch, keep):
     """Loss and norm of the last step were fine; only the weights tell."""
-    original = loop_module._Run.update
+    original = loop_module.Run.update
 
     def breaks(self):
         original(self)
@@ -242,7 +242,7 @@ def test_weights_that_broke_in_the_last_update_are_not_saved(tmp_path, monkeypat
             with torch.no_grad():
                 self.model.transformer.wpe.weight[-1, 0] = torch.inf  # beyond every sequence: the loss never sees it
 
-    monkeypatch.setattr(loop_module._Run, "update", breaks)
+    monkeypatch.setattr(loop_module.Run, "update", breaks)
     options = {"marks": (6,)} if keep == "mark" else {"stop_at": (6,)}
     with pytest.raises(PhaseFailed, match="the weights are not finite at step 5"):
         run(recipe(), tmp_path, 8, **options)

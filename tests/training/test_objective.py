@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from procray import tasks
 from procray.batch import Batch
@@ -11,8 +12,8 @@ from procray.training.objective import Objective, scored_values, to_device
 CPU = torch.device("cpu")
 
 
-def small(vocab=13, rows=None, seed=0):
-    return GPT2(GPT2Config(layers=2, heads=2, width=16, vocab=vocab, context=12, rows=rows), seed=seed)
+def small(vocab=13, seed=0, **more):
+    return GPT2(GPT2Config(layers=2, heads=2, width=16, vocab=vocab, context=12, **more), seed=seed)
 
 
 def random_batch(scored: float) -> Batch:
@@ -64,6 +65,40 @@ def test_logits_in_pieces_give_the_same_gradients():
     assert cut[0] == pytest.approx(whole[0], rel=1e-6)
     for name, value in whole[1].items():
         assert torch.allclose(cut[1][name], value, rtol=1e-4, atol=1e-6), name
+
+
+def test_logits_in_pieces_are_computed_once():
+    """As many operations as for the whole, forward and backward."""
+    counts = []
+    for bound in (1 << 20, 13 * 5):
+        model = small()
+        with FlopCounterMode(display=False) as counter:
+            gradients(model, Objective(model, bound, False), random_batch(0.6))
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("bound", [1 << 20, 13 * 5])
+def test_a_padded_vocabulary_gives_the_loss_and_gradients_of_the_plain_one(bound):
+    plain, padded = small(), small(pad_vocab=8)
+    one, two = (gradients(model, Objective(model, bound, False), random_batch(0.6)) for model in (plain, padded))
+    assert two[0] == pytest.approx(one[0], rel=1e-6)
+    for name, value in one[1].items():
+        assert torch.allclose(two[1][name], value, rtol=1e-4, atol=1e-6), name
+
+
+@pytest.mark.parametrize("part", ["transformer.wte", "transformer.h"])
+def test_pieces_leave_what_is_frozen_without_a_gradient(part):
+    found = []
+    for bound in (1 << 20, 13 * 5):
+        model, data = small(), to_device(random_batch(0.6), CPU)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not name.startswith(part))
+        Objective(model, bound, False)(data.inputs, data.targets, data.index_N, 1.0).backward()
+        found.append({name: value.grad for name, value in model.named_parameters()})
+    for name, value in found[0].items():
+        assert (found[1][name] is None) == (value is None) == name.startswith(part)
+        assert value is None or torch.allclose(found[1][name], value, rtol=1e-4, atol=1e-6), name
 
 
 def test_what_is_not_scored_is_not_learned():

@@ -42,6 +42,58 @@ def test_a_missing_gpu_is_named():
         runtime.resolve(recipe(), torch.device("cuda:1"), vocab=50)
 
 
+GIB = 1 << 30
+PAPERS_124M = recipe(model=ModelShape(12, 12, 768, context=1024), batch=64, precision="bf16")
+LARGE = recipe(model=ModelShape(24, 16, 2048, context=2048), batch=32, precision="bf16")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Pretends that there is a GPU of so many GiB, all of them free."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def resolve(phase, gib, vocab=50257, **more):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gib * GIB, gib * GIB))
+        return runtime.resolve(phase, torch.device("cuda:0"), vocab=vocab, **more)
+
+    return resolve
+
+
+def test_what_a_gpu_computes_with(gpu):
+    chosen = gpu(PAPERS_124M, 140, steps=10_000)
+    assert (chosen.attention, chosen.matmul_precision, chosen.autocast) == ("sdpa", "high", True)
+    assert (chosen.pad_vocab, chosen.trim, chosen.compile) == (64, 0, True)
+    assert not chosen.shard
+    assert not chosen.recompute
+    assert 64 % chosen.micro_batch == 0, "equal parts need one graph"
+    assert runtime.compiles_loss(chosen, 50257)
+    assert not runtime.compiles_loss(chosen, 102)
+
+
+def test_compiling_has_to_pay(gpu):
+    official = recipe(model=ModelShape(12, 12, 768, context=129, dropout=0.1), batch=64, precision="bf16")
+    assert not gpu(official, 140, vocab=102, steps=2501).compile, "20.6 M positions take less than a minute"
+    assert not gpu(PAPERS_124M, 140, steps=100).compile
+    assert gpu(official, 140, vocab=102, steps=25_010).compile
+
+
+def test_a_model_of_1_3_billion_fits_one_gpu_and_is_shared_out_over_small_ones(gpu):
+    """Weights, gradients and moments take 21 GB, and a phase may have half of the memory."""
+    alone = gpu(LARGE, 79)
+    assert not alone.shard
+    assert not alone.recompute
+    assert alone.micro_batch >= 2
+    assert not gpu(LARGE, 79, world_size=4).shard
+    spread = gpu(LARGE, 40, world_size=8)
+    assert spread.shard
+    assert spread.micro_batch >= 1
+    tight = gpu(LARGE, 46)
+    assert tight.recompute, "21 of 23 GB are taken, and one sequence needs 6"
+    assert not gpu(PAPERS_124M, 24, world_size=4).shard
+    assert gpu(PAPERS_124M, 24, world_size=4, shard=True).shard
+    assert not gpu(PAPERS_124M, 24, shard=True).shard, "one worker has nobody to share with"
+
+
 @pytest.mark.parametrize(
     ("vendor", "flags", "expected"),
     [

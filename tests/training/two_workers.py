@@ -3,15 +3,27 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from procray.errors import PhaseFailed
+from procray.errors import EnvironmentProblem, PhaseFailed
 from procray.training import FolderContext, task_source, train
 from procray.training import loop as loop_module
 from procray.training.recipe import Init, Optimizer, PhaseRecipe
+
+
+def gradient_sums(root: Path, run, phase: PhaseRecipe, shard: bool) -> list[int]:
+    """How often gradients travel in two steps of one part each, and in two of four parts."""
+    counts = []
+    for size in (4, 1):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            run(f"counted {shard} {size}", 2, phase=phase, shard=shard, micro_batch=size)
+        wanted = "FSDP::post_backward_reduce" if shard else "gloo:all_reduce"
+        counts.append(sum(event.count for event in profile.key_averages() if event.key.startswith(wanted)))
+    return counts
 
 
 def main(root: Path) -> None:
@@ -19,16 +31,39 @@ def main(root: Path) -> None:
     rank = int(os.environ["RANK"])
     dist.init_process_group("gloo")
     phase = PhaseRecipe.from_json(json.loads((root / "recipe.json").read_text()))
-    source = task_source(phase)
     report = {}
 
     def run(name: str, until: int, **options):
+        dist.barrier()  # rank 0 may still be writing what this call goes on from
         context = FolderContext(root / name, rank=rank, world_size=2, should_stop=options.pop("stop", lambda: False))
-        return train(options.pop("phase", phase), source, context, until=until, marks=(), **options)
+        chosen = options.pop("phase", phase)
+        return train(chosen, task_source(chosen), context, until=until, marks=(), **options)
 
     report["whole"] = run("whole", 10).step
     report["parts"] = run("parts", 10, micro_batch=1).step
     run("frozen", 4, phase=PhaseRecipe.from_json({**phase.to_json(), "init": Init(freeze=("mlp",)).to_json()}))
+
+    # Weights in shares: of whole batches, of parts, frozen in part, begun with copies and the other way round.
+    even = PhaseRecipe.from_json({**phase.to_json(), "batch": 8})
+    report["shares"] = run("shares", 10, phase=even, shard=True).step
+    report["shares in parts"] = run("shares in parts", 10, phase=even, shard=True, micro_batch=1).step
+    frozen = PhaseRecipe.from_json({**even.to_json(), "init": Init(freeze=("mlp",)).to_json()})
+    run("frozen shares", 4, phase=frozen, shard=True)
+    run("copies, then shares", 5, phase=even)
+    run("copies, then shares", 10, phase=even, shard=True)
+    run("shares, then one", 5, phase=even, shard=True)
+    narrow = PhaseRecipe.from_json({**even.to_json(), "precision": "bf16"})
+    run("bf16 copies", 10, phase=narrow)
+    run("bf16 shares", 10, phase=narrow, shard=True)
+    report["sums"] = [gradient_sums(root, run, even, shard) for shard in (False, True)]
+    resolve = loop_module.rt.resolve
+    loop_module.rt.resolve = lambda *given, **named: replace(resolve(*given, **named), recompute=True)
+    report["shares, recomputed"] = run("shares, recomputed", 10, phase=even, shard=True, micro_batch=2).step
+    loop_module.rt.resolve = resolve
+    try:
+        run("uneven", 10, shard=True)
+    except EnvironmentProblem as error:
+        report["uneven"] = str(error)
 
     # Only one worker hears the request; both must stop at the same step, and go on exactly.
     asked = iter(range(100))
