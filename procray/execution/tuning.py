@@ -104,7 +104,7 @@ def tune_segments(agenda: Agenda, concurrent: int, groups: bool, scratch: Path, 
 def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What the trial itself holds; a worker group asks for its own."""
     resources = config["resources"]
-    if json.loads(config["job"])["executor"] == "train":
+    if json.loads(config["job"])["executor"] != "inprocess":
         return tune.PlacementGroupFactory([{"CPU": 0, DRIVER: 1}])
     bundle = {"CPU": resources["cpu"]}
     if resources["gpu"]:
