@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -241,7 +242,11 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         emit({"event": "ray", "state": "starting"})
         stop.graceful = True  # from here on there is something to save
         stack.callback(setattr, stop, "graceful", False)
-        available = stack.enter_context(cluster(options.address, groups, logs, worker_environment(threads)))
+
+        def import_tune() -> None:
+            importlib.import_module("procray.execution.tuning")
+
+        available = stack.enter_context(cluster(options.address, logs, worker_environment(threads), import_tune))
         where = f"the cluster at {options.address}" if options.address else "the local Ray"
         check_feasible(items, available, where)
         if options.address is not None:
