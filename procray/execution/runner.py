@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,7 +257,8 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
-            tune_segments(agenda, concurrent, groups, scratch, lambda: _emit_progress(agenda, store, emit))
+            pulse = partial(_emit_progress, agenda, store, emit)
+            tune_segments(agenda, available, concurrent, groups, scratch, pulse)
         emit({"event": "ray", "state": "stopping"})
 
 

@@ -92,6 +92,31 @@ def test_time_runs_out_and_the_next_run_goes_on(local_ray, store, listen, refere
     same_numbers(small, store, reference(small))
 
 
+def test_a_segment_is_offered_when_there_is_room_for_it(local_ray, store):
+    from procray.execution.agenda import Agenda, Item
+    from procray.execution.searcher import SegmentSearcher
+
+    def wanting(name, weight, workers):
+        return Item(name, name, 10, (10,), (), weight, {"workers": workers, "cpu": 1.0, "gpu": 0.0})
+
+    def done(trial, name):
+        folder = store.phase(name)
+        held = folder.acquire()
+        folder.write_mark(held, 10, lambda path: {}, {})
+        held.release()
+        searcher.on_trial_complete(trial, {"outcome": '{"state": "done"}'})
+
+    agenda = Agenda([wanting("pair", 3.0, 2), wanting("four", 2.0, 4), wanting("one", 1.0, 1)], store)
+    searcher = SegmentSearcher(agenda, lambda trial: "", {"CPU": 4.0})
+    assert searcher.suggest("t1")["key"] == "pair@10"
+    assert searcher.suggest("t2")["key"] == "one@10", "four workers do not fit beside two"
+    assert searcher.suggest("t3") is None
+    done("t1", "pair")
+    assert searcher.suggest("t3") is None
+    done("t2", "one")
+    assert searcher.suggest("t3")["key"] == "four@10"
+
+
 def test_groups_of_ended_trials_are_removed(local_ray):
     import ray
     from ray.util.placement_group import placement_group, placement_group_table
