@@ -21,6 +21,8 @@ from procray.sweep.store import Store
 
 Event = dict[str, Any]
 
+_LOOK_AHEAD = 50  # segments; they differ in what they need by a few kinds only
+
 
 @dataclass(frozen=True)
 class Item:
@@ -120,23 +122,24 @@ class Agenda:
 
     # -- for the scheduler ---------------------------------------------------------------------------
 
-    def next(self) -> Item | None:
-        """The segment to start now, counted as running from here on; None when there is none now."""
+    def next(self, fits: Callable[[Item], bool] = lambda item: True) -> Item | None:
+        """The segment to start now, counted as running from here on; None when there is none now.
+
+        Args:
+            fits: whether there is room for it. Where not, one of the next `_LOOK_AHEAD` may go first.
+        """
         self._look_elsewhere()
-        while self._heap and not self._stopping:
-            key = heapq.heappop(self._heap)[2]
-            item = self.items[key]
-            if complete(item, self._store):  # another sweep made it meanwhile
-                self._finish(key)
-                continue
-            holder = self._store.phase(item.phase).holder()
-            if holder is not None and holder.alive():
-                self._wait_elsewhere(key)
-                continue
-            self._set(key, State.RUNNING)
-            self._tell("start", item, until=item.until)
-            return item
-        return None
+        aside: list[tuple[float, int, str]] = []
+        try:
+            while self._heap and not self._stopping and len(aside) < _LOOK_AHEAD:
+                if not fits(self.items[self._heap[0][2]]):
+                    aside.append(heapq.heappop(self._heap))
+                elif (item := self._take()) is not None:
+                    return item
+            return None
+        finally:
+            for entry in aside:
+                heapq.heappush(self._heap, entry)
 
     def finished(self) -> bool:
         """Whether nothing runs and nothing more will be offered."""
@@ -213,6 +216,21 @@ class Agenda:
         return list(dict.fromkeys(item.phase for key, item in self.items.items() if self._state[key] not in over))
 
     # -- bookkeeping ---------------------------------------------------------------------------------
+
+    def _take(self) -> Item | None:
+        """Starts the first segment of the heap; None where it need not or cannot be started."""
+        key = heapq.heappop(self._heap)[2]
+        item = self.items[key]
+        if complete(item, self._store):  # another sweep made it meanwhile
+            self._finish(key)
+            return None
+        holder = self._store.phase(item.phase).holder()
+        if holder is not None and holder.alive():
+            self._wait_elsewhere(key)
+            return None
+        self._set(key, State.RUNNING)
+        self._tell("start", item, until=item.until)
+        return item
 
     def _requirements(self) -> dict[str, set[str]]:
         """For each segment those that come before it: makers of its parents' marks, and its phase's previous."""

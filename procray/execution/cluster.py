@@ -10,8 +10,9 @@ import secrets
 import shutil
 import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,10 @@ def check_feasible(items: Iterable[Item], available: dict[str, float], where: st
                     f"{total:g} in all, but {where} has {available.get(resource, 0.0):g}; "
                     f"lower `resources:` in the sweep file or use another machine"
                 )
-        if workers > 1 and available.get(DRIVER, 0.0) < 1:
+        if item.job.get("executor", "inprocess") != "inprocess" and available.get(DRIVER, 0.0) < 1:
             raise EnvironmentProblem(
-                f"phase '{item.label}' wants {workers} workers, but no node of {where} offers the resource `{DRIVER}`, "
-                f"which drives them; start the head with --resources '{{\"{DRIVER}\": 16}}'"
+                f"phase '{item.label}' wants a worker group, but no node of {where} offers the resource `{DRIVER}`, "
+                f"which drives it; start the head with --resources '{{\"{DRIVER}\": 16}}'"
             )
 
 
@@ -100,16 +101,18 @@ def slots(items: Iterable[Item], available: dict[str, float]) -> int:
 
 
 @contextlib.contextmanager
-def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str, str]) -> Iterator[dict[str, float]]:
+def cluster(
+    address: str | None, logs: Path, environment: dict[str, str], meanwhile: Callable[[], Any] = lambda: None
+) -> Iterator[dict[str, float]]:
     """Ray for as long as the block lasts; yields the resources of the cluster.
 
     A Ray that this process is connected to already is used as it is and left alone.
 
     Args:
         address: of a running cluster; None starts a local one, bound to 127.0.0.1.
-        groups: worker groups will be formed.
         logs: the folder for whatever Ray has to say.
         environment: of the workers.
+        meanwhile: is called in a thread while Ray's daemons start.
 
     Raises:
         EnvironmentProblem: no cluster answers at the address, or Ray does not start.
@@ -127,26 +130,28 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
         if ray.is_initialized():
             yield ray.cluster_resources()
             return
+        threading.Thread(target=meanwhile, daemon=True).start()
         temporary = _short_folder() if local else None
-        worker_environment = {name: os.environ[name] for name in QUIET} | environment
         try:
             options: dict[str, Any] = {
                 "log_to_driver": False,
                 "logging_level": logging.WARNING,
                 "logging_format": _FORMAT,
-                "runtime_env": {"env_vars": worker_environment},
             }
             if temporary is not None:
                 options |= {
                     "num_cpus": processors(),
                     "resources": {DRIVER: _SLOTS},
-                    # Ray frees the placement groups of killed worker groups only with its dashboard's
-                    # help, see reaper.py; without groups it is 200 MB for nothing.
-                    "include_dashboard": groups,
+                    "include_dashboard": False,  # 200 MB; what Train needs it for does reaper.py
                     "object_store_memory": OBJECT_STORE,
                     "_temp_dir": str(temporary),
                 }
-            _start(address, options)
+                # Inherited from the daemons: as a runtime environment it costs each worker another start of Python.
+                with _variables(environment):
+                    _start(address, options)
+            else:
+                options["runtime_env"] = {"env_vars": {name: os.environ[name] for name in QUIET} | environment}
+                _start(address, options)
             try:
                 yield ray.cluster_resources()
             finally:
@@ -156,6 +161,21 @@ def cluster(address: str | None, groups: bool, logs: Path, environment: dict[str
                 _keep_logs(temporary, logs)
             for name in owned:
                 os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _variables(environment: dict[str, str]) -> Iterator[None]:
+    """Environment variables of this process, for as long as the block lasts."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _start(address: str | None, options: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,13 @@ from procray.sweep.store import Store
 
 if TYPE_CHECKING:
     from procray.sweep.plan import Plan, PlannedPhase
+
+
+# A group of its own costs a segment 10 to 20 s. It is worth them from some minutes of training on, for which the speed
+# of a fast machine stands: where training is slower than that, a warm group is no loss.
+FRESH_FROM_SECONDS = 300.0
+FLOPS_OF_PROCESSOR = 1e11
+FLOPS_OF_GPU = 4e14
 
 
 @dataclass(frozen=True)
@@ -219,7 +228,7 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
     emit = options.on_event
     items = agenda.open()
     phases = list(dict.fromkeys(item.phase for item in items))
-    groups = any(item.job["executor"] == "train" for item in items)
+    groups = any(item.job["executor"] != "inprocess" for item in items)
     threads = max(int(item.job["threads"]) for item in items)
 
     def prepare() -> None:
@@ -234,7 +243,11 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         emit({"event": "ray", "state": "starting"})
         stop.graceful = True  # from here on there is something to save
         stack.callback(setattr, stop, "graceful", False)
-        available = stack.enter_context(cluster(options.address, groups, logs, worker_environment(threads)))
+
+        def import_tune() -> None:
+            importlib.import_module("procray.execution.tuning")
+
+        available = stack.enter_context(cluster(options.address, logs, worker_environment(threads), import_tune))
         where = f"the cluster at {options.address}" if options.address else "the local Ray"
         check_feasible(items, available, where)
         if options.address is not None:
@@ -244,7 +257,8 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
-            tune_segments(agenda, concurrent, groups, scratch, lambda: _emit_progress(agenda, store, emit))
+            pulse = partial(_emit_progress, agenda, store, emit)
+            tune_segments(agenda, available, concurrent, groups, scratch, pulse)
         emit({"event": "ray", "state": "stopping"})
 
 
@@ -257,7 +271,7 @@ def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]
     for segment in sorted(plan.segments(), key=lambda segment: (order[segment.phase], segment.until)):
         phase = plan.phases[segment.phase]
         resources = _resources(phase)
-        steps = segment.until - reached.get(phase.id, 0)
+        flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
         reached[phase.id] = segment.until
         job = {
             "store": str(store.path),
@@ -271,7 +285,7 @@ def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]
             "threads": max(1, int(resources["cpu"])),
             "device": "cuda" if resources["gpu"] else "cpu",
             "resources": resources,
-            "executor": "inprocess" if resources["workers"] == 1 else "train",
+            "executor": _executor(phase, flops),
             "control": str(control),
             "scratch": str(scratch),
             "driver": driver,
@@ -284,12 +298,24 @@ def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]
                 until=segment.until,
                 marks=tuple(segment.marks),
                 needs=tuple((need[0], need[1]) for need in segment.needs if need[0] != phase.id),
-                weight=steps * phase.flops / phase.marks[-1],
+                weight=flops,
                 resources=resources,
                 job=job,
             )
         )
     return items
+
+
+def _executor(phase: PlannedPhase, flops: float) -> str:
+    """How to run a segment of so many FLOPs, unless the sweep file says it."""
+    asked = phase.resources.get("executor", "auto")
+    if asked != "auto":
+        return str(asked)
+    resources = _resources(phase)
+    if resources["workers"] == 1:
+        return "inprocess"
+    each = FLOPS_OF_GPU * resources["gpu"] if resources["gpu"] else FLOPS_OF_PROCESSOR * resources["cpu"]
+    return "train" if flops / (resources["workers"] * each) >= FRESH_FROM_SECONDS else "train-warm"
 
 
 def _resources(phase: PlannedPhase) -> dict[str, float]:

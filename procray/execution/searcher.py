@@ -12,18 +12,24 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from procray.execution.agenda import Agenda
+from procray.execution.agenda import Agenda, Item
 
 
 class SegmentSearcher(Searcher):
     """Offers the segments of an agenda to Tune and hands their results back."""
 
-    def __init__(self, agenda: Agenda, why: Callable[[str], str]):
-        """`why(trial_id)` says why a trial died."""
+    def __init__(self, agenda: Agenda, why: Callable[[str], str], available: dict[str, float]):
+        """
+        Args:
+            why: says why a trial died.
+            available: the resources of the cluster. A worker group asks for its own, behind Tune's back, and gives
+                up after some minutes; so no segment is offered before there is room for it.
+        """
         super().__init__()  # no metric: with one, Tune demands it in every result
         self._agenda = agenda
         self._why = why
-        self._keys: dict[str, str] = {}
+        self._available = available
+        self._running: dict[str, Item] = {}  # by trial
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
         return True
@@ -31,10 +37,10 @@ class SegmentSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if self._agenda.finished():
             return Searcher.FINISHED
-        item = self._agenda.next()
+        item = self._agenda.next(self._fits)
         if item is None:
             return Searcher.FINISHED if self._agenda.finished() else None
-        self._keys[trial_id] = item.key
+        self._running[trial_id] = item
         # Text, because Tune copies and flattens whatever it finds in a configuration.
         return {"key": item.key, "resources": item.resources, "job": json.dumps(item.job)}
 
@@ -42,13 +48,20 @@ class SegmentSearcher(Searcher):
         pass
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        key = self._keys.pop(trial_id, None)
-        if key is None:
+        item = self._running.pop(trial_id, None)
+        if item is None:
             return
         if error or result is None:
-            self._agenda.crash(key, self._why(trial_id))
+            self._agenda.crash(item.key, self._why(trial_id))
         else:
-            self._agenda.report(key, json.loads(result["outcome"]))
+            self._agenda.report(item.key, json.loads(result["outcome"]))
+
+    def _fits(self, item: Item) -> bool:
+        for each, total in (("cpu", "CPU"), ("gpu", "GPU")):
+            wanted = sum(one.resources["workers"] * one.resources[each] for one in (item, *self._running.values()))
+            if wanted > self._available.get(total, 0.0) + 1e-9:
+                return False
+        return True
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher to restore a run, which is never done here; the agenda cannot be."""

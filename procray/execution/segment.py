@@ -178,7 +178,7 @@ def _train(
             threads=threads,
             world_size=world_size,
         )
-        mine = {**runtime.provenance(chosen), "host": platform.node()}
+        mine = {**runtime.provenance(chosen), "host": platform.node(), "executor": job.get("executor", "inprocess")}
         provenance = folder.write_description(recipe, mine, held.attempt, data_digest)
         folder.set_status("running", attempt=held.attempt, until=until)
     context = StoreContext(

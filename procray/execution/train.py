@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from procray.execution.reaper import Report
@@ -15,23 +18,49 @@ from procray.execution.segment import describe, die_with, is_hopeless, record_fa
 from procray.sweep.store import Store
 
 
+class _Trainer(TorchTrainer):
+    """Without two actors of each group that nobody needs: a shop for Ray datasets, and a cleaner beside our reaper.
+
+    Every one of them is a process of 120 MB, and starting it takes seconds of the group's own start.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        spared = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, spared)]
+
+
 def run_group(job: dict[str, Any], trial: str) -> dict[str, Any]:
     """Trains one segment with `job["resources"]["workers"]` processes; the result is rank 0's.
+
+    Raises:
+        RuntimeError: a worker died or failed in a way that another try may cure.
+    """
+    try:
+        result = trainer(_worker, {"job": job}, job, trial).fit()
+    except TrainingFailedError as error:
+        return broken_group(job, error)
+    return dict(result.return_value or {"state": "crashed", "reason": "the worker group ended without a result"})
+
+
+def trainer(
+    worker: Callable[[dict[str, Any]], Any], config: dict[str, Any], job: dict[str, Any], owner: str
+) -> TorchTrainer:
+    """The trainer of a group with the resources of `job`, each of whose processes runs `worker(config)`.
 
     The trial itself asks for no processor: the group has a placement group of its own, and a trial
     that held a processor would starve the workers that it waits for.
 
-    Raises:
-        RuntimeError: a worker died or failed in a way that another try may cure.
+    Args:
+        owner: under which the reaper finds the placement group.
     """
     resources = job["resources"]
     each = {"CPU": resources["cpu"]}
     if resources["gpu"]:
         each["GPU"] = resources["gpu"]
     register = ray.get_actor(job["register"]) if job.get("register") else None
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"job": job},
+    return _Trainer(
+        worker,
+        train_loop_config=config,
         torch_config=TorchConfig(backend="nccl" if resources["gpu"] else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=int(resources["workers"]), use_gpu=bool(resources["gpu"]), resources_per_worker=each
@@ -41,24 +70,26 @@ def run_group(job: dict[str, Any], trial: str) -> dict[str, Any]:
             storage_path=job["scratch"],
             # One place counts the tries: the agenda of the sweep.
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=3),
-            callbacks=[Report(register, trial)] if register is not None else [],
+            callbacks=[Report(register, owner)] if register is not None else [],
         ),
     )
-    try:
-        result = trainer.fit()
-    except WorkerGroupError as error:
-        hopeless = [failure for _, failure in sorted(error.worker_failures.items()) if is_hopeless(_cause(failure))]
-        if not hopeless:
-            first = min(error.worker_failures.items(), default=(0, error))[1]
-            raise RuntimeError(describe(_cause(first))) from None
-        cause = _cause(hopeless[0])
-        folder = Store(job["store"]).phase(job["phase"])
-        if folder.status()["state"] != "failed":  # another rank than the one that writes found it
-            record_failure(folder, cause)
-        return {"state": "failed", "reason": describe(cause)}
-    except TrainingFailedError as error:
-        raise RuntimeError(describe(error)) from None
-    return dict(result.return_value or {"state": "crashed", "reason": "the worker group ended without a result"})
+
+
+def broken_group(job: dict[str, Any], error: BaseException) -> dict[str, Any]:
+    """What the end of its group means for the segment that it trained.
+
+    Raises:
+        RuntimeError: another try may cure it.
+    """
+    failures = sorted(error.worker_failures.items()) if isinstance(error, WorkerGroupError) else []
+    causes = [_cause(failure) for _, failure in failures]
+    hopeless = [cause for cause in causes if is_hopeless(cause)]
+    if not hopeless:
+        raise RuntimeError(describe(causes[0] if causes else error)) from None
+    folder = Store(job["store"]).phase(job["phase"])
+    if folder.status()["state"] != "failed":  # another rank than the one that writes found it
+        record_failure(folder, hopeless[0])
+    return {"state": "failed", "reason": describe(hopeless[0])}
 
 
 def _worker(config: dict[str, Any]) -> dict[str, Any]:

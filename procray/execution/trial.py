@@ -2,17 +2,21 @@
 
 With one worker the actor trains in its own process and goes on to the next segment when it is done
 (`reuse_actors`), so that a segment costs a fraction of a second above its training. With several it
-drives a worker group.
+drives a worker group, its own for each long segment (`train`) or one for many short ones (`train-warm`).
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from procray.execution.segment import die_with, run_segment, stop_flag
+
+if TYPE_CHECKING:
+    from procray.execution.warm import WarmGroup
 
 
 class SegmentTrial(tune.Trainable):
@@ -20,6 +24,7 @@ class SegmentTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._job: dict[str, Any] = json.loads(config["job"])
+        self._group: WarmGroup | None = None
         die_with(self._job.get("driver"))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -28,13 +33,31 @@ class SegmentTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         job = self._job
-        if job["executor"] == "train":
+        if job["executor"] == "train-warm":
+            outcome = self._warm(job).run(job)
+        elif job["executor"] == "train":
             from procray.execution.train import run_group
 
+            self.cleanup()  # an idle group would hold what this one waits for
             outcome = run_group(job, self.trial_id)
         else:
             outcome = run_segment(job, stop_flag(job.get("control")))
         return {"outcome": json.dumps(outcome), "done": True}
+
+    def cleanup(self) -> None:
+        if self._group is not None:
+            self._group.end()
+            self._group = None
+
+    def _warm(self, job: dict[str, Any]) -> WarmGroup:
+        """The group of this actor, formed anew where it died or has other resources."""
+        from procray.execution.warm import WarmGroup
+
+        if self._group is not None and not self._group.suits(job):
+            self.cleanup()
+        if self._group is None:
+            self._group = WarmGroup(job, ray.get_runtime_context().get_actor_id())
+        return self._group
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """The store holds every state; Tune has nothing to keep."""

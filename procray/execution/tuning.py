@@ -60,11 +60,19 @@ class _Pulse(tune.Callback):
         return text.splitlines()[-1].strip() if text else "its worker ended without a result"
 
 
-def tune_segments(agenda: Agenda, concurrent: int, groups: bool, scratch: Path, on_pulse: Callable[[], None]) -> None:
+def tune_segments(
+    agenda: Agenda,
+    available: dict[str, float],
+    concurrent: int,
+    groups: bool,
+    scratch: Path,
+    on_pulse: Callable[[], None],
+) -> None:
     """Returns when the agenda is finished; Ray must be connected.
 
     Args:
-        concurrent: trials side by side.
+        available: the resources of the cluster.
+        concurrent: trials side by side, at most.
         groups: some trials form worker groups, so placement groups must be watched.
         scratch: a folder on storage that all nodes share; holds nothing of worth.
     """
@@ -81,7 +89,7 @@ def tune_segments(agenda: Agenda, concurrent: int, groups: bool, scratch: Path, 
     tuner = tune.Tuner(
         tune.with_resources(SegmentTrial, _request),
         tune_config=tune.TuneConfig(
-            search_alg=SegmentSearcher(agenda, pulse.why),
+            search_alg=SegmentSearcher(agenda, pulse.why, available),
             num_samples=-1,
             max_concurrent_trials=concurrent,
             reuse_actors=True,
@@ -104,7 +112,7 @@ def tune_segments(agenda: Agenda, concurrent: int, groups: bool, scratch: Path, 
 def _request(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What the trial itself holds; a worker group asks for its own."""
     resources = config["resources"]
-    if json.loads(config["job"])["executor"] == "train":
+    if json.loads(config["job"])["executor"] != "inprocess":
         return tune.PlacementGroupFactory([{"CPU": 0, DRIVER: 1}])
     bundle = {"CPU": resources["cpu"]}
     if resources["gpu"]:

@@ -53,7 +53,7 @@ class Facts:
     vocab: int
     rows: int | None
     symbols: str
-    resources: dict[str, float]
+    resources: dict[str, Any]
     unused: frozenset[int]
     label: str
     flops_per_step: float
@@ -181,6 +181,10 @@ class Chains:
         if batch is not None and batch < resources["workers"]:
             self.report((*path, "batch"), pick, f"a batch of {batch} is too small for {resources['workers']} workers")
         budget = section.get("tokens")
+        if resources.get("executor") == "inprocess" and resources["workers"] > 1:
+            own = path if "executor" in section.get("resources", {}) else ()
+            text = f"'inprocess' trains in one process, but this phase has {resources['workers']} workers"
+            self.report((*own, "resources", "executor"), pick, text)
         if source is None or context is None or batch is None or budget is None:
             return None
         length = source.mean_tokens or context

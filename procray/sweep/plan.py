@@ -52,7 +52,7 @@ class PlannedPhase:
     nominal: dict[int, int]
     asked: dict[int, list[int]]
     parents: list[Parent]
-    resources: dict[str, float]
+    resources: dict[str, Any]
     variants: list[str]
     tokens_per_step: float
     vocab: int
@@ -147,7 +147,7 @@ class Plan:
     source: str
     phases: dict[str, PlannedPhase]
     cells: list[Cell]
-    resources: dict[str, float]
+    resources: dict[str, Any]
     retries: int
     matched: list[float]
     published: list[dict[str, Any]]
@@ -242,6 +242,13 @@ _PLAN_FIELDS = (
     "scale", "setting", "question", "spec", "source", "resources", "retries", "matched", "published", "axes", "totals"
 )  # fmt: skip
 _PHASE_FIELDS = ("label", "marks", "resources", "variants", "tokens_per_step", "vocab", "rows", "flops")
+
+
+def _enough_for_both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The resources of a phase that two parts of a sweep describe; `executor` only where they agree."""
+    merged = {key: max(one[key], other[key]) for key in one.keys() - {"executor"}}
+    agreed = "executor" in one and one["executor"] == other.get("executor")
+    return {**merged, "executor": one["executor"]} if agreed else merged
 
 
 def _summary(phase: PlannedPhase) -> dict[str, Any]:
@@ -616,8 +623,7 @@ class _Planner:
             self.marks[id] = {}
             self.members[id] = {}
         elif self.phases[id].resources != facts.resources:
-            known = self.phases[id].resources
-            self.phases[id].resources = {key: max(known[key], facts.resources[key]) for key in known}
+            self.phases[id].resources = _enough_for_both(self.phases[id].resources, facts.resources)
         return id
 
     def _phase_name(

@@ -328,6 +328,12 @@ class Resources(Section):
     workers: int | None = Field(None, ge=1, le=100_000, description="default 1")
     gpu: Number | None = Field(None, ge=0, description="GPUs of one worker, may be a fraction; default 0")
     cpu: Number | None = Field(None, gt=0, description="processors of one worker; default 1")
+    executor: Literal["auto", "inprocess", "train-warm", "train"] | None = Field(
+        None,
+        description="inprocess: in a process that trains one phase after the other (one worker); train-warm: in a "
+        "group of workers that does so; train: in a group of its own, which takes 10 to 20 s to form; default auto: "
+        "by workers and work",
+    )
 
 
 class _Phase(Section):

@@ -66,7 +66,7 @@ class SweepSpec:
     question: str
     seeds: list[int]
     matched: list[float]
-    resources: dict[str, float]
+    resources: dict[str, Any]
     retries: int
     published: list[dict[str, Any]]
     tails: list[Tail]

@@ -20,7 +20,7 @@ def local_ray(tmp_path_factory):
     from procray.execution.cluster import cluster
     from procray.training.environment import worker_environment
 
-    with cluster(None, True, tmp_path_factory.mktemp("ray"), worker_environment(1)) as resources:
+    with cluster(None, tmp_path_factory.mktemp("ray"), worker_environment(1)) as resources:
         yield resources
 
 

@@ -255,3 +255,13 @@ def test_thousands_of_segments_are_handed_out_quickly(store, monkeypatch):
     keys = [agenda.next().key for _ in range(2000)]
     assert keys[0] == "p1999@10"
     assert time.perf_counter() - before < 5.0
+
+
+def test_what_has_no_room_waits_and_lets_others_pass(store):
+    big = [item(f"big{i}", weight=9.0 - i) for i in range(3)]
+    agenda = Watched([*big, item("small", weight=1.0)], store)
+    assert agenda.next(lambda one: one.phase == "small").phase == "small"
+    assert agenda.next(lambda one: False) is None
+    assert agenda.told("start") == ["small"]
+    assert not agenda.finished()
+    assert [agenda.next().phase for _ in big] == ["big0", "big1", "big2"], "in the order of before"

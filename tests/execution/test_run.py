@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 from small_plans import phase, plan
@@ -91,17 +92,29 @@ def test_time_runs_out_and_the_next_run_goes_on(local_ray, store, listen, refere
     same_numbers(small, store, reference(small))
 
 
-def test_two_workers_give_the_numbers_of_one(local_ray, store, listen, reference):
-    pair = phase("pair", [10, 20], decaying=True, batch=8, workers=2)
-    result, heard = listen(plan(pair), store)
-    assert result.done == ["pair"], (result, heard.events)
-    folder, single = store.phase(pair.id), reference(plan(phase("pair", [10, 20], decaying=True, batch=8)))
-    assert folder.description()["attempts"]["1"]["world_size"] == 2
-    one, two = single.phase(pair.id).curve(), folder.curve()
-    assert [row["step"] for row in one] == [row["step"] for row in two] == [0, 10, 20]
-    for a, b in zip(one, two, strict=True):
-        assert a["tokens"] == b["tokens"]
-        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+def test_a_segment_is_offered_when_there_is_room_for_it(local_ray, store):
+    from procray.execution.agenda import Agenda, Item
+    from procray.execution.searcher import SegmentSearcher
+
+    def wanting(name, weight, workers):
+        return Item(name, name, 10, (10,), (), weight, {"workers": workers, "cpu": 1.0, "gpu": 0.0})
+
+    def done(trial, name):
+        folder = store.phase(name)
+        held = folder.acquire()
+        folder.write_mark(held, 10, lambda path: {}, {})
+        held.release()
+        searcher.on_trial_complete(trial, {"outcome": '{"state": "done"}'})
+
+    agenda = Agenda([wanting("pair", 3.0, 2), wanting("four", 2.0, 4), wanting("one", 1.0, 1)], store)
+    searcher = SegmentSearcher(agenda, lambda trial: "", {"CPU": 4.0})
+    assert searcher.suggest("t1")["key"] == "pair@10"
+    assert searcher.suggest("t2")["key"] == "one@10", "four workers do not fit beside two"
+    assert searcher.suggest("t3") is None
+    done("t1", "pair")
+    assert searcher.suggest("t3") is None
+    done("t2", "one")
+    assert searcher.suggest("t3")["key"] == "four@10"
 
 
 def test_groups_of_ended_trials_are_removed(local_ray):
@@ -110,30 +123,37 @@ def test_groups_of_ended_trials_are_removed(local_ray):
 
     from procray.execution.reaper import Reaper, Register
 
-    class Trial:
-        def __init__(self, trial_id):
-            self.trial_id = trial_id
+    register = ray.remote(Register).options(num_cpus=0).remote()  # stands for the trials' actor, too
+    actor = register._actor_id.hex()
 
-    register = ray.remote(Register).options(num_cpus=0).remote()
-    groups = [placement_group([{"CPU": 1}]) for _ in range(2)]
-    ray.get([group.ready() for group in groups], timeout=60)
-    ray.get(register.add.remote("killed", groups[0]))
-    ray.get(register.add.remote("alive", groups[1]))
+    def trial(name):
+        return SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=register))
+
+    groups = {owner: placement_group([{"CPU": 0.5}]) for owner in ("killed", "alive", actor)}
+    ray.get([group.ready() for group in groups.values()], timeout=60)
+    ray.get([register.add.remote(owner, group) for owner, group in groups.items()])
+
+    def left():
+        return [owner for owner, group in groups.items() if placement_group_table(group)["state"] == "CREATED"]
+
     reaper = Reaper(register)
-    reaper.on_trial_complete(1, [], Trial("elsewhere"))
-    reaper.on_trial_error(1, [], Trial("killed"))
-    states = [placement_group_table(group)["state"] for group in groups]
-    assert states == ["REMOVED", "CREATED"]
-    reaper.on_trial_complete(1, [], Trial("alive"))
-    assert placement_group_table(groups[1])["state"] == "REMOVED"
+    reaper.on_trial_complete(1, [], trial("elsewhere"))
+    reaper.on_trial_error(1, [], trial("killed"))
+    assert left() == ["alive", actor]
+    reaper.on_trial_start(1, [], trial("alive"))
+    reaper.on_trial_complete(1, [], trial("alive"))
+    assert left() == [actor], "a warm group outlives the trials that go well"
+    reaper.on_trial_start(1, [], trial("last"))
+    reaper.on_trial_error(1, [], trial("last"))
+    assert left() == []
     ray.kill(register)
 
 
 @pytest.mark.slow
 def test_a_killed_group_frees_its_processors(local_ray, store, listen):
     """Both workers and then the trial die; the second phase needs every processor again."""
-    first = phase("first", [20, 1500], decaying=True, batch=8, workers=2)
-    second = phase("second", [10], batch=8, workers=2, seed=1)
+    first = phase("first", [20, 1500], decaying=True, batch=8, workers=2, executor="train")
+    second = phase("second", [10], batch=8, workers=2, seed=1, executor="train")
     killed = []
 
     def kill_once(event):

@@ -275,6 +275,16 @@ has 2, semantic has 4; 'layers' maps them
         """\
         f.yaml:16:10: semantic.batch: a batch of 8 is too small for 9 workers""",
     ),
+    "one process for several workers": (
+        ("transfer:", "resources: {workers: 2, executor: inprocess}\ntransfer:"),
+        """\
+        f.yaml:10:35: resources.executor: 'inprocess' trains in one process, but this phase has 2 workers""",
+    ),
+    "an unknown executor": (
+        ("transfer:", "resources: {executor: warm}\ntransfer:"),
+        """\
+        f.yaml:10:23: resources.executor: expected 'auto', 'inprocess', 'train-warm' or 'train'; did you mean""",
+    ),
     "a bad weight in a mixture": (
         ("{grid: [union, set]}", "{mixture: {union: 0.5, set: -1}}"),
         """\

@@ -390,6 +390,13 @@ def test_workers_and_gpus_of_a_fixed_precision_are_no_identity():
     assert fixed.phases.keys() == build(precision="fp32", resources={"workers": 4, "gpu": 1}).phases.keys()
 
 
+def test_an_executor_that_is_named_is_no_identity_and_reaches_its_phases():
+    named = build(resources={"workers": 2, "executor": "train"}, **{"procedural.resources.executor": "train-warm"})
+    assert named.phases.keys() == build().phases.keys()
+    assert {p.resources["executor"] for p in of(named, "procedural")} == {"train-warm"}
+    assert {p.resources["executor"] for p in of(named, "semantic")} == {"train"}
+
+
 def test_warmup_and_evaluation_in_tokens():
     graph = build(**{"semantic.optimizer.warmup": "2560", "semantic.evaluate": {"every": 1000, "sequences": 5}})
     recipe = of(graph, "semantic")[0].recipe
