@@ -32,7 +32,13 @@ from transformers import (
 )
 
 IGNORED = -100
-COMPONENTS = {"attention": (".attn.",), "mlp": (".mlp.",), "layernorm": (".ln_1.", ".ln_2.", ".ln_f.")}
+COMPONENTS = {
+    "attention": (".attn.",),
+    "mlp": (".mlp.",),
+    "layernorm": (".ln_1.", ".ln_2.", ".ln_f."),
+    "embeddings": (".wte.",),
+    "positions": (".wpe.",),
+}
 
 
 class Sequences(Dataset[dict[str, np.ndarray]]):

@@ -89,13 +89,16 @@ def arrays(split: str, batches: Iterable[Any]) -> dict[str, np.ndarray]:
     return {f"{split}_{name}": np.concatenate(parts) for name, parts in columns.items()}
 
 
-def specify(phase: PlannedPhase, source: Source, folder: Path) -> Path:
-    """Writes what the peer's script needs for one phase; returns the path of its SPEC.json."""
-    recipe, shape = phase.recipe, phase.recipe.model
+def specify(recipe: PhaseRecipe, marks: list[int], source: Source, folder: Path) -> Path:
+    """Writes what the peer's script needs for one phase; returns the path of its SPEC.json.
+
+    A parent is sought where the script left it: in the folder of its own id below `folder`.
+    """
+    shape = recipe.model
     assert recipe.precision == "fp32"
     assert source.vocab <= np.iinfo(np.uint16).max
-    data = folder / f"{phase.id}.npz"
-    train, held_out = (source.batch(step, None) for step in range(phase.end)), source.validation(None)
+    data = folder / f"{recipe.id}.npz"
+    train, held_out = (source.batch(step, None) for step in range(marks[-1])), source.validation(None)
     np.savez(data, **arrays("train", train), **arrays("held_out", held_out))
     spec = {
         "model": {
@@ -112,8 +115,8 @@ def specify(phase: PlannedPhase, source: Source, folder: Path) -> Path:
         },
         "data": str(data),
         "batch": recipe.batch,
-        "steps": phase.end,
-        "marks": phase.marks,
+        "steps": marks[-1],
+        "marks": marks,
         "every": recipe.evaluation.every,
         "optimizer": recipe.to_json()["optimizer"],
         "seed": recipe.seed,
@@ -123,7 +126,7 @@ def specify(phase: PlannedPhase, source: Source, folder: Path) -> Path:
         (parent,) = parents
         spec["parent"] = str(folder / parent.phase / f"checkpoint-{parent.step}")
         spec["components"] = list(recipe.init.components)
-    path = folder / f"{phase.id}.json"
+    path = folder / f"{recipe.id}.json"
     path.write_text(json.dumps(spec), encoding="utf-8")
     return path
 
@@ -266,7 +269,9 @@ def main() -> None:
         folder = Path(temporary)
         mine = Store(folder / "prepared")
         prepare_corpora(plan, mine)
-        specs = {phase.id: specify(phase, source_of(phase.recipe, mine), folder) for phase in chosen}
+        specs = {
+            phase.id: specify(phase.recipe, phase.marks, source_of(phase.recipe, mine), folder) for phase in chosen
+        }
         runs: dict[str, Run] = {}
 
         def take(phases: list[PlannedPhase]) -> None:
