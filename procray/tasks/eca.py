@@ -18,7 +18,7 @@ import numpy as np
 from procray.batch import Batch, RowBatch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, whole
-from procray.tasks.sequences import answered, column
+from procray.tasks.sequences import answered
 from procray.tasks.task import BaseTask
 
 RING = 1000  # cells of the simulated ring
@@ -118,8 +118,7 @@ class EcaTokens(BaseTask):
         s_BL = rng.integers(0, 2, (size, length), dtype=np.int32)
         table = (self.rule >> np.arange(8, dtype=np.int32)) & 1
         next_BL = table[4 * np.roll(s_BL, 1, axis=1) + 2 * s_BL + np.roll(s_BL, -1, axis=1)]
-        prefix_BP = np.hstack([s_BL, column(self.symbols, size)])
-        return answered(prefix_BP, next_BL, length, self.pad, self.nominal(length))
+        return answered([s_BL, self.symbols], next_BL, self.pad, self.nominal(length))
 
 
 def histories(first_GR: np.ndarray, rule: int, steps: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """STACK: the final content of a stack after pushes and pops (arXiv 2601.21725).
 
-Shape suffixes: B sequences, L operations, S = L + 1 moments, N symbols, P prefix.
+Shape suffixes: B sequences, L operations, S = L + 1 moments, N symbols.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, vocabulary
-from procray.tasks.sequences import answered, column
+from procray.tasks.sequences import answered
 from procray.tasks.task import BaseTask
 
 POP = 0
@@ -71,8 +71,8 @@ class Stack(BaseTask):
         depth_B = depths_SB[-1]
         tail_BN = (count - depth_B)[:, None] + np.arange(int(depth_B.max()))
         rest_BN = symbols_NB[np.minimum(tail_BN, count - 1), columns_B[:, None]]
-        prefix_BP = np.hstack([operations_LB.T, column(self.vocab, size)])
-        return answered(prefix_BP, rest_BN, depth_B, self.pad, self.nominal(length))
+        np.putmask(rest_BN, tail_BN >= count, self.pad)
+        return answered([operations_LB.T, self.vocab], rest_BN, self.pad, self.nominal(length))
 
 
 def _depths(rng: np.random.Generator, size: int, length: int, count: int) -> np.ndarray:
