@@ -42,7 +42,7 @@ class Dyck(BaseTask):
     name: ClassVar[str] = "dyck"
     summary: ClassVar[str] = "balanced, properly nested brackets of k types; every token is predicted"
     shortest: ClassVar[int] = 2
-    longest: ClassVar[int] = 32_768  # depth and position together fit into 31 bits
+    longest: ClassVar[int] = 32_768  # half of it, the greatest depth, fits into 15 bits
     multiple: ClassVar[int] = 2
     length: Length = field(default=2048, metadata=length_of("L: tokens of the whole word, even"))
     k: int = field(default=64, metadata=whole("types of brackets", 1, 16_384))
@@ -67,15 +67,11 @@ class Dyck(BaseTask):
         return bracket(token, self.k)
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        levels_BT = _levels(rng.random((length, size), np.float32).T < self.p_open)
+        levels_BT = _levels((rng.random((length, size), np.float32) < self.p_open).T)
         # On one level openings and closings alternate, so after sorting by (level, position) the
         # even places are the openings, each followed by the closing that belongs to it.
-        shift = (length - 1).bit_length()
-        keys_BT = levels_BT << shift
-        keys_BT |= np.arange(length, dtype=np.int32)
-        keys_BT.sort(axis=1)
-        keys_BT &= (1 << shift) - 1
-        places_BT = keys_BT + np.arange(0, size * length, length)[:, None]
+        places_BT = levels_BT.astype(np.int16).argsort(axis=1, kind="stable")  # a radix sort up to 16 bits
+        places_BT += np.arange(0, size * length, length)[:, None]
         pairs_BN2 = np.empty((size, length // 2, 2), np.int32)
         pairs_BN2[:, :, 0] = rng.integers(0, self.k, (size, length // 2), dtype=np.int32)
         np.add(pairs_BN2[:, :, 0], self.k, out=pairs_BN2[:, :, 1])
@@ -92,7 +88,10 @@ def _levels(coins_BT: np.ndarray) -> np.ndarray:
     so that bound leads straight down once it is met, and cuts off all that lies above it.
     """
     size, length = coins_BT.shape
-    walk_BT = np.cumsum(np.where(coins_BT, np.int32(1), np.int32(-1)), axis=1, dtype=np.int32)
+    walk_BT = coins_BT.astype(np.int32, order="C")
+    walk_BT *= 2
+    walk_BT -= 1
+    np.cumsum(walk_BT, axis=1, out=walk_BT)
     lowest_BT = np.minimum.accumulate(walk_BT, axis=1)
     np.minimum(lowest_BT, 0, out=lowest_BT)
     depths_BS = np.zeros((size, length + 1), np.int32)  # S = T + 1: before the first token and after each
