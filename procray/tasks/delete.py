@@ -42,5 +42,4 @@ class Delete(BaseTask):
         output_BL = np.full_like(x_BL, self.pad)
         output_BL[:, :-1] = x_BL[:, 1:]
         np.copyto(output_BL, x_BL, where=~moved_BL)
-        prefix = [x_BL, self.vocab, removed_B1, self.vocab]
-        return answered(prefix, output_BL, self.pad, self.nominal(length))
+        return answered([x_BL, self.vocab, removed_B1, self.vocab], output_BL, self.pad, self.nominal(length))

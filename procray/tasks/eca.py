@@ -120,8 +120,12 @@ class EcaTokens(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         s_BL = rng.integers(0, 2, (size, length), dtype=np.int32)
-        table = (self.rule >> np.arange(8, dtype=np.int32)) & 1
-        next_BL = table[4 * np.roll(s_BL, 1, axis=1) + 2 * s_BL + np.roll(s_BL, -1, axis=1)]
+        index_BL = 2 * s_BL
+        index_BL[:, 1:] += 4 * s_BL[:, :-1]
+        index_BL[:, :1] += 4 * s_BL[:, -1:]
+        index_BL[:, :-1] += s_BL[:, 1:]
+        index_BL[:, -1:] += s_BL[:, :1]
+        next_BL = (np.int32(self.rule) >> index_BL) & 1
         return answered([s_BL, self.symbols], next_BL, self.pad, self.nominal(length))
 
 

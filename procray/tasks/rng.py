@@ -36,4 +36,5 @@ def _key(seed: int, stream: str, task: str) -> _Key:
 def generator(seed: int, stream: str, task: str, index: int) -> np.random.Generator:
     """The generator of batch `index` (from 0) of one stream of one task."""
     assert 0 <= index < 2**64, "batches are counted from 0"
-    return np.random.Generator(np.random.Philox(_key(int(seed), stream, task), counter=[0, 0, 0, int(index)]))
+    key = _key(int(seed), stream, task)
+    return np.random.Generator(np.random.Philox(key, counter=[0, 0, 0, int(index)]))  # type: ignore[arg-type]

@@ -38,5 +38,7 @@ class Union(BaseTask):
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         half = length // 2
         x_BL = draw_symbols(rng, size, 2 * half, self.vocab)
-        prefix = [x_BL[:, :half], self.vocab, x_BL[:, half:], self.vocab]
-        return answered(prefix, distinct(x_BL, self.pad), self.pad, self.nominal(length))
+        output_BL = distinct(x_BL, self.pad)
+        return answered(
+            [x_BL[:, :half], self.vocab, x_BL[:, half:], self.vocab], output_BL, self.pad, self.nominal(length)
+        )
