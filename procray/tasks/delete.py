@@ -10,7 +10,7 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, vocabulary
-from procray.tasks.sequences import answered, column, draw_symbols, kept_first
+from procray.tasks.sequences import answered, draw_symbols
 from procray.tasks.task import BaseTask
 
 
@@ -38,8 +38,8 @@ class Delete(BaseTask):
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         x_BL = draw_symbols(rng, size, length, self.vocab)
         removed_B1 = draw_symbols(rng, size, 1, self.vocab)
-        equal_BL = x_BL == removed_B1
-        keep_BL = ~equal_BL | (np.cumsum(equal_BL, axis=1) > 1)
-        bar_B1 = column(self.vocab, size)
-        prefix_BP = np.hstack([x_BL, bar_B1, removed_B1, bar_B1])
-        return answered(prefix_BP, *kept_first(x_BL, keep_BL), self.pad, self.nominal(length))
+        moved_BL = np.logical_or.accumulate(x_BL == removed_B1, axis=1)
+        output_BL = np.full_like(x_BL, self.pad)
+        output_BL[:, :-1] = x_BL[:, 1:]
+        np.copyto(output_BL, x_BL, where=~moved_BL)
+        return answered([x_BL, self.vocab, removed_B1, self.vocab], output_BL, self.pad, self.nominal(length))

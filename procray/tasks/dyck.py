@@ -1,6 +1,6 @@
 """k-DYCK: balanced brackets of k types, properly nested (arXiv 2601.21725).
 
-Shape suffixes: B sequences, T positions.
+Shape suffixes: B sequences, T positions, N pairs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Dyck(BaseTask):
     name: ClassVar[str] = "dyck"
     summary: ClassVar[str] = "balanced, properly nested brackets of k types; every token is predicted"
     shortest: ClassVar[int] = 2
-    longest: ClassVar[int] = 32_768  # depth and position together fit into 31 bits
+    longest: ClassVar[int] = 32_768  # half of it, the greatest depth, fits into 15 bits
     multiple: ClassVar[int] = 2
     length: Length = field(default=2048, metadata=length_of("L: tokens of the whole word, even"))
     k: int = field(default=64, metadata=whole("types of brackets", 1, 16_384))
@@ -67,29 +67,36 @@ class Dyck(BaseTask):
         return bracket(token, self.k)
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        levels_BT = _levels(rng.random((length, size), np.float32) < self.p_open).T
+        levels_BT = _levels((rng.random((length, size), np.float32) < self.p_open).T)
         # On one level openings and closings alternate, so after sorting by (level, position) the
         # even places are the openings, each followed by the closing that belongs to it.
-        shift = (length - 1).bit_length()
-        keys_BT = (levels_BT << shift) | np.arange(length, dtype=np.int32)
-        keys_BT.sort(axis=1)
-        places_BT = (keys_BT & ((1 << shift) - 1)).astype(np.intp)
-        types_BT = np.repeat(rng.integers(0, self.k, (size, length // 2), dtype=np.int32), 2, axis=1)
-        types_BT[:, 1::2] += self.k
+        places_BT = levels_BT.astype(np.int16).argsort(axis=1, kind="stable")  # a radix sort up to 16 bits
+        places_BT += np.arange(0, size * length, length)[:, None]
+        pairs_BN2 = np.empty((size, length // 2, 2), np.int32)
+        pairs_BN2[:, :, 0] = rng.integers(0, self.k, (size, length // 2), dtype=np.int32)
+        np.add(pairs_BN2[:, :, 0], self.k, out=pairs_BN2[:, :, 1])
         tokens_BT = np.empty((size, length), np.int32)
-        np.put_along_axis(tokens_BT, places_BT, types_BT, axis=1)
+        tokens_BT.reshape(-1)[places_BT.reshape(-1)] = pairs_BN2.reshape(-1)
         return all_but_last(tokens_BT, self.pad, self.nominal(length))
 
 
-def _levels(coins_TB: np.ndarray) -> np.ndarray:
-    """`levels_TB`: brackets open around each token, not counting its own pair. A true coin opens."""
-    length, size = coins_TB.shape
-    steps_TB = np.where(coins_TB, np.int32(1), np.int32(-1))
-    depths_SB = np.zeros((length + 1, size), np.int32)  # S = T + 1: before the first token and after each
-    for i in range(length):
-        # Depth 0 turns every step upwards. As many tokens as are open must remain after this one;
-        # depth and remaining tokens are both even or both odd, so the bound forces closings only.
-        np.add(depths_SB[i], steps_TB[i], out=depths_SB[i + 1])
-        np.absolute(depths_SB[i + 1], out=depths_SB[i + 1])
-        np.minimum(depths_SB[i + 1], length - 1 - i, out=depths_SB[i + 1])
-    return np.minimum(depths_SB[:-1], depths_SB[1:])
+def _levels(coins_BT: np.ndarray) -> np.ndarray:
+    """`levels_BT`: brackets open around each token, not counting its own pair. A true coin opens.
+
+    Depth turns around below 0, which lifts the walk of the coins by 2 wherever it falls below all that was lifted so
+    far. As many tokens as are open must remain after each one; depth and remaining tokens are both even or both odd,
+    so that bound leads straight down once it is met, and cuts off all that lies above it.
+    """
+    size, length = coins_BT.shape
+    walk_BT = coins_BT.astype(np.int32, order="C")
+    walk_BT *= 2
+    walk_BT -= 1
+    np.cumsum(walk_BT, axis=1, out=walk_BT)
+    lowest_BT = np.minimum.accumulate(walk_BT, axis=1)
+    np.minimum(lowest_BT, 0, out=lowest_BT)
+    depths_BS = np.zeros((size, length + 1), np.int32)  # S = T + 1: before the first token and after each
+    np.subtract(1, lowest_BT, out=depths_BS[:, 1:])
+    depths_BS &= ~1
+    depths_BS[:, 1:] += walk_BT
+    np.minimum(depths_BS[:, 1:], np.arange(length - 1, -1, -1, dtype=np.int32), out=depths_BS[:, 1:])
+    return np.minimum(depths_BS[:, :-1], depths_BS[:, 1:])

@@ -15,6 +15,7 @@ from procray.tasks.dyck import all_but_last, bracket
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import fraction, length_of, whole
 from procray.tasks.task import BaseTask
+from procray.tasks.walks import bounced
 
 
 @dataclass(frozen=True)
@@ -54,46 +55,46 @@ class DyckShuffle(BaseTask):
         return bracket(token, self.k)
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        opens_TB = _openings(rng.random((length, size), np.float32) < self.p_open, self.max_depth)
+        depths_SB = bounced(rng.random((length, size), np.float32) < self.p_open, self.max_depth)
+        opens_TB = depths_SB[1:] > depths_SB[:-1]
         new_TB = rng.integers(0, self.k, (length, size), dtype=np.intp)
         choices_TB = rng.random((length, size))
-        change_TB = np.where(opens_TB, np.intp(1), np.intp(-1))
-        # `counts` has k cells for each sequence; a type is named by the place of its count. `listed`
-        # names the types that are open, so that a uniform choice among them takes one look-up:
-        # `start_B` is where a sequence's list starts, `end_B` where it ends and new ones go.
-        slots = min(self.k, self.max_depth) + 1  # the last stays free for a type that is listed already
-        counts = np.zeros(size * self.k, np.intp)
-        listed = np.zeros(size * slots, np.intp)
-        origin_B, start_B = np.arange(size) * self.k, np.arange(size) * slots
-        end_B = start_B.copy()
-        new_TB += origin_B
+        choices_TB[opens_TB] = 1.0  # an opening is written behind the list
+        # `memory` holds a list and k counts for each sequence; a type is named by the place of its count. The list
+        # names the types that are open, so that a uniform choice among them takes one look-up. Its last slot stays
+        # free for a type that is listed already; the cell before all lists is read where a list is empty.
+        slots = min(self.k, self.max_depth) + 1
+        memory = np.zeros(1 + size * (slots + self.k), np.intp)
+        lists_B, counts_B = 1 + np.arange(size) * slots, 1 + size * slots + np.arange(size) * self.k
+        new_TB += counts_B
+        changes_TB = np.where(opens_TB, 1, -1)
         types_TB = np.empty((length, size), np.intp)
-        for i in range(length):
-            open_B = opens_TB[i]
-            chosen_B = start_B + (choices_TB[i] * (end_B - start_B)).astype(np.intp)
-            type_B = np.where(open_B, new_TB[i], listed.take(chosen_B))
-            count_B = counts.take(type_B) + change_TB[i]
-            counts[type_B] = count_B
-            types_TB[i] = type_B
-            # An opening is written behind the list, which it lengthens if it is the first of its type.
+        # So small operations cost their calls: all write to arrays that are there, none converts a number.
+        origins_2B = np.stack([lists_B, lists_B - 1])
+        listed_2B, places_2B = np.zeros((2, size)), np.empty((2, size), np.intp)
+        (chosen_B, number_B), (place_B, last_B) = listed_2B, places_2B
+        count_B, entry_B, zero_B, one_B = np.array([0, 0, 0, 1])[:, None].repeat(size, axis=1)
+        changed_B, moves_B = np.empty(size), np.empty(size, bool)
+        rows = zip(opens_TB, new_TB, choices_TB, changes_TB, changes_TB.astype(float), types_TB, strict=True)
+        for open_B, new_B, choice_B, change_B, longer_B, type_B in rows:
+            np.multiply(choice_B, number_B, out=chosen_B)
+            np.copyto(places_2B, listed_2B, casting="unsafe")
+            np.add(places_2B, origins_2B, out=places_2B)
+            memory.take(place_B, out=type_B, mode="clip")
+            memory.take(last_B, out=entry_B, mode="clip")
+            np.copyto(type_B, new_B, where=open_B)
+            # Counts are kept doubled, so that from none to one and back again they pass 1.
+            memory.take(type_B, out=count_B, mode="clip")
+            np.add(count_B, change_B, out=count_B)
+            np.equal(count_B, one_B, out=moves_B)
+            np.add(number_B, longer_B, out=changed_B)
+            np.copyto(number_B, changed_B, where=moves_B)
+            np.add(count_B, change_B, out=count_B)
+            memory[type_B] = count_B
             # A type that closed for good gives its place to the last one; any other keeps it.
-            gone_B = count_B == 0
-            listed[np.where(open_B, end_B, chosen_B)] = np.where(gone_B, listed.take(end_B - 1, mode="wrap"), type_B)
-            end_B += open_B & (count_B == 1)
-            end_B -= gone_B
-        tokens_TB = types_TB - origin_B + np.where(opens_TB, 0, self.k)
+            np.not_equal(count_B, zero_B, out=moves_B)
+            np.copyto(entry_B, type_B, where=moves_B)
+            memory[place_B] = entry_B
+        tokens_TB = types_TB - counts_B + np.where(opens_TB, 0, self.k)
         tokens_BT = tokens_TB.T.astype(np.int32, order="C")
         return all_but_last(tokens_BT, self.pad, self.nominal(length))
-
-
-def _openings(coins_TB: np.ndarray, max_depth: int) -> np.ndarray:
-    """`opens_TB`: where a token opens. A true coin opens, except that depth stays in 0..max_depth."""
-    length, size = coins_TB.shape
-    steps_TB = np.where(coins_TB, np.int32(1), np.int32(-1))
-    depths_SB = np.zeros((length + 1, size), np.int32)  # S = T + 1: before the first token and after each
-    for i in range(length):
-        # Both ends turn the step around.
-        np.add(depths_SB[i], steps_TB[i], out=depths_SB[i + 1])
-        np.absolute(depths_SB[i + 1], out=depths_SB[i + 1])
-        np.minimum(depths_SB[i + 1], 2 * max_depth - depths_SB[i + 1], out=depths_SB[i + 1])
-    return depths_SB[1:] > depths_SB[:-1]

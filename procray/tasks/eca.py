@@ -18,7 +18,7 @@ import numpy as np
 from procray.batch import Batch, RowBatch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, whole
-from procray.tasks.sequences import answered, column
+from procray.tasks.sequences import answered
 from procray.tasks.task import BaseTask
 
 RING = 1000  # cells of the simulated ring
@@ -75,15 +75,19 @@ class EcaRows(BaseTask):
         times_B = rng.integers(0, STEPS - length + 1, size)
         first_GR = rng.integers(0, 2**64, (-(-size // 64), RING), dtype=np.uint64)
         rows_BTW = np.empty((size, length + 1, self.width), np.uint8)
-        columns_BW = (cells_B[:, None] + np.arange(self.width)) % RING
-        steps_BT = times_B[:, None] + np.arange(length + 1)
         for start in range(0, size, 64 * GROUPS_AT_ONCE):
             part = slice(start, start + 64 * GROUPS_AT_ONCE)
             group = start // 64
-            history = histories(first_GR[group : group + GROUPS_AT_ONCE], self.rule, int(steps_BT[part].max()))
-            member_B = np.arange(len(steps_BT[part]))
-            packed_BTW = history[(member_B // 64)[:, None, None], steps_BT[part, :, None], columns_BW[part, None, :]]
-            rows_BTW[part] = (packed_BTW >> (member_B % 64).astype(np.uint64)[:, None, None]) & np.uint64(1)
+            last = int(times_B[part].max()) + length
+            history_GSR = histories(first_GR[group : group + GROUPS_AT_ONCE], self.rule, last)
+            for member, (cell, time) in enumerate(zip(cells_B[part].tolist(), times_B[part].tolist(), strict=True)):
+                rows_TR = history_GSR[member // 64, time : time + length + 1]
+                packed_TW = rows_TR[:, cell : cell + self.width]
+                if cell + self.width > RING:
+                    packed_TW = np.hstack([packed_TW, rows_TR[:, : cell + self.width - RING]])
+                bits_TW = packed_TW >> np.uint64(member % 64)
+                bits_TW &= np.uint64(1)
+                rows_BTW[start + member] = bits_TW
         return RowBatch(rows_BTW[:, :-1], rows_BTW[:, 1:], np.ones((size, length), bool), size * self.nominal(length))
 
     def text(self, tokens_T: np.ndarray) -> str:
@@ -116,46 +120,72 @@ class EcaTokens(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         s_BL = rng.integers(0, 2, (size, length), dtype=np.int32)
-        table = (self.rule >> np.arange(8, dtype=np.int32)) & 1
-        next_BL = table[4 * np.roll(s_BL, 1, axis=1) + 2 * s_BL + np.roll(s_BL, -1, axis=1)]
-        prefix_BP = np.hstack([s_BL, column(self.symbols, size)])
-        return answered(prefix_BP, next_BL, length, self.pad, self.nominal(length))
+        index_BL = 2 * s_BL
+        index_BL[:, 1:] += 4 * s_BL[:, :-1]
+        index_BL[:, :1] += 4 * s_BL[:, -1:]
+        index_BL[:, :-1] += s_BL[:, 1:]
+        index_BL[:, -1:] += s_BL[:, :1]
+        next_BL = (np.int32(self.rule) >> index_BL) & 1
+        return answered([s_BL, self.symbols], next_BL, self.pad, self.nominal(length))
 
 
 def histories(first_GR: np.ndarray, rule: int, steps: int) -> np.ndarray:
-    """`history_GSR`: rows 0..steps of 64 automata at once in the bits of each 64-bit word.
-
-    The rule is written as an exclusive-or of products of its neighbourhood (its algebraic normal
-    form), so one update of 64 automata is a few operations on whole words.
-    """
+    """`history_GSR`: rows 0..steps of 64 automata at once in the bits of each 64-bit word."""
     groups, ring = first_GR.shape
-    terms = _normal_form(rule)
+    program = _program(rule)
     # One cell more on either side closes the ring.
-    history = np.empty((groups, steps + 1, ring + 2), np.uint64)
-    history[:, 0, 1:-1] = first_GR
+    history_SGR = np.empty((steps + 1, groups, ring + 2), np.uint64)
+    history_SGR[0, :, 1:-1] = first_GR
     product = np.empty_like(first_GR)
-    ones = np.uint64(2**64 - 1 if terms[0] else 0)
-    for step in range(steps + 1):
-        row = history[:, step]
+    ones = np.full(1, 2**64 - 1, np.uint64)
+    row = history_SGR[0]
+    for following in history_SGR[1:]:
         row[:, 0], row[:, -1] = row[:, -2], row[:, 1]
-        if step == steps:
-            break
-        left, centre, right = row[:, :-2], row[:, 1:-1], row[:, 2:]
-        following = history[:, step + 1, 1:-1]
-        following.fill(ones)
-        for term, cells in ((0b100, left), (0b010, centre), (0b001, right)):
-            if terms[term]:
-                following ^= cells
-        for term, cells, others in ((0b110, left, centre), (0b101, left, right)):
-            if terms[term]:
-                following ^= np.bitwise_and(cells, others, out=product)
-        if terms[0b011] or terms[0b111]:
-            np.bitwise_and(centre, right, out=product)
-            if terms[0b011]:
-                following ^= product
-            if terms[0b111]:
-                following ^= np.bitwise_and(left, product, out=product)
-    return history[:, :, 1:-1]
+        arrays = (row[:, :-2], row[:, 1:-1], row[:, 2:], ones, following[:, 1:-1], product)
+        for operation, a, b, result in program:
+            operation(arrays[a], arrays[b], arrays[result])
+        row = following
+    return history_SGR[:, :, 1:-1].swapaxes(0, 1)
+
+
+LEFT, CENTRE, RIGHT, ONES, FOLLOWING, PRODUCT = range(6)  # what a program works on
+
+
+def _program(rule: int) -> list[tuple[np.ufunc, int, int, int]]:
+    """A few operations (with two operands and the result) on whole words that make one update of 64 automata.
+
+    The rule is written as an exclusive-or of products of its neighbourhood (its algebraic normal form). `|` stands
+    for the three terms that it is made of.
+    """
+    terms = _normal_form(rule)
+    program: list[tuple[np.ufunc, int, int, int]] = []
+
+    def of_centre_and_right(centre: int, right: int, both: int, result: int) -> int | None:
+        """Where the sum of these terms is found."""
+        if not both and centre + right < 2:
+            return CENTRE if centre else RIGHT if right else None
+        operation = np.bitwise_and if centre + right < 2 else np.bitwise_or if both else np.bitwise_xor
+        program.append((operation, CENTRE, RIGHT, result))
+        if centre + right == 1:
+            program.append((np.bitwise_xor, CENTRE if centre else RIGHT, result, result))
+        return result
+
+    summands = [of_centre_and_right(terms[0b010], terms[0b001], terms[0b011], FOLLOWING)]
+    factor = of_centre_and_right(terms[0b110], terms[0b101], terms[0b111], PRODUCT)
+    if factor is not None:
+        program.append((np.bitwise_and, LEFT, factor, PRODUCT))
+        summands.append(PRODUCT)
+    summands += [place for place, term in ((LEFT, terms[0b100]), (ONES, terms[0b000])) if term]
+    found = [place for place in summands if place is not None]
+    if not found:
+        return [(np.bitwise_xor, CENTRE, CENTRE, FOLLOWING)]
+    first, *others = found
+    if not others and first != FOLLOWING:
+        return [*program, (np.bitwise_or, first, first, FOLLOWING)]
+    for place in others:
+        program.append((np.bitwise_xor, first, place, FOLLOWING))
+        first = FOLLOWING
+    return program
 
 
 def _normal_form(rule: int) -> list[int]:

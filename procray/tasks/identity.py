@@ -10,7 +10,7 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, vocabulary
-from procray.tasks.sequences import answered, column, draw_symbols
+from procray.tasks.sequences import answered, draw_symbols
 from procray.tasks.task import BaseTask
 
 
@@ -32,5 +32,4 @@ class Identity(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         x_BL = draw_symbols(rng, size, length, self.vocab)
-        prefix_BP = np.hstack([x_BL, column(self.vocab, size)])
-        return answered(prefix_BP, x_BL, length, self.pad, self.nominal(length))
+        return answered([x_BL, self.vocab], x_BL, self.pad, self.nominal(length))

@@ -15,7 +15,6 @@ from procray.batch import Batch
 from procray.errors import TaskError
 from procray.files import canonical_json
 from procray.tasks.rng import generator
-from procray.tasks.sequences import column
 from procray.tasks.task import Task
 
 SUMMARY = "several tasks in one stream: every batch belongs to one of them, drawn by weight"
@@ -92,7 +91,7 @@ class Mixture:
         mask_BT = batch.mask_BT
         if self.prefix:
             targets_BT = np.hstack([tokens_BT[:, :1], targets_BT])
-            tokens_BT = np.hstack([column(self.pad + 1 + number, size), tokens_BT])
+            tokens_BT = np.hstack([np.full((size, 1), self.pad + 1 + number, np.int32), tokens_BT])
             mask_BT = np.hstack([np.zeros((size, 1), bool), mask_BT])
         return Batch(tokens_BT, targets_BT, mask_BT, batch.nominal_tokens + self.prefix * size)
 

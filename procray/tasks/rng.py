@@ -9,18 +9,32 @@ from batch to batch: any process can make any batch, in any order, and a resumed
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from procray.files import digest
 
 
+class _Key(ISeedSequence):
+    """Hands Philox its key in the place of a seed. Given a key as such, it asks the system for entropy all the same."""
+
+    def __init__(self, words: np.ndarray):
+        self._words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> np.ndarray:
+        return self._words
+
+
 @functools.lru_cache(maxsize=1024)
-def _key(seed: int, stream: str, task: str) -> int:
-    return int(digest([seed, stream, task], 32), 16)  # 128 bits, all that Philox takes
+def _key(seed: int, stream: str, task: str) -> _Key:
+    key = int(digest([seed, stream, task], 32), 16)  # 128 bits, all that Philox takes
+    return _Key(np.array([key % 2**64, key >> 64], np.uint64))
 
 
 def generator(seed: int, stream: str, task: str, index: int) -> np.random.Generator:
     """The generator of batch `index` (from 0) of one stream of one task."""
     assert 0 <= index < 2**64, "batches are counted from 0"
-    return np.random.Generator(np.random.Philox(key=_key(int(seed), stream, task), counter=[0, 0, 0, int(index)]))
+    key = _key(int(seed), stream, task)
+    return np.random.Generator(np.random.Philox(key, counter=[0, 0, 0, int(index)]))  # type: ignore[arg-type]

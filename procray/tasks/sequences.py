@@ -1,11 +1,12 @@
-"""Puts sequences together: `input | output`, shifted targets, the loss mask, first occurrences.
+"""Puts sequences together: `input | output`, shifted targets, the loss mask, distinct symbols.
 
-Shape suffixes: B sequences, T positions, P positions of the prefix, L symbols.
+Shape suffixes: B sequences, T positions, P symbols of a prefix, L symbols.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,11 +40,6 @@ def _counting(size: int, count: int) -> np.ndarray:
     return np.tile(np.arange(count, dtype=np.uint32), (size, 1))
 
 
-def column(token: int, size: int) -> np.ndarray:
-    """`(B, 1)`: the same token in every sequence."""
-    return np.full((size, 1), token, np.int32)
-
-
 def shifted(tokens_BT: np.ndarray, pad: int) -> np.ndarray:
     """`targets_BT`: the token that follows each token; padding follows the last."""
     targets_BT = np.empty_like(tokens_BT)
@@ -52,53 +48,51 @@ def shifted(tokens_BT: np.ndarray, pad: int) -> np.ndarray:
     return targets_BT
 
 
-def answered(prefix_BP: np.ndarray, output_BL: np.ndarray, counts_B: np.ndarray | int, pad: int, nominal: int) -> Batch:
-    """`prefix output`, with loss on the output tokens only.
+def answered(prefix: Sequence[np.ndarray | int], output_BL: np.ndarray, pad: int, nominal: int) -> Batch:
+    """`prefix output`, trimmed to the longest row, with loss on the output tokens only.
 
     The scored positions run from the last one of the prefix (the separator, which predicts the first
     output token) to the one before the last output token. The end of the output is not trained.
 
     Args:
-        prefix_BP: input and separators.
-        output_BL: outputs; what stands beyond a row's count is ignored.
-        counts_B: output tokens of each row.
+        prefix: what stands before the output: symbols `(B, P)`, and tokens that are the same in every row.
+        output_BL: outputs, each followed by padding up to L.
         pad: fills the rows up to the longest one.
         nominal: tokens of one sequence as the papers count them.
     """
-    size, prefix = prefix_BP.shape
-    counts_B1 = np.broadcast_to(np.asarray(counts_B), (size,))[:, None]
-    longest = int(counts_B1.max())
-    inside_BL = np.arange(longest) < counts_B1
-    tokens_BT = np.empty((size, prefix + longest), np.int32)
-    tokens_BT[:, :prefix] = prefix_BP
-    tokens_BT[:, prefix:] = np.where(inside_BL, output_BL[:, :longest], pad)
+    inside_BL = output_BL != pad
+    size, longest = inside_BL.shape
+    if not inside_BL[:, -1:].any():
+        longest = int(np.count_nonzero(inside_BL.any(axis=0)))
+    start = sum(1 if isinstance(part, int) else part.shape[1] for part in prefix)
+    tokens_BT = np.empty((size, start + longest), np.int32)
     mask_BT = np.zeros(tokens_BT.shape, bool)
-    mask_BT[:, prefix - 1 : -1] = inside_BL
+    mask_BT[:, start - 1 : -1] = inside_BL[:, :longest]
+    tokens_BT[:, start:] = output_BL[:, :longest]
+    place = 0
+    for part in prefix:
+        width = 1 if isinstance(part, int) else part.shape[1]
+        tokens_BT[:, place : place + width] = part
+        place += width
     return Batch(tokens_BT, shifted(tokens_BT, pad), mask_BT, size * nominal)
 
 
-def kept_first(symbols_BL: np.ndarray, keep_BL: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Moves the kept symbols of each row to its front, in order. Returns them and their `counts_B`."""
-    counts_B = keep_BL.sum(axis=1)
-    front_BL = np.zeros_like(symbols_BL)
-    # Both masks are read row by row and have the same count in every row.
-    front_BL[np.arange(symbols_BL.shape[1]) < counts_B[:, None]] = symbols_BL[keep_BL]
-    return front_BL, counts_B
-
-
-def first_occurrences(symbols_BL: np.ndarray) -> np.ndarray:
-    """`first_BL`: true where a symbol stands in its row for the first time.
-
-    Sorting the numbers `symbol, position` brings equal symbols together, earliest first, so the first
-    of every run is a first occurrence. Far faster than comparing all pairs, and loop-free.
-    """
+def distinct(symbols_BL: np.ndarray, pad: int) -> np.ndarray:
+    """The distinct symbols of each row in the order of their first occurrences, followed by padding."""
     length = symbols_BL.shape[1]
-    shift = max(1, (length - 1).bit_length())
-    keys_BL = (symbols_BL << shift) | np.arange(length, dtype=np.int32)
-    keys_BL.sort(axis=1)
-    symbol_BL = keys_BL >> shift
-    starts_BL = np.ones(symbols_BL.shape, bool)
-    starts_BL[:, 1:] = symbol_BL[:, 1:] != symbol_BL[:, :-1]
-    first_BL = np.zeros(symbols_BL.shape, bool)
-    np.put_along_axis(first_BL, (keys_BL & ((1 << shift) - 1)).astype(np.intp), starts_BL, axis=1)
-    return first_BL
+    place_bits, symbol_bits = (length - 1).bit_length(), pad.bit_length()
+    assert place_bits + symbol_bits < 31, "a symbol and its place fit into one word"
+    # Sorted by (symbol, place), a first occurrence differs from what stands before it.
+    words_BL = symbols_BL << place_bits
+    words_BL |= np.arange(length, dtype=np.int32)
+    words_BL.sort(axis=1)
+    symbols_BL = words_BL >> place_bits
+    repeated_BL = symbols_BL[:, 1:] == symbols_BL[:, :-1]
+    # Sorted by (place, symbol), repetitions come last.
+    words_BL &= (1 << place_bits) - 1
+    words_BL <<= symbol_bits
+    words_BL |= symbols_BL
+    np.copyto(words_BL[:, 1:], 1 << 30 | pad, where=repeated_BL)
+    words_BL.sort(axis=1)
+    words_BL &= (1 << symbol_bits) - 1
+    return words_BL

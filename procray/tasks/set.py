@@ -10,7 +10,7 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, vocabulary
-from procray.tasks.sequences import answered, column, draw_symbols, first_occurrences, kept_first
+from procray.tasks.sequences import answered, distinct, draw_symbols
 from procray.tasks.task import BaseTask
 
 
@@ -36,5 +36,4 @@ class Set(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         x_BL = draw_symbols(rng, size, length, self.vocab)
-        prefix_BP = np.hstack([x_BL, column(self.vocab, size)])
-        return answered(prefix_BP, *kept_first(x_BL, first_occurrences(x_BL)), self.pad, self.nominal(length))
+        return answered([x_BL, self.vocab], distinct(x_BL, self.pad), self.pad, self.nominal(length))

@@ -12,7 +12,7 @@ import numpy as np
 
 from procray.batch import CORRECTED, FIRST, Batch
 from procray.tasks.parameters import whole
-from procray.tasks.sequences import answered, column
+from procray.tasks.sequences import answered
 from procray.tasks.task import BaseTask
 
 
@@ -54,8 +54,7 @@ class Sorting(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         x_BL = rng.integers(0, self.values, (size, length), dtype=np.int32)
-        prefix_BP = np.hstack([x_BL, column(self.symbols, size)])
-        batch = answered(prefix_BP, self.values + np.sort(x_BL, axis=1), length, self.pad, self.nominal(length))
+        batch = answered([x_BL, self.symbols], self.values + np.sort(x_BL, axis=1), self.pad, self.nominal(length))
         parts_BT = np.where(batch.mask_BT, CORRECTED, 0).astype(np.uint8)
         parts_BT[:, length] |= FIRST
         return replace(batch, parts_BT=parts_BT)

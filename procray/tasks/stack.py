@@ -1,6 +1,6 @@
 """STACK: the final content of a stack after pushes and pops (arXiv 2601.21725).
 
-Shape suffixes: B sequences, L operations, S = L + 1 moments, N symbols, P prefix.
+Shape suffixes: B sequences, L operations, S = L + 1 moments, N symbols.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, vocabulary
-from procray.tasks.sequences import answered, column
+from procray.tasks.sequences import answered
 from procray.tasks.task import BaseTask
+from procray.tasks.walks import bounced
 
 POP = 0
 LIKELY = 0.75  # the chance of a push in the first two thirds, and of a pop afterwards
@@ -71,8 +72,8 @@ class Stack(BaseTask):
         depth_B = depths_SB[-1]
         tail_BN = (count - depth_B)[:, None] + np.arange(int(depth_B.max()))
         rest_BN = symbols_NB[np.minimum(tail_BN, count - 1), columns_B[:, None]]
-        prefix_BP = np.hstack([operations_LB.T, column(self.vocab, size)])
-        return answered(prefix_BP, rest_BN, depth_B, self.pad, self.nominal(length))
+        np.putmask(rest_BN, tail_BN >= count, self.pad)
+        return answered([operations_LB.T, self.vocab], rest_BN, self.pad, self.nominal(length))
 
 
 def _depths(rng: np.random.Generator, size: int, length: int, count: int) -> np.ndarray:
@@ -80,13 +81,8 @@ def _depths(rng: np.random.Generator, size: int, length: int, count: int) -> np.
     pushes = int(2 * length / 3)
     chance_L = np.where(np.arange(length) < pushes, LIKELY, 1 - LIKELY)
     chance_L[-1] = 0.0  # the last operation pops wherever something lies on top of something
-    steps_LB = np.where(rng.random((length, size)) < chance_L[:, None], np.intp(1), np.intp(-1))
-    above_SB = np.zeros((length + 1, size), np.intp)  # symbols above the lowest one
-    above_SB[0] = -1
-    above_SB[1] = 0
-    for i in range(1, length):
-        # At 0 every step leads upwards; with all symbols on the stack every step leads down.
-        np.add(above_SB[i], steps_LB[i], out=above_SB[i + 1])
-        np.absolute(above_SB[i + 1], out=above_SB[i + 1])
-        np.minimum(above_SB[i + 1], 2 * (count - 1) - above_SB[i + 1], out=above_SB[i + 1])
-    return above_SB + 1
+    ups_LB = rng.random((length, size)) < chance_L[:, None]
+    depths_SB = np.zeros((length + 1, size), np.intp)
+    depths_SB[1:] = bounced(ups_LB[1:], count - 1)  # symbols above the lowest one, which the first operation pushes
+    depths_SB[1:] += 1
+    return depths_SB

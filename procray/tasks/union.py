@@ -10,7 +10,7 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, vocabulary
-from procray.tasks.sequences import answered, column, draw_symbols, first_occurrences, kept_first
+from procray.tasks.sequences import answered, distinct, draw_symbols
 from procray.tasks.task import BaseTask
 
 
@@ -38,6 +38,7 @@ class Union(BaseTask):
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         half = length // 2
         x_BL = draw_symbols(rng, size, 2 * half, self.vocab)
-        bar_B1 = column(self.vocab, size)
-        prefix_BP = np.hstack([x_BL[:, :half], bar_B1, x_BL[:, half:], bar_B1])
-        return answered(prefix_BP, *kept_first(x_BL, first_occurrences(x_BL)), self.pad, self.nominal(length))
+        output_BL = distinct(x_BL, self.pad)
+        return answered(
+            [x_BL[:, :half], self.vocab, x_BL[:, half:], self.vocab], output_BL, self.pad, self.nominal(length)
+        )
