@@ -1,6 +1,6 @@
 """How much memory does a training step of GPT-2 124M take, beside transformers?
 
-    python benchmarks/memory.py           # peak of CUDA's allocator if there is a GPU, else of the process; 2 minutes
+    python benchmarks/memory.py           # peak of CUDA's allocator if there is a GPU, else of the process; a minute
     python benchmarks/memory.py --dry     # everything once, tiny, nothing is published
 
 Every side takes two steps in a process of its own (only then are AdamW's moments there while a batch is computed), with
@@ -59,15 +59,18 @@ def measure(side: str, dry: bool, batch: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dry", action="store_true", help="everything once, tiny; nothing is published")
-    parser.add_argument("--batch", type=int, default=4, help="sequences (default 4)")
+    parser.add_argument("--batch", type=int, help="sequences (default 2 on a CPU, 8 on CUDA)")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         print(json.dumps(measure(given.side, given.dry, given.batch)))
         return
+    import torch
+
+    batch = given.batch or (8 if torch.cuda.is_available() else 2)
     found: dict[str, dict[str, Any]] = {}
     for side in SIDES:
-        command = [sys.executable, str(Path(__file__)), "--side", side, "--batch", str(given.batch)]
+        command = [sys.executable, str(Path(__file__)), "--side", side, "--batch", str(batch)]
         done = subprocess.run(
             [*command, *(["--dry"] if given.dry else [])], stdout=subprocess.PIPE, text=True, check=True
         )
@@ -80,7 +83,7 @@ def main() -> None:
             what = "peak of CUDA's allocator" if found[side]["device"] == "cuda" else "peak resident set"
             rows.append(
                 Row(
-                    shape=f"12x12x768, T 1024, V 50257, B {given.batch}, {found[side]['precision']}, {what}, "
+                    shape=f"12x12x768, T 1024, V 50257, B {batch}, {found[side]['precision']}, {what}, "
                     f"{found[side]['at_once']} sequences at once",
                     ours=f"{mine / 2**30:.2f} GiB",
                     theirs=f"{other / 2**30:.2f} GiB",
