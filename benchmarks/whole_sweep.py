@@ -2,6 +2,7 @@
 
     python benchmarks/whole_sweep.py           # of the peer every recipe at one seed, times the seeds; 6 minutes
     python benchmarks/whole_sweep.py --all     # all of the peer's runs; 12 minutes
+    python benchmarks/whole_sweep.py --shipped # beside the model as transformers ships it
     python benchmarks/whole_sweep.py --set 'seeds=[0]' --all    # a third of both
 
 Ours is `procray sweep` as a user types it, in a new store: corpus, training, checkpoints, MLflow, report. The peer's
@@ -47,8 +48,8 @@ FLOOR = 3.0
 LOOK = 0.5  # seconds between two looks at the processor time of the sweep's processes
 # Chosen for the peer: the tanh form of GELU is one kernel and the same function, and a cache is of no use in training.
 # With the attention kernel and the fused AdamW that transformers takes by itself, all are given in the row.
-MODEL = {"activation_function": "gelu_pytorch_tanh", "use_cache": False}
-PEER = "transformers Trainer, one process a phase: fp32, SDPA, tanh GELU, no cache, adamw_torch_fused"
+TUNED = {"activation_function": "gelu_pytorch_tanh", "use_cache": False}
+PEER = "transformers Trainer, one process a phase: fp32, SDPA, adamw_torch_fused"
 ROLES = {  # of the processes below the command, by a word of their command line
     "ray::SegmentTrial": "training",
     "procray.tracking": "MLflow",
@@ -89,10 +90,15 @@ def arrays(split: str, batches: Iterable[Any]) -> dict[str, np.ndarray]:
     return {f"{split}_{name}": np.concatenate(parts) for name, parts in columns.items()}
 
 
-def specify(recipe: PhaseRecipe, marks: list[int], source: Source, folder: Path) -> Path:
+def specify(
+    recipe: PhaseRecipe, marks: list[int], source: Source, folder: Path, model: dict[str, Any] | None = None
+) -> Path:
     """Writes what the peer's script needs for one phase; returns the path of its SPEC.json.
 
     A parent is sought where the script left it: in the folder of its own id below `folder`.
+
+    Args:
+        model: further keywords of GPT2Config; `TUNED` without them.
     """
     shape = recipe.model
     assert recipe.precision == "fp32"
@@ -111,7 +117,7 @@ def specify(recipe: PhaseRecipe, marks: list[int], source: Source, folder: Path)
             "tie_word_embeddings": shape.tied,
             "bos_token_id": None,
             "eos_token_id": None,
-            **MODEL,
+            **(TUNED if model is None else model),
         },
         "data": str(data),
         "batch": recipe.batch,
@@ -257,6 +263,7 @@ def short_time(seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="run every phase of the peer's, not one seed of each")
+    parser.add_argument("--shipped", action="store_true", help="the peer's model as transformers ships it")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as `procray sweep --set`")
     parser.add_argument("--threads", type=int, default=machine()["cores"], help="of the peer; all cores without it")
     given = parser.parse_args()
@@ -269,8 +276,10 @@ def main() -> None:
         folder = Path(temporary)
         mine = Store(folder / "prepared")
         prepare_corpora(plan, mine)
+        model = {} if given.shipped else TUNED
         specs = {
-            phase.id: specify(phase.recipe, phase.marks, source_of(phase.recipe, mine), folder) for phase in chosen
+            phase.id: specify(phase.recipe, phase.marks, source_of(phase.recipe, mine), folder, model)
+            for phase in chosen
         }
         runs: dict[str, Run] = {}
 
@@ -293,11 +302,12 @@ def main() -> None:
     counted = "all of the peer's runs" if given.all else "the peer's runs of one seed, times the number of seeds"
     numbers = Counter({name: len(phases) for name, phases in groups.items()})
     totals = plan.totals
+    settings = "GELU and cache as shipped" if given.shipped else "tanh GELU, no cache"
     row = Row(
         shape=f"{plan.name}@{plan.scale}, {totals['phases']} phases, {totals['tokens'] / 1e6:.1f}M tokens",
         ours=short_time(seconds),
         theirs=short_time(theirs),
-        peer=f"{PEER}, {given.threads} threads",
+        peer=f"{PEER}, {settings}, {given.threads} threads",
         value=theirs / seconds,
         low=theirs / seconds,
         high=theirs / seconds,
@@ -306,7 +316,7 @@ def main() -> None:
         "Ours with corpus, MLflow and report; the peer's data are made before its clock starts",
     )
     publish(
-        "whole_sweep",
+        "whole_sweep" + "_shipped" * given.shipped,
         "A whole sweep: how long does it take, beside a Trainer script for every run?",
         [row],
         seconds=seconds,
