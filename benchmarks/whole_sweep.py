@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,9 +59,10 @@ ROLES = {  # of the processes below the command, by a word of their command line
 
 @dataclass(frozen=True)
 class Run:
-    """One phase of the peer: its wall time and where it ended."""
+    """One phase of the peer: its wall time, its processor time, and where it ended."""
 
     seconds: float
+    processor: float
     loss: float
     accuracy: float
 
@@ -147,15 +148,16 @@ def run_peer(spec: Path, threads: int) -> Run:
         "OMP_WAIT_POLICY": "passive",  # in its favour where others work on the machine; nothing otherwise
         "HF_HUB_OFFLINE": "1",
     }
-    started = time.monotonic()
+    before, started = os.times(), time.monotonic()
     done = subprocess.run(
         [*command, "--threads", str(threads)], env=environment, capture_output=True, text=True, check=False
     )
-    seconds = time.monotonic() - started
+    seconds, after = time.monotonic() - started, os.times()
+    processor = after.children_user + after.children_system - before.children_user - before.children_system
     if done.returncode:
         raise SystemExit(f"the peer's script failed on {spec}:\n{done.stderr}")
     last = json.loads((output / "curve.json").read_text(encoding="utf-8"))[-1]
-    return Run(seconds, last["loss"], last["accuracy"])
+    return Run(seconds, processor, last["loss"], last["accuracy"])
 
 
 # -- ours ------------------------------------------------------------------------------------------------
@@ -298,7 +300,15 @@ def main() -> None:
         science = compare(plan, Store(folder / "store"), groups, runs)
 
     each = {name: [runs[phase.id].seconds for phase in phases if phase.id in runs] for name, phases in groups.items()}
-    theirs = sum(statistics.mean(each[name]) * len(phases) for name, phases in groups.items())
+
+    def scaled(cost: Callable[[Run], float]) -> float:
+        """What all runs of the peer cost, from those that were made."""
+        return sum(
+            statistics.mean(cost(runs[phase.id]) for phase in phases if phase.id in runs) * len(phases)
+            for phases in groups.values()
+        )
+
+    theirs, processor = scaled(lambda run: run.seconds), scaled(lambda run: run.processor)
     counted = "all of the peer's runs" if given.all else "the peer's runs of one seed, times the number of seeds"
     numbers = Counter({name: len(phases) for name, phases in groups.items()})
     totals = plan.totals
@@ -323,10 +333,12 @@ def main() -> None:
         peer_seconds=each,
         parts=spent,
         processor_seconds=dict(used),
+        peer_processor_seconds=processor,
         science=science,
         notes=[
             "Processor time of the sweep's processes: "
             + ", ".join(f"{role} {value:.0f} s" for role, value in used.most_common())
+            + f"; of the peer's {processor:.0f} s"
         ],
         tables=[
             markdown(
