@@ -2,6 +2,7 @@
 
     python benchmarks/whole_sweep.py           # of the peer every recipe at one seed, times the seeds; 6 minutes
     python benchmarks/whole_sweep.py --all     # all of the peer's runs; 12 minutes
+    python benchmarks/whole_sweep.py --shipped # beside the model as transformers ships it
     python benchmarks/whole_sweep.py --set 'seeds=[0]' --all    # a third of both
 
 Ours is `procray sweep` as a user types it, in a new store: corpus, training, checkpoints, MLflow, report. The peer's
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -47,8 +48,8 @@ FLOOR = 3.0
 LOOK = 0.5  # seconds between two looks at the processor time of the sweep's processes
 # Chosen for the peer: the tanh form of GELU is one kernel and the same function, and a cache is of no use in training.
 # With the attention kernel and the fused AdamW that transformers takes by itself, all are given in the row.
-MODEL = {"activation_function": "gelu_pytorch_tanh", "use_cache": False}
-PEER = "transformers Trainer, one process a phase: fp32, SDPA, tanh GELU, no cache, adamw_torch_fused"
+TUNED = {"activation_function": "gelu_pytorch_tanh", "use_cache": False}
+PEER = "transformers Trainer, one process a phase: fp32, SDPA, adamw_torch_fused"
 ROLES = {  # of the processes below the command, by a word of their command line
     "ray::SegmentTrial": "training",
     "procray.tracking": "MLflow",
@@ -58,9 +59,10 @@ ROLES = {  # of the processes below the command, by a word of their command line
 
 @dataclass(frozen=True)
 class Run:
-    """One phase of the peer: its wall time and where it ended."""
+    """One phase of the peer: its wall time, its processor time, and where it ended."""
 
     seconds: float
+    processor: float
     loss: float
     accuracy: float
 
@@ -89,10 +91,15 @@ def arrays(split: str, batches: Iterable[Any]) -> dict[str, np.ndarray]:
     return {f"{split}_{name}": np.concatenate(parts) for name, parts in columns.items()}
 
 
-def specify(recipe: PhaseRecipe, marks: list[int], source: Source, folder: Path) -> Path:
+def specify(
+    recipe: PhaseRecipe, marks: list[int], source: Source, folder: Path, model: dict[str, Any] | None = None
+) -> Path:
     """Writes what the peer's script needs for one phase; returns the path of its SPEC.json.
 
     A parent is sought where the script left it: in the folder of its own id below `folder`.
+
+    Args:
+        model: further keywords of GPT2Config; `TUNED` without them.
     """
     shape = recipe.model
     assert recipe.precision == "fp32"
@@ -111,7 +118,7 @@ def specify(recipe: PhaseRecipe, marks: list[int], source: Source, folder: Path)
             "tie_word_embeddings": shape.tied,
             "bos_token_id": None,
             "eos_token_id": None,
-            **MODEL,
+            **(TUNED if model is None else model),
         },
         "data": str(data),
         "batch": recipe.batch,
@@ -141,15 +148,16 @@ def run_peer(spec: Path, threads: int) -> Run:
         "OMP_WAIT_POLICY": "passive",  # in its favour where others work on the machine; nothing otherwise
         "HF_HUB_OFFLINE": "1",
     }
-    started = time.monotonic()
+    before, started = os.times(), time.monotonic()
     done = subprocess.run(
         [*command, "--threads", str(threads)], env=environment, capture_output=True, text=True, check=False
     )
-    seconds = time.monotonic() - started
+    seconds, after = time.monotonic() - started, os.times()
+    processor = after.children_user + after.children_system - before.children_user - before.children_system
     if done.returncode:
         raise SystemExit(f"the peer's script failed on {spec}:\n{done.stderr}")
     last = json.loads((output / "curve.json").read_text(encoding="utf-8"))[-1]
-    return Run(seconds, last["loss"], last["accuracy"])
+    return Run(seconds, processor, last["loss"], last["accuracy"])
 
 
 # -- ours ------------------------------------------------------------------------------------------------
@@ -257,6 +265,7 @@ def short_time(seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="run every phase of the peer's, not one seed of each")
+    parser.add_argument("--shipped", action="store_true", help="the peer's model as transformers ships it")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as `procray sweep --set`")
     parser.add_argument("--threads", type=int, default=machine()["cores"], help="of the peer; all cores without it")
     given = parser.parse_args()
@@ -269,8 +278,10 @@ def main() -> None:
         folder = Path(temporary)
         mine = Store(folder / "prepared")
         prepare_corpora(plan, mine)
+        model = {} if given.shipped else TUNED
         specs = {
-            phase.id: specify(phase.recipe, phase.marks, source_of(phase.recipe, mine), folder) for phase in chosen
+            phase.id: specify(phase.recipe, phase.marks, source_of(phase.recipe, mine), folder, model)
+            for phase in chosen
         }
         runs: dict[str, Run] = {}
 
@@ -289,15 +300,24 @@ def main() -> None:
         science = compare(plan, Store(folder / "store"), groups, runs)
 
     each = {name: [runs[phase.id].seconds for phase in phases if phase.id in runs] for name, phases in groups.items()}
-    theirs = sum(statistics.mean(each[name]) * len(phases) for name, phases in groups.items())
+
+    def scaled(cost: Callable[[Run], float]) -> float:
+        """What all runs of the peer cost, from those that were made."""
+        return sum(
+            statistics.mean(cost(runs[phase.id]) for phase in phases if phase.id in runs) * len(phases)
+            for phases in groups.values()
+        )
+
+    theirs, processor = scaled(lambda run: run.seconds), scaled(lambda run: run.processor)
     counted = "all of the peer's runs" if given.all else "the peer's runs of one seed, times the number of seeds"
     numbers = Counter({name: len(phases) for name, phases in groups.items()})
     totals = plan.totals
+    settings = "GELU and cache as shipped" if given.shipped else "tanh GELU, no cache"
     row = Row(
         shape=f"{plan.name}@{plan.scale}, {totals['phases']} phases, {totals['tokens'] / 1e6:.1f}M tokens",
         ours=short_time(seconds),
         theirs=short_time(theirs),
-        peer=f"{PEER}, {given.threads} threads",
+        peer=f"{PEER}, {settings}, {given.threads} threads",
         value=theirs / seconds,
         low=theirs / seconds,
         high=theirs / seconds,
@@ -306,17 +326,19 @@ def main() -> None:
         "Ours with corpus, MLflow and report; the peer's data are made before its clock starts",
     )
     publish(
-        "whole_sweep",
+        "whole_sweep" + "_shipped" * given.shipped,
         "A whole sweep: how long does it take, beside a Trainer script for every run?",
         [row],
         seconds=seconds,
         peer_seconds=each,
         parts=spent,
         processor_seconds=dict(used),
+        peer_processor_seconds=processor,
         science=science,
         notes=[
             "Processor time of the sweep's processes: "
             + ", ".join(f"{role} {value:.0f} s" for role, value in used.most_common())
+            + f"; of the peer's {processor:.0f} s"
         ],
         tables=[
             markdown(
