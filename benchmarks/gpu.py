@@ -38,10 +38,10 @@ from procray import tasks
 from procray.model import flops_per_token, parameters
 from procray.training import runtime as rt
 from procray.training.loop import Run
+from procray.training.peak import gpu_peak
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
 NO_CUDA = 3  # exit code
-PEAKS = {"H200": 989.0, "H100": 989.0, "A100": 312.0}  # dense bfloat16 TFLOP/s, from the makers' data sheets
 PEER = "GPT2LMHeadModel: bf16, SDPA, tanh GELU, no cache, fused AdamW, vocabulary 50304, torch.compile"
 
 
@@ -292,11 +292,6 @@ def run_all(machine: Machine, size: Size, only: list[str], dry: bool) -> tuple[l
     return rows, tables, notes
 
 
-def peak_of(name: str) -> float | None:
-    """The known peak of a device, TFLOP/s."""
-    return next((peak for part, peak in PEAKS.items() if part in name), None)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="A,B", help="some of the questions")
@@ -316,11 +311,11 @@ def main() -> int:
         machine = Machine(torch.device("cpu"), 1e12)
     else:
         name = torch.cuda.get_device_name()
-        peak = given.peak_tflops or peak_of(name)
+        peak = 1e12 * given.peak_tflops if given.peak_tflops else gpu_peak(name, autocast=True, tf32=True)
         if peak is None:
             parser.error(f"the peak of {name} is not known; give --peak-tflops")
-        machine = Machine(torch.device("cuda:0"), 1e12 * peak)
-        say(f"{name}, {peak:.0f} TFLOP/s")
+        machine = Machine(torch.device("cuda:0"), peak)
+        say(f"{name}, {peak / 1e12:.0f} TFLOP/s")
     rows, tables, notes = run_all(machine, DRY if given.dry else REAL, only, given.dry)
     if given.dry:
         return 0

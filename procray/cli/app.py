@@ -117,11 +117,16 @@ def sweep(
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try phases again that failed before.")] = False,
     tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Write the runs to MLflow.")] = True,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="A:B", help="Trace the steps from A to B of whatever is trained.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a sweep, or continue it: the same command goes on wherever it was stopped."""
     from procray.cli.sweep_command import run_sweep
+    from procray.training.trace import read_range
 
+    steps = None if profile is None else read_range(profile)
     graph = load(file, scale, set)
     code = run_sweep(
         graph,
@@ -132,6 +137,7 @@ def sweep(
         max_hours=max_hours,
         retry_failed=retry_failed,
         tracking=tracking,
+        profile=steps,
         json=json,
         again=same_command(file, scale, set, store),
         ui=same_command(file, scale, set, store, "ui"),

@@ -28,6 +28,7 @@ class Row:
     tokens: float
     budget: float
     tokens_per_s: float | None
+    mfu: float | None  # model FLOPs utilisation, a fraction; None on a GPU whose peak is not known
     loss: float | None
     reason: str | None
     solved: bool = False  # done before its budget, because its task was solved
@@ -46,7 +47,7 @@ def row(phase: PlannedPhase, store: Store) -> Row:
     budget = phase.nominal[end]
     status = folder.status()
     state = status.get("state", "waiting")
-    tokens, speed, loss, solved = 0.0, None, None, False
+    tokens, speed, mfu, loss, solved = 0.0, None, None, None, False
     if folder.exists_mark(end):
         about = folder.manifest(end)
         solved = about.get("solved_at") is not None
@@ -57,8 +58,9 @@ def row(phase: PlannedPhase, store: Store) -> Row:
     if state in ("running", "paused", "failed"):
         live = folder.progress() or {}
         tokens, speed, loss = live.get("tokens", 0.0), live.get("tokens_per_s"), live.get("loss")
+        mfu = live.get("mfu")
     return Row(
-        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, loss, status.get("reason"), solved
+        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, mfu, loss, status.get("reason"), solved
     )
 
 
@@ -100,6 +102,8 @@ def line(r: Row) -> str:
         parts.append(f"loss {r.loss:.4f}")
     if r.state == "running" and r.tokens_per_s:
         parts.append(f"{short_count(r.tokens_per_s)} tokens/s")
+        if r.mfu is not None:
+            parts.append(f"MFU {100 * r.mfu:.3g} %")
     if r.reason and r.state in ("failed", "skipped"):
         parts.append(r.reason)
     return "  ".join(parts)
@@ -112,7 +116,7 @@ def table(rows: list[Row], height: int, seconds: float) -> Any:
 
     grid = Table(box=None, pad_edge=False, caption_justify="left")
     grid.add_column("phase", no_wrap=True, overflow="ellipsis")
-    for name in ("tokens", "tokens/s", "loss", "left"):
+    for name in ("tokens", "tokens/s", "MFU", "loss", "left"):
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("state")
     rank = {"running": 0, "failed": 1, "skipped": 2, "paused": 3, "done": 4, "waiting": 5}
@@ -131,6 +135,7 @@ def table(rows: list[Row], height: int, seconds: float) -> Any:
             Text(r.label),
             f"{short_count(r.tokens)} / {short_count(r.budget)}",
             short_count(r.tokens_per_s) if r.tokens_per_s and r.state == "running" else "",
+            f"{100 * r.mfu:.3g} %" if r.mfu is not None and r.state == "running" else "",
             f"{r.loss:.4f}" if r.loss is not None else "",
             short_time(left) if left is not None else "",
             Text("solved" if r.solved else r.state, style=style.get(r.state, "dim")),

@@ -20,6 +20,7 @@ def run_sweep(
     max_hours: float | None,
     retry_failed: bool,
     tracking: bool,
+    profile: tuple[int, int] | None = None,
     json: bool,
     again: str,
     ui: str,
@@ -62,6 +63,7 @@ def run_sweep(
                     retry_failed=retry_failed,
                     on_event=tell,
                     retries=plan.retries,
+                    profile=profile,
                 ),
             )
         paths = write_report(result.plan, store, file=file)

@@ -49,6 +49,8 @@ class RunOptions:
         on_event: called with what happens, see `run`; with `stopping` perhaps from another thread.
         retries: how often a segment is tried again after its worker died or ran out of memory; None: as
             often as the plan says.
+        profile: trace the steps from the first to the second of every phase that this run trains, into
+            `profile/` of its folder.
     """
 
     max_concurrent: int | None = None
@@ -57,6 +59,7 @@ class RunOptions:
     retry_failed: bool = False
     on_event: Callable[[Event], None] = lambda event: None
     retries: int | None = None
+    profile: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def _run_plan(
     folder = store.sweep_folder(plan.name, plan.scale)
     bring_outside(plan, store, lambda message: options.on_event({"event": "corpus", "message": message}))
     control, scratch = _own_paths(folder)
-    items = [item for item in _items(plan, store, control, scratch) if item.phase not in over]
+    items = [item for item in _items(plan, store, control, scratch, options.profile) if item.phase not in over]
     done_before = sum(1 for item in items if complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
@@ -262,7 +265,9 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         emit({"event": "ray", "state": "stopping"})
 
 
-def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]:
+def _items(
+    plan: Plan, store: Store, control: Path, scratch: Path, profile: tuple[int, int] | None = None
+) -> list[Item]:
     """The plan's segments with what their runners need."""
     driver = this_process()
     items = []
@@ -288,6 +293,7 @@ def _items(plan: Plan, store: Store, control: Path, scratch: Path) -> list[Item]
             "executor": _executor(phase, flops),
             "control": str(control),
             "scratch": str(scratch),
+            "profile": profile,
             "driver": driver,
             "about": {"sweep": f"{plan.name}@{plan.scale}", "driver": driver},
         }
@@ -350,7 +356,7 @@ def _emit_progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) 
     live = []
     for item in agenda.running():
         row = store.phase(item.phase).progress() or {}
-        facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s")}
+        facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s", "mfu")}
         live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
     emit({"event": "progress", "phases": live})
 

@@ -159,6 +159,7 @@ def _train(
 
     from procray.training import runtime
     from procray.training.loop import train
+    from procray.training.trace import Trace, trace_name
 
     until, marks, threads = int(job["until"]), [int(step) for step in job["marks"]], int(job.get("threads", 1))
     if all(folder.exists_mark(step) for step in marks):
@@ -193,8 +194,12 @@ def _train(
         keep_resumes=job.get("keep", ()) if recipe.steps is None else (),
         resume_at_most=at_most,
     )
+    traced = None
+    if rank == 0 and job.get("profile"):
+        first, last = job["profile"]
+        traced = Trace(first, last, folder.path / "profile" / trace_name(first, last))
     try:
-        outcome = train(recipe, source, context, until=until, marks=marks, threads=threads)
+        outcome = train(recipe, source, context, until=until, marks=marks, threads=threads, trace=traced)
     finally:
         context.close()
     if outcome.status == "paused":

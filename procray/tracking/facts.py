@@ -125,6 +125,7 @@ def curve_names(plan: Plan, phase: str) -> dict[str, str]:
         "loss": metric(plan, phase, "loss/val"),
         "train_loss": metric(plan, phase, "loss/train"),
         "tokens_per_s": "perf/tokens_per_s",
+        "mfu": "perf/mfu",
         "lr": "optim/lr",
     }
     if "task" in plan.phases[phase].recipe.data:

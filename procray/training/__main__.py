@@ -26,6 +26,7 @@ from procray.training.context import FolderContext
 from procray.training.loop import train
 from procray.training.recipe import PhaseRecipe
 from procray.training.source import Source, task_source, text_source
+from procray.training.trace import Trace, read_range, trace_name
 
 INTERRUPTED = 130
 
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="under torchrun: every process holds a share of weights, gradients and moments (FSDP2), or a copy of all; "
         "default: shares where copies do not fit",
     )
+    parser.add_argument("--profile", metavar="A:B", help="trace the steps from A to B into FOLDER/profile")
     parser.add_argument("--corpora", type=Path, default=Path("store/corpora"), help="prepared corpora")
     options = parser.parse_args(arguments)
     try:
@@ -71,6 +73,10 @@ def _train(options: argparse.Namespace) -> int:
         )
         if rank == 0:
             write_json(options.folder / "recipe.json", recipe.to_json())
+        traced = None
+        if options.profile and rank == 0:
+            first, last = read_range(options.profile)
+            traced = Trace(first, last, options.folder / "profile" / trace_name(first, last))
         outcome = train(
             recipe,
             _source(recipe, options.corpora, options.until),
@@ -80,7 +86,10 @@ def _train(options: argparse.Namespace) -> int:
             threads=options.threads,
             micro_batch=options.micro_batch,
             shard=options.shard,
+            trace=traced,
         )
+        if traced is not None and traced.table:
+            print(f"{traced.table}\ntrace: {traced.path}", file=sys.stderr)
     finally:
         if world_size > 1:
             dist.destroy_process_group()

@@ -36,12 +36,14 @@ from procray.training.context import Context
 from procray.training.evaluate import evaluate
 from procray.training.objective import Objective, scored_values, to_device
 from procray.training.optimizer import build_optimizer, clip_gradients, freeze
+from procray.training.peak import device_peak
 from procray.training.placement import Copies, Placement
 from procray.training.ranks import Ranks
 from procray.training.recipe import Parent, PhaseRecipe
 from procray.training.schedule import lr_at
 from procray.training.source import Source
 from procray.training.state import State, load_state, save_state, state_tensors
+from procray.training.trace import Trace
 
 # Losses and gradient norms wait on the device for this many steps before the host reads them, so that a
 # GPU never waits for the host; a NaN is found that late at most.
@@ -81,6 +83,7 @@ def train(
     micro_batch: int | None = None,
     trim: int | None = None,
     shard: bool | None = None,
+    trace: Trace | None = None,
 ) -> Outcome:
     """Trains a phase to step `until`, from its latest resume state or from the beginning.
 
@@ -99,6 +102,7 @@ def train(
         micro_batch: sequences that a process takes at once; by default as many as memory surely holds.
         trim: see `micro_batches`; by default what suits the device.
         shard: every process holds a share of weights, gradients and moments; by default where copies do not fit.
+        trace: records some of the steps.
 
     Raises:
         PhaseFailed: the loss, the gradient or the weights are no longer finite. The last resume state stays.
@@ -123,7 +127,7 @@ def train(
         assert not choices.shard, "workers that share out weights need equally many parts"
         choices = replace(choices, trim=trim)
     run = Run(recipe, source, context, choices)
-    outcome = run.to(until, {step for step in marks if step <= until} | {until})
+    outcome = run.to(until, {step for step in marks if step <= until} | {until}, trace)
     run.ranks.close()
     return outcome
 
@@ -167,11 +171,21 @@ class Run:
         self.status: Literal["done", "paused"] = "done"
         self.started: float | None = None  # the clock of training stands still
         self.saved_at = self.shown_at = time.perf_counter()
-        self.shown_tokens, self.shown_seconds = self.state.tokens, self.state.seconds
+        self.shown_tokens, self.shown_seconds, self.shown_flops = (
+            self.state.tokens,
+            self.state.seconds,
+            self.state.flops,
+        )
+        peak = device_peak(context.device, runtime.autocast, runtime.threads)
+        self.peak = None if peak is None else peak * context.world_size  # FLOP/s of all processes together
 
-    def to(self, until: int, wanted: set[int]) -> Outcome:
+    def to(self, until: int, wanted: set[int], trace: Trace | None = None) -> Outcome:
         for _ in self.steps(until, wanted):
+            if trace is not None:
+                trace.before(self.state.step)
             self.update()
+        if trace is not None:
+            trace.end()
         return self.outcome()
 
     def steps(self, until: int, wanted: set[int]) -> Iterator[None]:
@@ -266,7 +280,9 @@ class Run:
         state.tokens += batch.nominal_tokens
         state.scored_tokens += scored
         state.positions += positions
-        state.flops += positions * self.flops_at[positions_T]
+        flops = positions * self.flops_at[positions_T]
+        state.flops += flops
+        state.since_flops += flops
         state.since_tokens += batch.nominal_tokens
         state.since_positions += positions
 
@@ -324,6 +340,7 @@ class Run:
             "grad_norm": state.since_norm / state.since_steps if trained else None,
             "tokens_per_s": state.since_tokens / seconds if trained and seconds else None,
             "positions_per_s": state.since_positions / seconds if trained and seconds else None,
+            "mfu": self.mfu(state.since_flops, seconds) if trained else None,
             "seconds": state.seconds,
             **source.exposure(state.step),
             **({} if state.length is None else {"length": state.length}),
@@ -350,7 +367,7 @@ class Run:
         assert state.row is not None
         if curriculum is not None and state.length is not None and state.row["accuracy"] >= curriculum.mastery:
             state.length = curriculum.after(state.length)
-        state.since_loss = state.since_norm = state.since_seconds = 0.0
+        state.since_loss = state.since_norm = state.since_seconds = state.since_flops = 0.0
         state.since_scored = state.since_steps = state.since_tokens = state.since_positions = 0
 
     def keep(self) -> None:
@@ -434,9 +451,14 @@ class Run:
         loss = self.last[2] if self.last else self.state.row["loss"]
         step, tokens = self.state.step, self.state.tokens
         seconds = self.state.seconds + (now - self.started if self.started else 0.0)
-        speed = (tokens - self.shown_tokens) / max(1e-9, seconds - self.shown_seconds)
-        self.context.progress({"step": step, "tokens": tokens, "loss": loss, "tokens_per_s": speed})
-        self.shown_at, self.shown_tokens, self.shown_seconds = now, tokens, seconds
+        passed = max(1e-9, seconds - self.shown_seconds)
+        speed, mfu = (tokens - self.shown_tokens) / passed, self.mfu(self.state.flops - self.shown_flops, passed)
+        self.context.progress({"step": step, "tokens": tokens, "loss": loss, "tokens_per_s": speed, "mfu": mfu})
+        self.shown_at, self.shown_tokens, self.shown_seconds, self.shown_flops = now, tokens, seconds, self.state.flops
+
+    def mfu(self, flops: float, seconds: float) -> float | None:
+        """Model FLOPs utilisation, a fraction; None where the device's peak is not known."""
+        return flops / seconds / self.peak if self.peak and seconds else None
 
     def start_clock(self) -> None:
         if self.started is None:

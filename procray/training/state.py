@@ -50,6 +50,7 @@ class State:
     since_tokens: int = 0
     since_positions: int = 0
     since_seconds: float = 0.0
+    since_flops: float = 0.0
     row: dict[str, Any] | None = None  # the last evaluation
     marked: bool = False  # a mark was kept at this very step
     streak: int = 0  # evaluations of the cadence in a row that were good enough to count as solved
