@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/substitutive.yaml
 
-.PHONY: run test slow browser ui lint types checks clean
+.PHONY: run test slow browser ui bench bench-gpu lint types checks clean
 
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
@@ -19,6 +19,25 @@ browser: .venv/.installed-dev
 
 ui: .venv/.installed
 	$(BIN)/procray ui $(SWEEP)
+
+# For a CPU, 20 minutes on 2 cores that do nothing else. OFFICIAL and NANOGPT name checkouts of the papers' released code
+# and of nanoGPT; TOKENIZER a folder with GPT-2's vocabulary.
+bench: .venv/.installed-dev
+	$(BIN)/python benchmarks/training.py $(if $(NANOGPT),--nanogpt $(NANOGPT))
+	$(if $(OFFICIAL),$(BIN)/python benchmarks/phase1.py --official $(OFFICIAL))
+	$(BIN)/python benchmarks/step_profile.py
+	$(BIN)/python benchmarks/generators.py $(if $(OFFICIAL),--official $(OFFICIAL))
+	$(BIN)/python benchmarks/corpora.py $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
+	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/budgets.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/packs.py
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/prediction.py
+	$(BIN)/python benchmarks/whole_sweep.py
+
+bench-gpu: .venv/.installed-dev
+	$(BIN)/python benchmarks/gpu.py
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -77,7 +77,7 @@ def reference(tmp_path):
 @pytest.fixture
 def same_numbers():
     """Asserts that two stores hold the same marks and curves of a plan, bit for bit."""
-    timing = {"tokens_per_s", "positions_per_s", "seconds", "time"}
+    timing = {"tokens_per_s", "positions_per_s", "mfu", "seconds", "time"}
 
     def compare(plan, one: Store, other: Store) -> None:
         for phase in plan.phases.values():

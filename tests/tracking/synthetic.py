@@ -130,6 +130,7 @@ def row(plan: Plan, phase: str, step: int) -> dict[str, Any]:
         "lr": 1e-3,
         "grad_norm": 1.0,
         "tokens_per_s": None if step == 0 else 5e4,
+        "mfu": None if step == 0 else 0.4,
         "positions_per_s": 5e4,
         "seconds": step * 0.02,
         "time": START + 60 * order + step * 0.125,

@@ -87,7 +87,9 @@ def test_one_target_has_plain_names(store: Store) -> None:
     synthetic.finish_all(store, plan)
     sync(plan, store)
     compared = mirror.runs(mirror.client(store), plan)[plan.cells[0].compared]
-    assert {"loss/val", "loss/train", "tokens/total", "perf/tokens_per_s", "optim/lr"} <= set(compared.data.metrics)
+    assert {"loss/val", "loss/train", "tokens/total", "perf/tokens_per_s", "perf/mfu", "optim/lr"} <= set(
+        compared.data.metrics
+    )
     assert {"summary/final_loss", "summary/start_loss"} <= set(compared.data.metrics)
     assert len(compared.data.metrics) <= 9
 

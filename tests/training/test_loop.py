@@ -20,7 +20,7 @@ from .phases import CURRICULUM, RANGE, ROWS, SET, SHAPE, Steps, curve, recipe, r
 
 KEYS = {
     *("step", "tokens", "scored_tokens", "positions", "flops", "loss", "accuracy", "exact", "train_loss", "lr"),
-    *("grad_norm", "tokens_per_s", "positions_per_s", "seconds", "time"),
+    *("grad_norm", "tokens_per_s", "positions_per_s", "mfu", "seconds", "time"),
 }
 
 
@@ -286,7 +286,7 @@ def test_progress_comes_at_most_once_a_second(tmp_path, monkeypatch):
     monkeypatch.setattr(FolderContext, "progress", lambda self, row: shown.append(row))
     run(recipe(evaluation=Evaluation(every=500, sequences=16)), tmp_path, 60)
     assert 2 <= len(shown) <= 15
-    assert all(set(row) == {"step", "tokens", "loss", "tokens_per_s"} for row in shown)
+    assert all(set(row) == {"step", "tokens", "loss", "tokens_per_s", "mfu"} for row in shown)
     assert all(np.isfinite(list(row.values())).all() for row in shown)
 
 
