@@ -17,24 +17,24 @@ import contextlib
 import importlib
 import io
 import sys
-import tempfile
 import types
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from harness import Row, in_own_environment, publish, quartiles, ratio, take_turns
+from noise import Nowhere, Precision, steps
 from training import matmul_peak
 
 LENGTH, VOCAB, POSITIONS, DROPOUT = 64, 100, 129, 0.1
 FLOOR = {"bf16": 3.0}
 
 
-def ours(precision: str, batch: int, dropout: float = DROPOUT) -> Callable[[], None]:
+def ours(precision: Precision, batch: int, dropout: float = DROPOUT) -> Callable[[], None]:
     import torch
 
     from procray import tasks
-    from procray.training import FolderContext, loop, runtime, task_source
+    from procray.training import loop, runtime, task_source
     from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
     recipe = PhaseRecipe(
@@ -47,15 +47,13 @@ def ours(precision: str, batch: int, dropout: float = DROPOUT) -> Callable[[], N
         seed=42,
         precision=precision,
     )
-    source, context = task_source(recipe), FolderContext(tempfile.mkdtemp(prefix="procray-benchmark-"))
+    source = task_source(recipe)
     chosen = runtime.resolve(recipe, torch.device("cpu"), vocab=source.vocab, positions=source.context)
-    run = loop.Run(recipe, source, context, chosen)
+    run = loop.Run(recipe, source, Nowhere(torch.device("cpu")), chosen)
 
     def step() -> None:
         runtime.set_process(chosen)
-        run.update()
-        if len(run.pending) == loop.PENDING:
-            run.drain()
+        steps(run, 1)
 
     return step
 
@@ -115,7 +113,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    sides = {precision: ours(precision, given.batch) for precision in ("bf16", "fp32")}
+    precisions: tuple[Precision, ...] = ("bf16", "fp32")
+    sides = {precision: ours(precision, given.batch) for precision in precisions}
     times = take_turns({**sides, "released": official(given.official, given.batch)}, rounds=given.rounds)
     from procray.model.shape import GPT2Config, flops_per_token
 

@@ -24,15 +24,16 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import noise
 import numpy as np
 from harness import Row, in_own_environment, publish, quartiles, ratio, take_turns
+from noise import Precision
 
 Step = Callable[[], None]
 
@@ -60,7 +61,7 @@ SHAPES = {
     "tiny": Shape(2, 4, 16, 64, 1000, 256),
 }
 # (shape, precision): the ratio asked for against HF as shipped in fp32, and the share of the measured peak.
-FLOORS = {
+FLOORS: dict[tuple[str, Precision], tuple[float, float | None]] = {
     ("gpt2", "fp32"): (1.9, 65.0),
     ("small", "fp32"): (1.9, None),
     ("tiny", "fp32"): (1.5, None),
@@ -72,58 +73,29 @@ REPEATS = {"gpt2": 1, "small": 1, "tiny": 4}  # steps in one turn
 GLIBC = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "OMP_WAIT_POLICY")
 
 
-def batches(shape: Shape) -> np.ndarray:
+def tokens(shape: Shape) -> np.ndarray:
     """tokens_BT with one more position for the targets."""
     return np.random.default_rng(0).integers(0, shape.vocab, (shape.batch, shape.positions + 1))
 
 
-def ours(shape: Shape, precision: str) -> Step:
-    """The loop's own step on a source that gives the same batch every time."""
+def ours(shape: Shape, precision: Precision) -> Step:
+    """The loop's own step, batches of random tokens included."""
     import torch
 
-    from procray.batch import Batch
-    from procray.training import FolderContext, loop, runtime
-    from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
+    from procray.training import runtime
+    from procray.training.recipe import ModelShape
 
-    tokens = batches(shape)
-    batch = Batch(tokens[:, :-1], tokens[:, 1:], np.ones((shape.batch, shape.positions), bool), shape.tokens)
-
-    class OneBatch:
-        vocab, rows, context, whole_answers, curriculum = shape.vocab, None, shape.positions, False, None
-
-        def batch(self, step: int, length: int | None) -> Batch:
-            return batch
-
-        def validation(self, length: int | None) -> Iterator[Batch]:
-            return iter([batch.rows(slice(1))])
-
-        def exposure(self, step: int) -> dict[str, Any]:
-            return {}
-
-    recipe = PhaseRecipe(
-        kind="semantic",
-        model=ModelShape(shape.layers, shape.heads, shape.width, shape.positions),
-        data={},
-        batch=shape.batch,
-        optimizer=Optimizer(lr=1e-4),
-        evaluation=Evaluation(every=10**9, sequences=1),
-        seed=0,
-        precision=precision,
-    )
-    source, context = OneBatch(), FolderContext(tempfile.mkdtemp(prefix="procray-benchmark-"))
-    chosen = runtime.resolve(recipe, torch.device("cpu"), vocab=shape.vocab, positions=shape.positions)
-    run = loop.Run(recipe, source, context, chosen)
+    model = ModelShape(shape.layers, shape.heads, shape.width, shape.positions)
+    run = noise.ours(model, shape.vocab, shape.batch, torch.device("cpu"), precision)
 
     def step() -> None:
-        runtime.set_process(chosen)
-        run.update()
-        if len(run.pending) == loop.PENDING:
-            run.drain()
+        runtime.set_process(run.runtime)  # the peers set other things
+        noise.steps(run, 1)
 
     return step
 
 
-def hugging_face(shape: Shape, precision: str, tuned: bool) -> Step:
+def hugging_face(shape: Shape, precision: Precision, tuned: bool) -> Step:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -148,11 +120,11 @@ def hugging_face(shape: Shape, precision: str, tuned: bool) -> Step:
     )
     model = GPT2LMHeadModel(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, fused=True if tuned else None)
-    ids_BT = torch.from_numpy(batches(shape)[:, :-1].copy())
+    ids_BT = torch.from_numpy(tokens(shape)[:, :-1].copy())
     return plain_loop(model, optimizer, precision, lambda: model(input_ids=ids_BT, labels=ids_BT).loss)
 
 
-def nano_gpt(shape: Shape, precision: str, checkout: Path) -> Step:
+def nano_gpt(shape: Shape, precision: Precision, checkout: Path) -> Step:
     import torch
 
     spec = importlib.util.spec_from_file_location("nanogpt_model", checkout / "model.py")
@@ -173,12 +145,12 @@ def nano_gpt(shape: Shape, precision: str, checkout: Path) -> Step:
         )
         model = module.GPT(config).train()
         optimizer = model.configure_optimizers(0.1, 1e-4, (0.9, 0.999), "cpu")
-    tokens = torch.from_numpy(batches(shape))
-    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    both_BT = torch.from_numpy(tokens(shape))
+    inputs, targets = both_BT[:, :-1].contiguous(), both_BT[:, 1:].contiguous()
     return plain_loop(model, optimizer, precision, lambda: model(inputs, targets)[1])
 
 
-def plain_loop(model: Any, optimizer: Any, precision: str, loss: Callable[[], Any]) -> Step:
+def plain_loop(model: Any, optimizer: Any, precision: Precision, loss: Callable[[], Any]) -> Step:
     import torch
 
     def step() -> None:
@@ -234,15 +206,15 @@ def serve(name: str) -> None:
         print(time.process_time() - started, flush=True)
 
 
-def matmul_peak(precision: str) -> float:
+def matmul_peak(precision: Precision) -> float:
     """The best FLOP/s that this process reaches in a large product, whichever library computes it."""
     import torch
 
+    from procray.training.runtime import float32_through_onednn
+
     found = 0.0
-    for name in ("highest", "medium") if precision == "fp32" else ("highest",):
-        torch.set_float32_matmul_precision(name)  # where "medium" means bfloat16, ours does not choose it
-        if name == "medium" and not _medium_is_float32():
-            continue
+    for name in ("highest", "medium") if precision == "fp32" and float32_through_onednn() else ("highest",):
+        torch.set_float32_matmul_precision(name)  # elsewhere "medium" means bfloat16
         for m, k, n in ((2048, 2048, 2048), (1024, 768, 2304)):
             a, b = (
                 torch.randn(*size, dtype=torch.bfloat16 if precision == "bf16" else None) for size in ((m, k), (k, n))
@@ -255,12 +227,6 @@ def matmul_peak(precision: str) -> float:
     return found
 
 
-def _medium_is_float32() -> bool:
-    from procray.training.runtime import _float32_through_onednn
-
-    return _float32_through_onednn()
-
-
 def measure(name: str, rounds: int, nanogpt: Path | None) -> list[Row]:
     import torch
 
@@ -268,7 +234,7 @@ def measure(name: str, rounds: int, nanogpt: Path | None) -> list[Row]:
 
     torch.set_num_threads(1)
     shape, repeats = SHAPES[name], REPEATS[name]
-    precisions = [precision for key, precision in FLOORS if key == name]
+    precisions: list[Precision] = [precision for key, precision in FLOORS if key == name]
     sides: dict[str, Step] = {}
     for precision in precisions:
         sides[f"ours {precision}"] = ours(shape, precision)

@@ -123,7 +123,7 @@ def resolve(
     precision: Literal["highest", "high", "medium"] = "highest"
     if cuda and recipe.precision == "bf16":
         precision = "high"
-    elif device.type == "cpu" and attention == "matmul" and _float32_through_onednn():
+    elif device.type == "cpu" and attention == "matmul" and float32_through_onednn():
         # Under "medium" fused CPU attention would run its many small products one by one, far slower.
         precision = "medium"
     config = model_config(recipe, vocab, rows)
@@ -273,7 +273,7 @@ def _bytes_per_sequence(
 
 
 @lru_cache
-def _float32_through_onednn() -> bool:
+def float32_through_onednn() -> bool:
     """Whether "medium" means a faster true float32: AMD with AVX-512 and without AMX.
 
     torch's default library takes its AVX2 path on AMD. With AMX the same setting would mean bfloat16.

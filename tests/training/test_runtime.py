@@ -104,7 +104,7 @@ def test_a_model_of_1_3_billion_fits_one_gpu_and_is_shared_out_over_small_ones(g
     ],
 )
 def test_onednn_only_where_it_stays_float32(monkeypatch, vendor, flags, expected):
-    runtime._float32_through_onednn.cache_clear()
+    runtime.float32_through_onednn.cache_clear()
     monkeypatch.setattr(runtime, "_cpu_facts", lambda: {"vendor_id": vendor, "flags": flags})
     try:
         assert runtime.resolve(recipe(), CPU, vocab=50).matmul_precision == expected
@@ -112,7 +112,7 @@ def test_onednn_only_where_it_stays_float32(monkeypatch, vendor, flags, expected
         long = recipe(model=ModelShape(1, 1, 8, context=2048))
         assert runtime.resolve(long, CPU, vocab=50).matmul_precision == "highest"
     finally:
-        runtime._float32_through_onednn.cache_clear()
+        runtime.float32_through_onednn.cache_clear()
 
 
 def test_settings_of_the_last_phase_do_not_stay():
