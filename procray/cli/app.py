@@ -417,11 +417,17 @@ def export_phase(
 
 
 @app.command()
-def doctor(store: StorePath = STORE, json: Json = False) -> None:
+def doctor(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A sweep whose phases are measured.")] = None,
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+    json: Json = False,
+) -> None:
     """Check this machine, measure it, and store what `plan` needs for its predictions."""
     from procray.cli.doctor import examine
 
-    facts, problems = examine(open_store(store))
+    facts, problems = examine(open_store(store), load(file, scale, set) if file else None)
     if json:
         answer_json({"facts": facts, "problems": problems})
     else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from procray.cli.prediction import predict
 from procray.cli.terminal import short_bytes, short_count, short_time
 from procray.sweep import select
 from procray.sweep.notes import notes
@@ -121,22 +121,14 @@ def state(phase: Any, store: Store, have: set[str]) -> str:
 
 def prediction(plan: Plan, store: Store, have: set[str]) -> str:
     """The predicted time of what is left, where `procray doctor` has measured this machine."""
-    from procray.files import read_json
-    from procray.sweep.calibration import mean_rate
-    from procray.sweep.estimate import estimate
-
-    path = store.path / "machine.json"
     if len(have) == len(plan.phases):
         return "left      nothing"
-    if not path.exists():
-        return "left      no prediction yet: `procray doctor` measures this machine once"
-    machine = read_json(path)
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    widest = max(phase.resources["cpu"] * phase.resources["workers"] for phase in plan.phases.values())
-    concurrent = max(1, int(processors // widest))
-    rate = mean_rate((phase for phase in plan.phases.values() if phase.id not in have), machine)
-    left = estimate(plan, rate, concurrent=concurrent, done=have)
-    text = f"left      about {short_time(left.seconds)} on {machine['device']}, {concurrent} at a time"
-    if left.gpu_hours:
-        text += f"; {left.gpu_hours:.2g} GPU-hours"
-    return f"{text}; {short_bytes(left.disk_bytes)} of disk"
+    found = predict(plan, store, have)
+    if found is None:
+        return "left      no prediction yet: `procray doctor FILE` measures this sweep on this machine"
+    text = f"left      about {short_time(found.seconds)} on {found.device}, {found.concurrent} at a time"
+    if not found.exact:
+        text += " (roughly: `procray doctor FILE` measures its own shapes)"
+    if found.left.gpu_hours:
+        text += f"; {found.left.gpu_hours:.2g} GPU-hours"
+    return f"{text}; {short_bytes(found.left.disk_bytes)} of disk"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from procray.cli import live
+from procray.cli.plan_view import finished
+from procray.cli.prediction import against, predict
 from procray.cli.terminal import answer, answer_json, say, short_time, width
 from procray.sweep import Plan, select
 from procray.sweep.store import Store
@@ -36,6 +38,7 @@ def run_sweep(
     from procray.report import answer as answer_text
     from procray.report import results_json, write_report
 
+    before = predict(plan, store, finished(plan, store))
     shown = select.whole(plan, store) or plan  # of a sweep with `select:` as far as it can be planned
     follower = _follow(shown, store) if tracking else None
     try:
@@ -76,7 +79,12 @@ def run_sweep(
     else:
         more = [f"MLflow: {ui}"] if tracking else []
         answer(answer_text(paths.results, paths.page, more, width()))
-    say(f"took {short_time(result.seconds)}; logs in {result.logs}" if result.trained else "nothing was left to train")
+    if not result.trained:
+        say("nothing was left to train")
+    elif result.interrupted or result.out_of_time or result.failed or plan.then is not None:
+        say(f"took {short_time(result.seconds)}; logs in {result.logs}")  # not all of what was predicted was run
+    else:
+        say(f"{against(before.seconds if before else None, result.seconds)}; logs in {result.logs}")
     if result.interrupted or result.out_of_time:
         why = "interrupted" if result.interrupted else "out of time"
         say(f"{why}; everything trained so far is kept. Continue with")

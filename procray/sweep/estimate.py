@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from procray.model.shape import GPT2Config, flops_per_token, parameters
 from procray.training.recipe import ModelShape
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan, PlannedPhase
+    from procray.sweep.plan import Plan, PlannedPhase, Segment
 
-__all__ = ["Estimate", "config", "disk_bytes", "estimate", "flops_per_token", "phase_parameters"]
+__all__ = ["Estimate", "config", "disk_bytes", "estimate", "flops_per_token", "makespan", "phase_parameters"]
 
 _BYTES_PER_WEIGHT = 4  # marks and resume states are fp32
 _RESUME_COPIES = 3  # weights and both moments of AdamW
+SEGMENT_SECONDS = 0.4  # between two segments of a worker: marks, leases, the scheduler
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Estimate:
     """Predicted cost of some phases.
 
     Attributes:
-        seconds: wall time with `concurrent` phases at a time; at least that of the longest chain.
+        seconds: wall time with `concurrent` segments at a time, in the order in which a sweep takes them.
         gpu_hours: GPUs asked for x the time of each phase.
         cost: in the currency of the price; None without a price.
     """
@@ -60,7 +62,7 @@ def disk_bytes(phases: Iterable[PlannedPhase]) -> int:
 
 def estimate(
     plan: Plan,
-    flops_per_second: float,
+    seconds: Callable[[PlannedPhase], float],
     *,
     concurrent: int = 1,
     price_per_gpu_hour: float | None = None,
@@ -69,23 +71,59 @@ def estimate(
     """What is left to pay for a plan.
 
     Args:
-        flops_per_second: calibrated for one phase's resources, as counted by `flops_per_token`.
-        concurrent: phases that train at the same time.
+        seconds: the time of a whole phase.
+        concurrent: segments that train at the same time.
         price_per_gpu_hour: for `cost`.
         done: ids of phases that the store holds already.
     """
     finished = set(done)
-    left = [phase for phase in plan.phases.values() if phase.id not in finished]
-    seconds = {phase.id: phase.flops / (flops_per_second * phase.resources["workers"]) for phase in left}
-    ends: dict[str, float] = {}
-    for phase in plan.phases.values():  # parents come first
-        start = max((ends[parent.phase] for parent in phase.parents), default=0.0)
-        ends[phase.id] = start + seconds.get(phase.id, 0.0)
-    gpu_hours = sum(seconds[p.id] * p.resources["gpu"] * p.resources["workers"] for p in left) / 3600
+    left = {phase.id: phase for phase in plan.phases.values() if phase.id not in finished}
+    times = {id: seconds(phase) for id, phase in left.items()}
+    gpu_hours = sum(times[p.id] * p.resources["gpu"] * p.resources["workers"] for p in left.values()) / 3600
     return Estimate(
-        flops=sum(phase.flops for phase in left),
-        seconds=max([sum(seconds.values()) / max(1, concurrent), *ends.values()]) if ends else 0.0,
+        flops=sum(phase.flops for phase in left.values()),
+        seconds=makespan([one for one in plan.segments() if one.phase in left], plan, times, concurrent),
         gpu_hours=gpu_hours,
-        disk_bytes=disk_bytes(left),
+        disk_bytes=disk_bytes(left.values()),
         cost=None if price_per_gpu_hour is None else gpu_hours * price_per_gpu_hour,
     )
+
+
+def makespan(segments: list[Segment], plan: Plan, times: Mapping[str, float], concurrent: int) -> float:
+    """Seconds until the last of some segments ends, `concurrent` at a time, the longest chain first.
+
+    Args:
+        segments: parents first.
+        times: of whole phases, by id.
+    """
+    duration: dict[tuple[str, int], float] = {}
+    reached: dict[str, int] = {}
+    for one in segments:
+        phase = plan.phases[one.phase]
+        duration[one.phase, one.until] = times[one.phase] * (one.until - reached.get(one.phase, 0)) / phase.end
+        duration[one.phase, one.until] += SEGMENT_SECONDS
+        reached[one.phase] = one.until
+    children: dict[tuple[str, int], list[tuple[str, int]]] = {key: [] for key in duration}
+    waits: dict[tuple[str, int], int] = {}
+    for one in segments:
+        needs = [need for need in one.needs if need in duration]
+        waits[one.phase, one.until] = len(needs)
+        for need in needs:
+            children[need].append((one.phase, one.until))
+    chain: dict[tuple[str, int], float] = {}
+    for key in reversed(duration):
+        chain[key] = duration[key] + max((chain[child] for child in children[key]), default=0.0)
+    ready = [(-chain[key], key) for key, count in waits.items() if count == 0]
+    heapq.heapify(ready)
+    running: list[tuple[float, tuple[str, int]]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < concurrent:
+            key = heapq.heappop(ready)[1]
+            heapq.heappush(running, (now + duration[key], key))
+        now, key = heapq.heappop(running)
+        for child in children[key]:
+            waits[child] -= 1
+            if waits[child] == 0:
+                heapq.heappush(ready, (-chain[child], child))
+    return now

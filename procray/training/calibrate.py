@@ -1,62 +1,128 @@
-"""How fast this machine trains: a few shapes measured for a few seconds each, for `procray plan`."""
+"""How fast this machine trains: real phases for a second or so each, for `procray plan`.
+
+    python -m procray.training.calibrate < REQUEST.json
+
+measures in a process of its own, because allocator and OpenMP read their settings when a process starts. The request
+and the answer are those of `measure`.
+"""
 
 from __future__ import annotations
 
+import json
 import statistics
+import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from procray.model import GPT2, GPT2Config, flops_per_token
-from procray.training.optimizer import build_optimizer
-from procray.training.recipe import Optimizer
+from procray import corpora, tasks
+from procray.batch import Batch
+from procray.errors import CorpusError
+from procray.training import runtime as rt
+from procray.training.evaluate import evaluate
+from procray.training.loop import PENDING, Run
+from procray.training.peak import matmul_rate
+from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, PhaseRecipe
+from procray.training.source import Source, task_source, text_source
+
+_LARGE = {"cuda": 8192, "cpu": 1024}  # rows of the product that shows the peak
 
 
 @dataclass(frozen=True)
-class Shape:
-    """One measured training step: a model, and `batch` sequences of `context` positions."""
+class Nowhere:
+    """A context of a phase that keeps nothing."""
 
-    layers: int
-    heads: int
-    width: int
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+    def latest_resume(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Text of random tokens, in place of a corpus that is not prepared yet."""
+
     vocab: int
     context: int
-    batch: int
+    size: int
+    held_out: int
+    rows: None = None
+    whole_answers: bool = False
+    curriculum: None = None
+
+    def batch(self, step: int, length: int | None) -> Batch:
+        return self._of(self.size, step)
+
+    def validation(self, length: int | None) -> Iterator[Batch]:
+        for first in range(0, self.held_out, self.size):
+            yield self._of(min(self.size, self.held_out - first), 0)
+
+    def exposure(self, step: int) -> dict[str, Any]:
+        return {}
+
+    def _of(self, size: int, seed: int) -> Batch:
+        both_BT = np.random.default_rng(seed).integers(0, self.vocab, (size, self.context + 1))
+        mask_BT = np.ones((size, self.context), bool)
+        return Batch(both_BT[:, :-1], both_BT[:, 1:], mask_BT, mask_BT.size)
 
 
-CPU_SHAPES = (
-    Shape(2, 4, 16, 256, 32, 64),
-    Shape(2, 4, 64, 128, 32, 64),
-    Shape(4, 4, 128, 1024, 128, 8),
-    Shape(4, 8, 256, 4096, 128, 8),
-)
-CUDA_SHAPES = (
-    Shape(2, 4, 64, 256, 64, 256),
-    Shape(12, 12, 768, 102, 129, 64),
-    Shape(12, 12, 768, 50257, 1024, 8),
-)
+def standard(device: torch.device) -> list[PhaseRecipe]:
+    """Three phases that stand for many: a tiny diagnostic model, a small and a larger one on sequences of symbols."""
+    evaluation = Evaluation(every=10**9, sequences=64)
+
+    def phase(shape: ModelShape, batch: int, task: str, **parameters: Any) -> PhaseRecipe:
+        data = {"task": tasks.get(task, **parameters).recipe()}
+        recipe = PhaseRecipe("procedural", shape, data, batch, Optimizer(lr=1e-4), evaluation, seed=0)
+        return replace(recipe, precision="bf16") if device.type == "cuda" else recipe
+
+    large = (12, 12, 768) if device.type == "cuda" else (4, 4, 256)
+    return [
+        phase(ModelShape(2, 4, 16, 64), 256, "haystack", pairs=15),
+        phase(ModelShape(2, 4, 64, 128), 64, "identity", length=48),
+        phase(ModelShape(*large, 129), 64 if device.type == "cuda" else 16, "set", length=64),
+    ]
 
 
-def matmul_peak(device: torch.device, seconds: float = 1.0) -> float:
-    """The best FLOP/s of a square product on this device (fp32 on a CPU, bf16 on CUDA)."""
-    n = 8192 if device.type == "cuda" else 768
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+def phase_times(
+    recipe: PhaseRecipe, source: Source, device: torch.device, threads: int, seconds: float
+) -> dict[str, Any]:
+    """Seconds of a step and of an evaluation, through the loop's own update and the evaluation that it calls."""
+    recipe = replace(recipe, init=Init(), steps=None, optimizer=replace(recipe.optimizer, schedule="constant"))
+    chosen = rt.resolve(recipe, device, vocab=source.vocab, rows=source.rows, positions=source.context, threads=threads)
+    run = Run(recipe, source, Nowhere(device), chosen)  # type: ignore[arg-type]
 
-    def once() -> float:
+    def update() -> float:
         started = time.perf_counter()
-        a @ b
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        run.update()
+        if device.type == "cuda" or len(run.pending) == PENDING:
+            run.drain()
         return time.perf_counter() - started
 
-    once()
-    times, end = [once()], time.perf_counter() + seconds
+    update()  # warms up
+    before, end = run.state.positions, time.perf_counter() + seconds
+    times = [update() for _ in range(3)]
     while time.perf_counter() < end:
-        times.append(once())
-    return 2 * n**3 / min(times)
+        times.append(update())
+    positions = (run.state.positions - before) / len(times)
+    flops = (run.state.flops / run.state.positions) * positions
+    started = time.perf_counter()
+    evaluate(run.objective, source.validation(run.state.length), device)
+    step = statistics.fmean(times)
+    return {
+        "step_s": step,
+        "evaluation_s": time.perf_counter() - started,
+        "positions": positions,
+        "positions_per_s": positions / step,
+        "flops_per_s": flops / step,
+        "width": recipe.model.width,
+    }
 
 
 def copy_bandwidth(device: torch.device, seconds: float = 0.5) -> float:
@@ -73,49 +139,72 @@ def copy_bandwidth(device: torch.device, seconds: float = 0.5) -> float:
     return 2 * source.numel() * source.element_size() / best
 
 
-def training_rate(shape: Shape, device: torch.device, seconds: float = 3.0) -> float:
-    """Positions a second of whole training steps (forward, backward, clipping, AdamW), the median step."""
-    config = GPT2Config(shape.layers, shape.heads, shape.width, shape.vocab, shape.context)
-    model = GPT2(config, seed=0).to(device)
-    model.attention = "matmul" if device.type == "cpu" else "sdpa"
-    optimizer = build_optimizer(model, Optimizer(lr=1e-4))
-    tokens_BT = torch.randint(0, shape.vocab, (shape.batch, shape.context + 1), device=device)
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Everything that `plan` needs to predict a time.
 
-    def step() -> float:
-        started = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits_BTV = model(tokens_BT[:, :-1])
-            loss = torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1).float(), tokens_BT[:, 1:].flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    for _ in range(3):
-        step()
-    times, end = [step()], time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        times.append(step())
-    return shape.batch * shape.context / statistics.median(times)
-
-
-def measure(device: torch.device, threads: int = 1, seconds: float = 3.0) -> dict[str, Any]:
-    """Everything `plan` needs to predict a time: the peak, the bandwidth and the rate of some shapes."""
+    Args:
+        request: `device`, `threads`, `corpora` (the folder of prepared ones), `seconds` for each phase, and `phases`,
+            by key: the `recipe` and the `vocab` of each.
+    """
+    device, threads, seconds = torch.device(request["device"]), int(request["threads"]), float(request["seconds"])
     torch.set_num_threads(threads)
-    shapes = CUDA_SHAPES if device.type == "cuda" else CPU_SHAPES
-    measured = []
-    for shape in shapes:
-        rate = training_rate(shape, device, seconds)
-        config = GPT2Config(shape.layers, shape.heads, shape.width, shape.vocab, shape.context)
-        flops = flops_per_token(config, shape.context)
-        measured.append({**asdict(shape), "positions_per_s": rate, "flops_per_s": rate * flops})
+    peaks = {}
+    if device.type == "cpu":
+        torch.set_float32_matmul_precision("medium" if rt.float32_through_onednn() else "highest")
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        peaks[name] = matmul_rate(_LARGE[device.type], dtype, device, 0.5)
+    shapes = []
+    for recipe in standard(device):
+        shape = recipe.model
+        name = f"{shape.layers}x{shape.heads}x{shape.width}, {recipe.data['task']['name']}, batch {recipe.batch}"
+        shapes.append({"name": name, **phase_times(recipe, task_source(recipe), device, threads, seconds)})
+    measured = {}
+    for key, phase in request["phases"].items():
+        recipe = PhaseRecipe.from_json(phase["recipe"])
+        source = _source(recipe, int(phase["vocab"]), Path(request["corpora"]))
+        measured[key] = phase_times(recipe, source, device, threads, seconds)
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": threads,
-        "matmul_flops_per_s": matmul_peak(device),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "matmul_flops_per_s": peaks,
         "copy_bytes_per_s": copy_bandwidth(device),
-        "shapes": measured,
+        "shapes": shapes,
+        "measured": measured,
     }
+
+
+def _source(recipe: PhaseRecipe, vocab: int, root: Path) -> Source:
+    if "task" in recipe.data:
+        return task_source(recipe)
+    try:
+        return text_source(recipe, corpora.load(recipe.data, root))
+    except CorpusError:  # not prepared yet
+        return Drawn(vocab, recipe.model.context, recipe.batch, recipe.evaluation.sequences)
+
+
+def mean(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several processes measured side by side, as one: the mean of each time and rate."""
+    first = answers[0]
+    times = ("step_s", "evaluation_s", "positions_per_s", "flops_per_s")
+
+    def together(one: dict[str, Any], *path: Any) -> dict[str, Any]:
+        found = []
+        for answer in answers:
+            value: Any = answer
+            for part in path:
+                value = value[part]
+            found.append(value)
+        return {**one, **{name: statistics.fmean(other[name] for other in found) for name in times}}
+
+    return {
+        **first,
+        "processes": len(answers),
+        "shapes": [together(shape, "shapes", number) for number, shape in enumerate(first["shapes"])],
+        "measured": {key: together(phase, "measured", key) for key, phase in first["measured"].items()},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(json.load(sys.stdin))))

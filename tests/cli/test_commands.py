@@ -74,7 +74,7 @@ def test_every_problem_of_a_file_comes_at_once_with_its_place(command):
     command.file.write_text(text)
     said = command("sweep", command.file, code=2).stderr
     lines = text.splitlines()
-    for wrong, near in (("revers", "reverse"), ("15", "heads"), ("-4", "")):
+    for wrong, near in (("revers", "reverse"), ("15", "heads"), ("tokens: -4", "")):
         number = next(i for i, line in enumerate(lines, 1) if wrong in line)
         assert f"small.yaml:{number}:" in said
         assert near in said
