@@ -188,6 +188,7 @@ class Plan:
             "totals": self.totals,
         }
 
+    @keeping_everything()
     def to_json(self) -> dict[str, Any]:
         """Everything, with the fields of `summary` among it."""
         return {
@@ -200,8 +201,8 @@ class Plan:
             "cells": [
                 {
                     **{name: getattr(cell, name) for name in _CELL_FIELDS},
-                    "warmups": [asdict(parent) for parent in cell.warmups],
-                    "stages": [asdict(mark) for mark in cell.stages],
+                    "warmups": [dict(vars(parent)) for parent in cell.warmups],
+                    "stages": [dict(vars(mark)) for mark in cell.stages],
                 }
                 for cell in self.cells
             ],
@@ -218,6 +219,7 @@ class Plan:
         }
 
     @staticmethod
+    @keeping_everything()
     def from_json(value: dict[str, Any]) -> Plan:
         phases = [_phase_from_json(phase) for phase in value["phases"]]
         return Plan(
@@ -260,7 +262,7 @@ def _phase_json(phase: PlannedPhase) -> dict[str, Any]:
         **_summary(phase),
         **{name: getattr(phase, name) for name in _PHASE_FIELDS},
         "recipe": phase.recipe.to_json(),
-        "needs": [asdict(parent) for parent in phase.parents],
+        "needs": [dict(vars(parent)) for parent in phase.parents],
         "nominal": {str(step): tokens for step, tokens in phase.nominal.items()},
         "asked": {str(step): budgets for step, budgets in phase.asked.items()},
     }

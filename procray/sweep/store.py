@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import StoreError
-from procray.files import read_json, sha256_file, sync_folder, write_json
+from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
 from procray.sweep import journal, lease
 from procray.sweep.lease import Holder, Lease
 from procray.training.recipe import PhaseRecipe
@@ -72,8 +72,8 @@ class Store:
         """Writes plan.json, unless it says the same already; returns its path."""
         path = self.sweep_folder(plan.name, plan.scale) / "plan.json"
         value = plan.to_json()
-        if _read(path) != json.loads(json.dumps(value)):
-            write_json(path, value)
+        if not holds(path, json_lines(value)):
+            write_atomic(path, json_lines(value))
         return path
 
 
