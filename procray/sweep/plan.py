@@ -168,6 +168,7 @@ class Plan:
     def targets(self) -> list[str]:
         return list(dict.fromkeys([cell.target for cell in self.cells] + [trial.target for trial in self.trials]))
 
+    @keeping_everything()
     def segments(self) -> list[Segment]:
         """One segment for each wanted mark, parents first."""
         found: list[Segment] = []
