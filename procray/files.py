@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,15 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
         os.close(handle)
 
 
-def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Writes a whole file or nothing: temporary file, fsync, rename."""
+def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[bytes]) -> None:
+    """Writes a whole file or nothing: temporary file, fsync, rename. What comes in parts is never held as a whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -56,6 +57,37 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes readable, canonically ordered JSON atomically."""
     write_atomic(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def json_lines(value: dict[str, Any]) -> Iterator[bytes]:
+    """One JSON object in parts: the entries of its lists stand on a line each.
+
+    Indenting everything takes Python's slow encoder and several times the room, which a large plan feels.
+    """
+    encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode
+    start = "{\n"
+    for key in sorted(value):
+        yield f"{start}{encode(key)}: ".encode()
+        start = ",\n"
+        entries = value[key]
+        if not isinstance(entries, list) or not entries:
+            yield encode(entries).encode()
+            continue
+        before = "[\n"
+        for entry in entries:
+            yield f"{before} {encode(entry)}".encode()
+            before = ",\n"
+        yield b"\n]"
+    yield b"\n}\n" if value else b"{}\n"
+
+
+def holds(path: str | os.PathLike[str], parts: Iterable[bytes]) -> bool:
+    """Whether a file has this content already; reads no further than the first difference."""
+    try:
+        with open(path, "rb") as file:
+            return all(file.read(len(part)) == part for part in parts) and not file.read(1)
+    except FileNotFoundError:
+        return False
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

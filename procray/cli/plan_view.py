@@ -100,10 +100,11 @@ def power_lines(plan: Plan, store: Store) -> list[str]:
 
 def finished(plan: Plan, store: Store) -> set[str]:
     """The phases whose every wanted mark exists."""
+    begun = set(store.phases())
     return {
         phase.id
         for phase in plan.phases.values()
-        if all(store.phase(phase.id).exists_mark(step) for step in phase.marks)
+        if phase.id in begun and all(store.phase(phase.id).exists_mark(step) for step in phase.marks)
     }
 
 

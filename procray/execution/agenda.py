@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from procray.errors import StoreError
+from procray.garbage import keeping_everything
 from procray.sweep.store import Store
 
 Event = dict[str, Any]
 
 _LOOK_AHEAD = 50  # segments; they differ in what they need by a few kinds only
+_LOOKS = 8  # at phases that other sweeps train, in one answer to the scheduler
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Agenda:
         recheck: seconds between two looks at a phase that another sweep trains.
     """
 
+    @keeping_everything()
     def __init__(
         self,
         items: Iterable[Item],
@@ -87,11 +89,12 @@ class Agenda:
         self._retries = retries
         self._emit = on_event
         self._recheck = recheck
-        self._next_look = 0.0
         self._stopping = ""
         self._crashes: dict[str, int] = {}
         self._state = dict.fromkeys(self.items, State.BLOCKED)
-        self._count = Counter({State.BLOCKED: len(self.items)})
+        self._in: dict[State, dict[str, None]] = {state: {} for state in State}
+        self._in[State.BLOCKED] = dict.fromkeys(self.items)
+        self._look: dict[str, float] = {}  # when to look again at what runs elsewhere, the earliest first
         self._of_phase: dict[str, list[str]] = {}
         for key, item in self.items.items():
             self._of_phase.setdefault(item.phase, []).append(key)
@@ -105,14 +108,15 @@ class Agenda:
                 self._after[parent].append(key)
         self._chain = self._chains()
 
+        begun = set(store.phases())  # one look at the disk for all that are new
         waiting = []
         for key, item in self.items.items():
-            if complete(item, self._store):
+            if item.phase in begun and complete(item, self._store):
                 self._set(key, State.DONE)
             else:
                 waiting.append(key)
         for key in waiting:
-            if self._state[key] is State.BLOCKED and not retry_failed:
+            if self._state[key] is State.BLOCKED and not retry_failed and self.items[key].phase in begun:
                 status = store.phase(self.items[key].phase).status()
                 if status["state"] == "failed" and status.get("final"):
                     self._fail(key, f"{status.get('reason', 'failed')} (in an earlier run)", record=False)
@@ -205,7 +209,7 @@ class Agenda:
             item.job.update(facts)
 
     def running(self) -> list[Item]:
-        return [item for key, item in self.items.items() if self._state[key] is State.RUNNING]
+        return [self.items[key] for key in sorted(self._in[State.RUNNING], key=self._order.__getitem__)]
 
     def state(self, key: str) -> State:
         return self._state[key]
@@ -312,17 +316,18 @@ class Agenda:
     def _wait_elsewhere(self, key: str) -> None:
         item = self.items[key]
         self._set(key, State.ELSEWHERE)
+        self._look[key] = time.monotonic() + self._recheck
         holder = self._store.phase(item.phase).holder()
         process = holder.process if holder else {}
         self._tell("elsewhere", item, host=str(process.get("host", "")).split("/")[0], pid=process.get("pid"))
 
     def _look_elsewhere(self) -> None:
-        if time.monotonic() < self._next_look or not self._any(State.ELSEWHERE):
-            return
-        self._next_look = time.monotonic() + self._recheck
-        for key, item in self.items.items():
-            if self._state[key] is not State.ELSEWHERE:
-                continue
+        """Looks at what other sweeps train, a few at a time: the scheduler waits for the answer."""
+        now = time.monotonic()
+        for key, due in list(islice(self._look.items(), _LOOKS)):
+            if due > now:
+                break
+            item = self.items[key]
             folder = self._store.phase(item.phase)
             holder = folder.holder()
             if complete(item, self._store):
@@ -333,14 +338,18 @@ class Agenda:
                     self._fail(key, str(status.get("reason", "failed")), record=False)
                 else:
                     self._push(key)
+            else:
+                del self._look[key]
+                self._look[key] = now + self._recheck
 
     def _set(self, key: str, state: State) -> None:
-        self._count[self._state[key]] -= 1
-        self._count[state] += 1
+        del self._in[self._state[key]][key]
+        self._in[state][key] = None
         self._state[key] = state
+        self._look.pop(key, None)
 
     def _any(self, *states: State) -> bool:
-        return any(self._count[state] for state in states)
+        return any(self._in[state] for state in states)
 
     def _tell(self, event: str, item: Item, **facts: Any) -> None:
         self._emit({"event": event, "phase": item.phase, "label": item.label, **facts})

@@ -21,6 +21,7 @@ from procray.execution.cluster import check_feasible, cluster, local_resources, 
 from procray.execution.preparation import prepare_corpora
 from procray.execution.segment import GO, STOP
 from procray.files import digest
+from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
 from procray.sweep.outside import bring_outside
@@ -238,6 +239,7 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         prepare_corpora(plan, store, lambda message: emit({"event": "corpus", "message": message}), phases)
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(set_aside())
         if options.address is None:
             check_feasible(items, local_resources(gpus=any(item.resources["gpu"] for item in items)), "this machine")
             prepare()
@@ -265,6 +267,7 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         emit({"event": "ray", "state": "stopping"})
 
 
+@keeping_everything()
 def _items(
     plan: Plan, store: Store, control: Path, scratch: Path, profile: tuple[int, int] | None = None
 ) -> list[Item]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from procray.errors import ProcrayError
 
@@ -76,6 +77,7 @@ def parameter_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+@cache
 def parameters(config: GPT2Config) -> int:
     """The number of trained values; a tied head counts once."""
     return sum(math.prod(shape) for shape in parameter_shapes(config).values())

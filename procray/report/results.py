@@ -14,8 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from procray.garbage import keeping_everything
 from procray.report.match import Mode, tokens_to_match, value_at
 from procray.report.runs import SCORES, Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
@@ -199,8 +201,12 @@ class Target:
     def mode(self) -> Mode:
         return "max" if self.metric == "accuracy" else "min"
 
+    @cached_property
+    def _by_name(self) -> dict[str, Variant]:
+        return {variant.name: variant for variant in self.variants}
+
     def baseline_of(self, variant: Variant) -> Variant | None:
-        return next((other for other in self.variants if other.name == variant.baseline), None)
+        return self._by_name.get(variant.baseline)
 
     @property
     def level(self) -> float | None:
@@ -261,13 +267,14 @@ class Results:
         return tuple(variant for target in self.targets for variant in target.variants)
 
 
+@keeping_everything()
 def summarise(plan: Plan, store: Store) -> Results:
     """Reads every cell of the plan from the store; unfinished and failed ones stay in, marked as such."""
     reader = Reader(plan, store)
-    targets = []
-    for name in dict.fromkeys(cell.target for cell in plan.cells):
-        cells = [cell for cell in plan.cells if cell.target == name]
-        targets.append(_target(name, cells, plan, reader))
+    by_target: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        by_target.setdefault(cell.target, []).append(cell)
+    targets = [_target(name, cells, plan, reader) for name, cells in by_target.items()]
     failed: list[Trouble] = []
     skipped: list[Trouble] = []
     done = 0
@@ -322,8 +329,10 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
     kind = phase.recipe.kind
     metric = "accuracy" if kind == "diagnostic" else "loss"
     variants: dict[str, Variant] = {}
-    for variant in dict.fromkeys(cell.variant for cell in cells):
-        own = [cell for cell in cells if cell.variant == variant]
+    by_variant: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_variant.setdefault(cell.variant, []).append(cell)
+    for variant, own in by_variant.items():
         full = [cell for cell in own if cell.fraction is None]
         if not full:
             continue
@@ -430,30 +439,25 @@ def _pairs(runs: Sequence[Run], base: Variant) -> list[tuple[Run, Run]]:
 
 def _fill(variant: Variant, base: Variant | None) -> Variant:
     finished = variant.finished
+    scores = {name: [run.scores[name] for run in finished if name in run.scores] for name in SCORES}
     variant = replace(
         variant,
         final_loss=spread([run.final("loss") for run in finished]),
         final_accuracy=spread([run.accuracy for run in finished if run.accuracy is not None]),
-    )
-    scores = {name: [run.scores[name] for run in finished if name in run.scores] for name in SCORES}
-    variant = replace(
-        variant,
         scores={name: found for name, values in scores.items() if (found := spread(values))},
         stages=_fill_stages(variant, base),
+        levels={level: _level(variant, level) for level in LEVELS} if variant.metric == "accuracy" else {},
     )
-    if variant.metric == "accuracy":
-        variant = replace(variant, levels={level: _level(variant, level) for level in LEVELS})
     if base is None:
         return variant
     if variant.is_baseline:
         return _fill_baseline(variant)
     pairs = _pairs(variant.runs, base)
-    variant = replace(variant, score_deltas=_score_deltas(pairs))
     with_accuracy = [(a, b) for a, b in pairs if a.accuracy is not None and b.accuracy is not None]
-    points = tuple(_fill_point(point, variant, base) for point in variant.points)
     variant = replace(
         variant,
-        points=points,
+        score_deltas=_score_deltas(pairs),
+        points=tuple(_fill_point(point, variant, base) for point in variant.points),
         delta=_difference(pairs, "loss"),
         accuracy_delta=_difference(with_accuracy, "accuracy"),
     )

@@ -70,17 +70,18 @@ class Reader:
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
+        self._there = set(store.phases())  # of a large plan most may not have begun: one look tells
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._status: dict[str, dict[str, Any]] = {}
 
     def rows(self, phase: str) -> list[dict[str, Any]]:
         if phase not in self._rows:
-            self._rows[phase] = self.store.phase(phase).curve()
+            self._rows[phase] = self.store.phase(phase).curve() if phase in self._there else []
         return self._rows[phase]
 
     def status(self, phase: str) -> dict[str, Any]:
         if phase not in self._status:
-            self._status[phase] = self.store.phase(phase).status()
+            self._status[phase] = self.store.phase(phase).status() if phase in self._there else {}
         return self._status[phase]
 
     def row(self, phase: str, step: int) -> dict[str, Any] | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 from procray import corpora, tasks
@@ -27,6 +29,7 @@ EVERY_STEPS = 100  # between evaluations where the file is silent
 TASK_SEQUENCES = 256  # size of the fixed evaluation set where the file is silent
 TEXT_SEQUENCES = 64
 
+_TRAINING = ("batch", "batch_tokens", "tokens", "optimizer", "evaluate")  # what decides how a phase is trained only
 _PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources")
 
 
@@ -88,12 +91,12 @@ class Chains:
         self.spec = spec
         self.light = light
         self.problems: dict[tuple[str, int, int], Problem] = {}
-        self._facts: dict[tuple[Link, Pick], Facts | None] = {}
+        self._facts: dict[tuple[Link, Any], Facts | None] = {}
         self._tuned: dict[tuple[str, str, str, str], Facts] = {}
-        self._shapes: dict[tuple[Link, Pick], dict[str, Any] | None] = {}
+        self._shapes: dict[tuple[Link, Any], dict[str, Any] | None] = {}
         self.outside: dict[str, Outside] = {}  # by id, the checkpoints that the file names
         self.looked_up: dict[str, Outside | str] = {}  # by how the file names them; a text is a problem
-        self._inherited: dict[tuple[int, int, int | None, Pick], inheritance.Inheritance | None] = {}
+        self._inherited: dict[tuple[Any, ...], inheritance.Inheritance | None] = {}
         self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
         self._recipes: dict[str, dict[str, Any] | str] = {}
         self._used: dict[Path, set[str]] = {}
@@ -101,6 +104,8 @@ class Chains:
         self._own: dict[Link, frozenset[int]] = {}
         self._transfer: dict[Link, frozenset[int]] = {}
         self._axes: dict[tuple[tuple[Link, ...], bool], frozenset[int]] = {}
+        self._bearing: dict[tuple[int, int], frozenset[int]] = {}
+        self._getters: dict[frozenset[int], Callable[[Pick], Any]] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
         """Notes a problem; of the many cells that find fault with one value, the first speaks."""
@@ -138,17 +143,42 @@ class Chains:
             self._axes[key] = found
         return self._axes[key]
 
+    def bearing_axes(self, tail: Tail, i: int) -> frozenset[int]:
+        """The axes that decide what link `i` inherits and on which axes its chain depends.
+
+        How the link itself is trained decides neither, so that a grid over learning rates is read once.
+        """
+        key = (id(tail), i)
+        if key not in self._bearing:
+            link = tail.links[i]
+            training = {
+                axis
+                for axis in self.own_axes(link)
+                for part in _TRAINING
+                if starts_with(self.spec.axes[axis].path, (*link.section, part))
+            }
+            earlier = self.axes_of(tail.links[:i]) if i else frozenset[int]()
+            self._bearing[key] = (self.own_axes(link) - training) | self.transfer_axes(link) | earlier
+        return self._bearing[key]
+
     def restrict(self, pick: Pick, axes: frozenset[int]) -> Pick:
         return tuple([value if i in axes else -1 for i, value in enumerate(pick)])
+
+    def values(self, pick: Pick, axes: frozenset[int]) -> Any:
+        """What `restrict` keeps, as a key: equal where that is equal, and many times quicker."""
+        if axes not in self._getters:
+            self._getters[axes] = itemgetter(*sorted(axes)) if axes else lambda pick: ()
+        return self._getters[axes](pick)
 
     # Facts
 
     def facts(self, link: Link, pick: Pick) -> Facts | None:
         """What a phase is in one cell; None where something is wrong with it."""
-        key = (link, self.restrict(pick, self.own_axes(link)))
+        axes = self.own_axes(link)
+        key = (link, self.values(pick, axes))
         if key not in self._facts:
             before = len(self.problems)
-            found = self._read(link, key[1])
+            found = self._read(link, self.restrict(pick, axes))
             self._facts[key] = found if len(self.problems) == before else None
         return self._facts[key]
 
@@ -234,9 +264,10 @@ class Chains:
 
     def shape(self, link: Link, pick: Pick) -> dict[str, Any] | None:
         """Layers, heads, width and the rest of a phase's model; None where they are impossible or missing."""
-        key = (link, self.restrict(pick, self.own_axes(link)))
+        axes = self.own_axes(link)
+        key = (link, self.values(pick, axes))
         if key not in self._shapes:
-            self._shapes[key] = self._model(link, key[1])
+            self._shapes[key] = self._model(link, self.restrict(pick, axes))
         return self._shapes[key]
 
     def _written_model(self, link: Link, pick: Pick) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -460,11 +491,11 @@ class Chains:
 
     def inherit(self, tail: Tail, i: int, before: int | None, pick: Pick) -> inheritance.Inheritance | None:
         """What link `i` begins with: from link `before`, from the phases that its mode names, from outside."""
-        axes = self.axes_of(tail.links[: i + 1])
-        key = (id(tail), i, before, self.restrict(pick, axes))
+        known = self.facts(tail.links[i], pick) is not None  # where something is wrong with it, nothing fits
+        key = (id(tail), i, before, known, self.values(pick, self.bearing_axes(tail, i)))
         if key not in self._inherited:
             count = len(self.problems)
-            found = inheritance.read(self, tail, i, before, key[3])
+            found = inheritance.read(self, tail, i, before, self.restrict(pick, self.axes_of(tail.links[: i + 1])))
             self._inherited[key] = found if len(self.problems) == count else None
         return self._inherited[key]
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from procray.files import canonical_json
+from procray.garbage import keeping_everything
 from procray.model.components import parts_of
 from procray.model.outside import Outside
 from procray.sweep.chain import Chains, Facts
@@ -167,6 +168,7 @@ class Plan:
     def targets(self) -> list[str]:
         return list(dict.fromkeys([cell.target for cell in self.cells] + [trial.target for trial in self.trials]))
 
+    @keeping_everything()
     def segments(self) -> list[Segment]:
         """One segment for each wanted mark, parents first."""
         found: list[Segment] = []
@@ -187,6 +189,7 @@ class Plan:
             "totals": self.totals,
         }
 
+    @keeping_everything()
     def to_json(self) -> dict[str, Any]:
         """Everything, with the fields of `summary` among it."""
         return {
@@ -199,8 +202,8 @@ class Plan:
             "cells": [
                 {
                     **{name: getattr(cell, name) for name in _CELL_FIELDS},
-                    "warmups": [asdict(parent) for parent in cell.warmups],
-                    "stages": [asdict(mark) for mark in cell.stages],
+                    "warmups": [dict(vars(parent)) for parent in cell.warmups],
+                    "stages": [dict(vars(mark)) for mark in cell.stages],
                 }
                 for cell in self.cells
             ],
@@ -217,6 +220,7 @@ class Plan:
         }
 
     @staticmethod
+    @keeping_everything()
     def from_json(value: dict[str, Any]) -> Plan:
         phases = [_phase_from_json(phase) for phase in value["phases"]]
         return Plan(
@@ -266,7 +270,7 @@ def _phase_json(phase: PlannedPhase) -> dict[str, Any]:
         **_summary(phase),
         **{name: getattr(phase, name) for name in _PHASE_FIELDS},
         "recipe": phase.recipe.to_json(),
-        "needs": [asdict(parent) for parent in phase.parents],
+        "needs": [dict(vars(parent)) for parent in phase.parents],
         "nominal": {str(step): tokens for step, tokens in phase.nominal.items()},
         "asked": {str(step): budgets for step, budgets in phase.asked.items()},
     }
@@ -291,7 +295,8 @@ def plan(spec: SweepSpec, choices: Choices | None = None) -> Plan:
         choices: what the search of a sweep with `select:` has chosen; without them only the search is planned.
             A variant that is not named has no cells.
     """
-    result = _Planner(spec, choices).plan()
+    with keeping_everything():
+        result = _Planner(spec, choices).plan()
     if spec.search and choices is None:
         result.then = lambda found: plan(spec, found)
         first: dict[str, dict[str, Any]] = {}
@@ -335,6 +340,7 @@ class _Planner:
         self.marks: dict[str, dict[int, dict[int, None]]] = {}  # phase -> step -> budgets asked for
         self.members: dict[str, dict[str, None]] = {}  # phase -> variants
         self.built: dict[tuple[Any, ...], _Mark] = {}
+        self.used: dict[tuple[Any, ...], frozenset[int]] = {}
         self.cells: list[Cell] = []
         self.outside: dict[str, Outside] = {}
         self.naive_phases = 0
@@ -458,6 +464,12 @@ class _Planner:
         return found if kept[-1] == tail.compared else found | self._used_by(tail, kept, tail.compared, pick, bare)
 
     def _used_by(self, tail: Tail, kept: tuple[int, ...], i: int, pick: Pick, bare: bool) -> frozenset[int]:
+        key = (id(tail), kept, i, bare, self.chains.values(pick, self.chains.bearing_axes(tail, i)))
+        if key not in self.used:
+            self.used[key] = self._read_used(tail, kept, i, pick, bare)
+        return self.used[key]
+
+    def _read_used(self, tail: Tail, kept: tuple[int, ...], i: int, pick: Pick, bare: bool) -> frozenset[int]:
         link = tail.links[i]
         facts = self.chains.facts(link, pick)
         assert facts is not None, "checked when the file was loaded"
@@ -559,7 +571,7 @@ class _Planner:
         """The phase of `kept[at]` in one cell, planned with everything before it; `bare` in a baseline."""
         chains, i = self.chains, kept[at]
         axes = chains.axes_of(tail.links[: i + 1])
-        key = (tail.links[i], kept[: at + 1], bare, chains.restrict(pick, axes), seed, fraction)
+        key = (tail.links[i], kept[: at + 1], bare, chains.values(pick, axes), seed, fraction)
         if key in self.built:
             return self.built[key]
         facts = chains.facts(tail.links[i], pick)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,13 +78,20 @@ class Searched:
     def choices(self) -> Choices:
         return {cell.variant: cell.setting for cell in self.tried if cell.chosen}
 
+    @cached_property
+    def _by_variant(self) -> dict[str, list[Tried]]:
+        found: dict[str, list[Tried]] = {}
+        for cell in self.tried:
+            found.setdefault(cell.variant, []).append(cell)
+        return found
+
     @property
     def variants(self) -> list[str]:
-        return list(dict.fromkeys(cell.variant for cell in self.tried))
+        return list(self._by_variant)
 
     def of(self, variant: str) -> list[Tried]:
         """All settings of a variant, in the file's order."""
-        return [cell for cell in self.tried if cell.variant == variant]
+        return self._by_variant.get(variant, [])
 
 
 def read(graph: Plan, store: Store) -> Searched | None:
@@ -93,10 +101,10 @@ def read(graph: Plan, store: Store) -> Searched | None:
     settings: dict[tuple[str, str], list[Trial]] = {}
     for trial in graph.trials:
         settings.setdefault((trial.variant, trial.label), []).append(trial)
-    tried = [_tried(trials, graph, store) for trials in settings.values()]
-    judged: list[Tried] = []
-    for variant in dict.fromkeys(cell.variant for cell in tried):
-        judged += _judge([cell for cell in tried if cell.variant == variant])
+    tried: dict[str, list[Tried]] = {}
+    for trials in settings.values():
+        tried.setdefault(trials[0].variant, []).append(_tried(trials, graph, store))
+    judged = [cell for cells in tried.values() for cell in _judge(cells)]
     return Searched(
         tuple(graph.search["axes"]),
         tuple(graph.search["seeds"]),

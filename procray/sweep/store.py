@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import StoreError
-from procray.files import read_json, sha256_file, sync_folder, write_json
+from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
 from procray.sweep import journal, lease
 from procray.sweep.lease import Holder, Lease
 from procray.training.recipe import PhaseRecipe
@@ -48,6 +48,7 @@ class Store:
         if "://" in text:
             raise StoreError(f"a store must be a folder (also on NFS); '{text}' is not supported")
         self.path = Path(text).expanduser().absolute()
+        self._phases = self.path / "phases"
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"the store '{self.path}' is a file, not a folder")
 
@@ -56,12 +57,12 @@ class Store:
         return self.path / "corpora"
 
     def phase(self, phase_id: str) -> PhaseFolder:
-        return PhaseFolder(self.path / "phases" / phase_id)
+        return PhaseFolder(self._phases / phase_id)
 
     def phases(self) -> list[str]:
         """The ids of all phases that have a folder."""
         with contextlib.suppress(FileNotFoundError):
-            return sorted(entry.name for entry in os.scandir(self.path / "phases") if entry.is_dir())
+            return sorted(entry.name for entry in os.scandir(self._phases) if entry.is_dir())
         return []
 
     def sweep_folder(self, name: str, scale: str | None) -> Path:
@@ -72,8 +73,8 @@ class Store:
         """Writes plan.json, unless it says the same already; returns its path."""
         path = self.sweep_folder(plan.name, plan.scale) / "plan.json"
         value = plan.to_json()
-        if _read(path) != json.loads(json.dumps(value)):
-            write_json(path, value)
+        if not holds(path, json_lines(value)):
+            write_atomic(path, json_lines(value))
         return path
 
 
@@ -87,7 +88,7 @@ class PhaseFolder:
     # -- marks ---------------------------------------------------------------------------------------
 
     def exists_mark(self, step: int) -> bool:
-        return (self._mark(step) / MANIFEST).is_file()
+        return os.path.isfile(f"{self.path}/marks/{step}/{MANIFEST}")  # asked for every mark of a plan
 
     def marks(self) -> list[int]:
         """The steps that have a mark, ascending."""

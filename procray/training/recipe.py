@@ -7,7 +7,7 @@ kernels, library versions) is provenance and stays outside.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from procray.files import digest
@@ -210,13 +210,20 @@ class PhaseRecipe:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""
-        value = asdict(self)
+        evaluation = dict(vars(self.evaluation))
         if self.evaluation.solved is None:
-            del value["evaluation"]["solved"]
+            del evaluation["solved"]
+        else:
+            evaluation["solved"] = dict(vars(self.evaluation.solved))
         if self.evaluation.split == "validation":
-            del value["evaluation"]["split"]
-        value["init"] = self.init.to_json()
-        return value
+            del evaluation["split"]
+        return {
+            **vars(self),
+            "model": dict(vars(self.model)),
+            "optimizer": dict(vars(self.optimizer)),
+            "evaluation": evaluation,
+            "init": self.init.to_json(),
+        }
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PhaseRecipe:

@@ -6,7 +6,7 @@ import pytest
 
 from procray.errors import StoreError
 from procray.execution.agenda import Agenda, Item, State
-from procray.sweep.store import Store
+from procray.sweep.store import PhaseFolder, Store
 
 
 @pytest.fixture
@@ -265,3 +265,25 @@ def test_what_has_no_room_waits_and_lets_others_pass(store):
     assert agenda.told("start") == ["small"]
     assert not agenda.finished()
     assert [agenda.next().phase for _ in big] == ["big0", "big1", "big2"], "in the order of before"
+
+
+def test_no_answer_waits_for_a_look_at_all_that_runs_elsewhere(store, monkeypatch):
+    """Two sweeps may share hundreds of phases; the scheduler asks again and gets round to all of them."""
+    held = {f"p{n:02}": store.phase(f"p{n:02}").acquire() for n in range(20)}
+    agenda = Watched([item(phase) for phase in held], store)
+    assert agenda.next() is None
+    assert len(agenda.told("elsewhere")) == 20
+    looks = []
+    whole = PhaseFolder.holder
+    monkeypatch.setattr(PhaseFolder, "holder", lambda folder: looks.append(folder.id) or whole(folder))
+    for _ in range(3):
+        before = len(looks)
+        assert agenda.next() is None
+        assert len(looks) - before <= 8
+    assert set(looks) == set(held)
+    for lease in held.values():
+        lease.release()
+    offered = [found.phase for _ in range(25) if (found := agenda.next())]
+    assert sorted(offered) == sorted(held)
+    assert [one.phase for one in agenda.running()] == sorted(held)
+    assert not any(agenda.state(key) is State.ELSEWHERE for key in agenda.items)

@@ -369,12 +369,20 @@ def test_plans_are_written_once(tmp_path):
         name, scale = "substitutive", "laptop"
 
         def to_json(self):
-            return {"name": self.name, "cells": [(1, 2)]}
+            return {"name": self.name, "cells": self.cells, "none": [], "totals": {"b": [1, 2], "a": 0.5}}
+
+        def __init__(self, *cells):
+            self.cells = [*cells]
 
     store = Store(tmp_path)
-    path = store.write_plan(Plan())  # type: ignore[arg-type]
-    before = path.stat().st_mtime_ns
-    store.write_plan(Plan())  # type: ignore[arg-type]
-    assert path.stat().st_mtime_ns == before
-    assert json.loads(path.read_text())["name"] == "substitutive"
+    few, more = Plan((1, 2)), Plan((1, 2), {"variant": "größer"})
+    path = store.write_plan(few)  # type: ignore[arg-type]
+    before = path.stat().st_ino
+    store.write_plan(few)  # type: ignore[arg-type]
+    assert path.stat().st_ino == before
     assert path.parent == store.sweep_folder("substitutive", "laptop")
+    for plan in (few, more, few):  # one is where the other begins
+        store.write_plan(plan)  # type: ignore[arg-type]
+        assert json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(plan.to_json()))
+    store.write_plan(more)  # type: ignore[arg-type]
+    assert ' {"variant": "größer"}' in path.read_text(encoding="utf-8").splitlines()  # an entry has its own line
