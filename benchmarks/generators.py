@@ -1,119 +1,249 @@
-"""Speed of every task's generator, beside plain Python and beside the papers' released code.
+"""How fast are data made? Every task's generator, beside the papers' released code or beside plain code.
 
-    python benchmarks/generators.py                        # tokens/s, batches of 64, about 15 s
-    python benchmarks/generators.py --batch 1024
-    python benchmarks/generators.py --official CHECKOUT    # the diagnostics beside the released code's
+    python benchmarks/generators.py --official CHECKOUT    # about a minute
+    python benchmarks/generators.py                        # without the released code: plain Python, and no floors
 
-`--official` takes a checkout of the code that was released with arXiv 2601.21725. It is read from there, its
-generators are run one sequence at a time as its training loop runs them, and both sides take turns. Ours makes whole
-batches of 1,000 with targets, mask and parts, once as drawn and once without sequences of a test set of 4,000.
+`--official` takes a checkout of the code that was released with arXiv 2601.21725, which is imported from there:
 
-Times are CPU seconds of this process (one thread, the allocator as training processes have it), so that other work on
-the machine disturbs less.
+- warm-up tasks: its own `build_dataloader`, at the shapes of its configurations and with batches of 64, consumed as its
+  training loop does. A turn makes the loader and draws every batch from it, so that k-DYCK's words, which it makes up
+  front, are counted; its validation set is not. Without workers: one thread on both sides.
+- diagnostics: its `gen_single`, once a sequence as in its stream; the collator that makes tensors of the lists is left
+  out, to its advantage. Both sides make 1,000 sequences, its batch. A second row draws those anew that stand in a test
+  set of 4,000, as training does.
+
+Nothing was released for cellular automata: they stand beside numpy working on one row of one sequence at a time.
+SORTING, and all tasks where no checkout is given, stand beside `tests/tasks/slow_tasks.py`, one sequence at a time and
+without targets and mask.
+
+Ours is `task.sample`: a whole batch of tokens, targets and mask (and of parts, for diagnostics), ready for `to_device`.
+The loaders' batches end at the same point: what either loop does with them is not counted. Both sides count nominal
+tokens, the same number for the same sequence: separators and padding included, also where our arrays are trimmed
+(`eca_rows` counts rows). Times are CPU seconds of this process, without an accelerator.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import importlib
+import itertools
 import random
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from harness import ROOT, Row, in_own_environment, publish, ratio, take_turns
 
 from procray import tasks
-from procray.tasks.task import BaseTask
-from procray.training.environment import worker_environment
+from procray.tasks import BaseTask
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "tasks"))
+sys.path.insert(0, str(ROOT / "tests" / "tasks"))
 from slow_tasks import SLOW
 
-SECONDS = 0.4  # of measuring, each
-ROUNDS = 15
-OFFICIAL = {
+TURN = 0.04  # seconds at least
+ROUNDS = 9
+WIDE = 1024  # sequences of the batches that are shown beside the papers' 64
+FLOORS = {"set": 100, "union": 100, "sort": 400, "stack": 20, "reverse": 20, "delete": 20, "identity": 20, "dyck": 5}
+DIAGNOSTICS = {
     "haystack": "condattendstream_30",
     "addition": "forwardaddition_5",
     "reversed_addition": "additionstream_10",
     "multiplication": "multiplication_5",
 }
+DIAGNOSTIC_BATCH, TEST_SET = 1000, 4000  # as released
 
 
-def rate(make: Callable[[int], object], tokens: float) -> float:
-    """Nominal tokens per CPU second of `make(i)`, which makes `tokens` tokens."""
-    make(0)
-    start, count = time.process_time(), 0
-    while time.process_time() - start < SECONDS:
-        count += 1
-        make(count)
-    return count * tokens / (time.process_time() - start)
+@dataclass(frozen=True)
+class Side:
+    """`make(i)` makes so many sequences; every call gets a number of its own."""
+
+    make: Callable[[int], object]
+    sequences: int
+    name: str = ""
 
 
-def plain_python(batch: int) -> None:
-    """Every task beside its readable form in tests/."""
-    print(f"batches of {batch}; nominal tokens/s (eca_rows: rows/s)")
-    print(f"{'task':17} {'length':>6} {'vectorised':>12} {'plain Python':>13} {'ratio':>7}")
-    for name in tasks.names():
-        task = tasks.get(name)
-        assert isinstance(task, BaseTask)
-        parameters = {key: value for key, value in task.recipe().items() if key != "name"}
-        rng = random.Random(0)
-        fast = rate(lambda index, task=task: task.sample(0, "benchmark", index, batch), batch * task.mean_tokens)
-        slow = rate(lambda _, name=name, rng=rng, p=parameters: SLOW[name](rng, **p), task.mean_tokens)
-        print(f"{name:17} {task.length!s:>6} {fast:>12,.0f} {slow:>13,.0f} {fast / slow:>6.1f}x", flush=True)
+# -- the released code -------------------------------------------------------------------------------
+def loader(task: BaseTask, batch: int) -> Side:
+    """The loader of the released code for a warm-up task: a call makes it anew for a few batches."""
+    module = importlib.import_module(f"procedural_data.{task.name}")
+    module._VAL_BATCHES = 0
+    brackets = task.name.startswith("dyck")
+    steps = 1 if brackets else 4
+    parameters = {key: value for key, value in task.recipe().items() if key not in ("name", "length")}
+    length = {} if brackets else {"seq_length": task.length}
+    names = {"vocab": "vocab_size"}
+    settings = {names.get(key, key): value for key, value in parameters.items()}
+    args = SimpleNamespace(
+        seed=42, seq_length=task.length, batch_size=batch, steps_per_epoch=steps, num_workers=0, **settings
+    )
+
+    def epoch(number: int) -> None:
+        train, _ = module.build_dataloader(args, epoch_seed=number, **length)
+        for made in train:
+            assert made["input_ids"].shape == made["loss_mask"].shape == (batch, task.mean_tokens)
+
+    how = "sequences made up front, then " if brackets else ""
+    return Side(epoch, steps * batch, f"official code: {how}its DataLoader, batch {batch}, no workers")
 
 
-def released(checkout: Path, task: str) -> Callable[[], list[int]]:
-    """The function of the released code that makes one sequence of a task."""
+def stream(checkout: Path, task: str, batch: int) -> Side:
+    """The function of the released code that makes one sequence of a diagnostic, called for a whole batch."""
     path = checkout / "downstream" / "algorithmic_tasks" / f"task_{task.split('_')[0]}.py"
-    generator, _, _ = path.read_text().partition("\ndef compute_metrics")  # what follows needs a model
+    generator, _, _ = path.read_text(encoding="utf-8").partition("\ndef compute_metrics")  # what follows needs a model
     room = {"task": task, "random": random.Random(0)}
     exec(compile(generator, str(path), "exec"), room)
     make: Callable[[], list[int]] = room["gen_single"]  # type: ignore[assignment]
-    return make
+    return Side(lambda _: [make() for _ in range(batch)], batch, f"official code: gen_single of {task}, lists")
 
 
-def beside_official(checkout: Path, size: int = 1000) -> None:
-    """Microseconds a sequence, medians over rounds in which both sides take turns."""
+# -- plain code --------------------------------------------------------------------------------------
+def plain_python(task: BaseTask, batch: int) -> Side:
+    parameters = {key: value for key, value in task.recipe().items() if key != "name"}
+    make, rng = SLOW[task.name], random.Random(0)
+    return Side(lambda _: [make(rng, **parameters) for _ in range(batch)], batch, "plain Python, lists without targets")
+
+
+def plain_rows(task: tasks.Task, batch: int, ring: int = 1000, updates: int = 1000) -> Side:
+    """Rows of a cellular automaton: every sequence, every update with one operation on its whole row."""
+    recipe = task.recipe()
+    rule, length, width = recipe["rule"], recipe["length"], recipe["width"]
+    table = np.array([(rule >> pattern) & 1 for pattern in range(8)], np.uint8)
+
+    def make(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(number)
+        rows_BTW = np.empty((batch, length + 1, width), np.uint8)
+        for rows_TW in rows_BTW:
+            cells = rng.integers(0, 2, ring, dtype=np.uint8)
+            window = (rng.integers(ring) + np.arange(width)) % ring
+            first = rng.integers(updates - length + 1)
+            for step in range(first + length + 1):
+                if step >= first:
+                    rows_TW[step - first] = cells[window]
+                cells = table[4 * np.roll(cells, 1) + 2 * cells + np.roll(cells, -1)]
+        return rows_BTW[:, :-1], rows_BTW[:, 1:], np.ones((batch, length), bool)
+
+    return Side(make, batch, "numpy, one row of one sequence at a time")
+
+
+def plain_tokens(task: tasks.Task, batch: int) -> Side:
+    """One update of a cellular automaton in tokens, a sequence at a time."""
+    recipe = task.recipe()
+    rule, length = recipe["rule"], recipe["length"]
+    table = np.array([(rule >> pattern) & 1 for pattern in range(8)], np.int32)
+    mask_T = np.arange(2 * length + 1) >= length
+    mask_T[-1] = False
+
+    def make(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(number)
+        tokens = []
+        for _ in range(batch):
+            cells = rng.integers(0, 2, length, dtype=np.int32)
+            following = table[4 * np.roll(cells, 1) + 2 * cells + np.roll(cells, -1)]
+            tokens.append(np.concatenate([cells, [2], following]))
+        tokens_BT = np.stack(tokens)
+        targets_BT = np.stack([np.append(row_T[1:], 3) for row_T in tokens])
+        return tokens_BT, targets_BT, np.stack([mask_T] * batch)
+
+    return Side(make, batch, "numpy, one row of one sequence at a time")
+
+
+# -- the comparison ----------------------------------------------------------------------------------
+def seconds_a_sequence(sides: dict[str, Side]) -> dict[str, list[float]]:
+    """Of every round; a turn makes as many calls as fill it."""
+    turns: dict[str, Callable[[], None]] = {}
+    sequences: dict[str, int] = {}
+    for name, side in sides.items():
+        numbers = itertools.count()
+        side.make(next(numbers))
+        started = time.process_time()
+        side.make(next(numbers))
+        calls = max(1, round(TURN / max(time.process_time() - started, 1e-6)))
+
+        def turn(make: Callable[[int], object] = side.make, numbers: itertools.count = numbers, n: int = calls) -> None:
+            for _ in range(n):
+                make(next(numbers))
+
+        turns[name], sequences[name] = turn, calls * side.sequences
+    times = take_turns(turns, rounds=ROUNDS)
+    return {name: [seconds / sequences[name] for seconds in times[name]] for name in sides}
+
+
+def peer_of(task: BaseTask, batch: int, official: Path | None) -> Side:
+    if task.name == "eca_rows":
+        return plain_rows(task, batch)
+    if task.name == "eca_tokens":
+        return plain_tokens(task, batch)
+    if official is not None and task.name in DIAGNOSTICS:
+        return stream(official, DIAGNOSTICS[task.name], batch)
+    if official is not None and not task.diagnostic:
+        return loader(task, batch)
+    return plain_python(task, batch)
+
+
+def rows_of(task: BaseTask, batch: int, official: Path | None) -> tuple[list[Row], str]:
+    """The rows of a task, and its line of the table of batches."""
     from procray.training.source import TaskSource
 
-    print(f"microseconds a sequence, batches of {size}")
-    print(f"{'task':17} {'released':>9} {'ours':>7} {'ratio':>7} {'test set apart':>15} {'ratio':>7}")
-    for name, theirs in OFFICIAL.items():
-        task, make = tasks.get(name), released(checkout, theirs)
-        drawn, apart = (TaskSource(task, 0, size, 4000, disjoint=disjoint) for disjoint in (False, True))
-        sides: list[tuple[Callable[[int], object], int]] = [
-            (lambda _, make=make: [make() for _ in range(size)], 1),  # type: ignore[misc]
-            (lambda step, source=drawn: source.batch(step, None), 20),  # type: ignore[misc]
-            (lambda step, source=apart: source.batch(step, None), 20),  # type: ignore[misc]
-        ]
-        times: list[list[float]] = [[], [], []]
-        for number in range(ROUNDS + 1):
-            for (side, repeats), found in zip(sides, times, strict=True):
-                start = time.process_time()
-                for repeat in range(repeats):
-                    side(number * repeats + repeat)
-                found.append((time.process_time() - start) / repeats / size * 1e6)
-        official, ours, clear = (statistics.median(found[1:]) for found in times)  # the first warms up
-        ratios = [f"{official / mine:.1f}x" for mine in (ours, clear)]
-        print(f"{name:17} {official:>9.2f} {ours:>7.3f} {ratios[0]:>7} {clear:>15.3f} {ratios[1]:>7}", flush=True)
+    size = DIAGNOSTIC_BATCH if task.diagnostic else batch
+    sides = {
+        "ours": Side(lambda index: task.sample(0, "train", index, size), size),
+        "peer": peer_of(task, size, official),
+        "narrow": Side(lambda index: task.sample(0, "train", index, batch), batch),
+        "wide": Side(lambda index: task.sample(0, "train", index, WIDE), WIDE),
+    }
+    if task.diagnostic:
+        source = TaskSource(task, 0, size, TEST_SET, disjoint=True)
+        sides["apart"] = Side(lambda step: source.batch(step, None), size)
+    times = seconds_a_sequence(sides)
+    rate = {name: task.mean_tokens / statistics.median(values) / 1e6 for name, values in times.items()}
+    counted = "rows/s" if task.rows else "tokens/s"
+    parameters = ", ".join(f"{key} {value}" for key, value in task.recipe().items() if key != "name")
+    floor = 40.0 if task.name == "eca_rows" else FLOORS.get(task.name) if official is not None else None
+    rows = []
+    for side, what in (("ours", ""), ("apart", ", clear of the test set")):
+        if side not in times:
+            continue
+        rows.append(
+            Row(
+                shape=f"{task.name}: {parameters}; batches of {size:,}{what}",
+                ours=f"{rate[side]:.3g} M {counted}",
+                theirs=f"{rate['peer']:.3g} M {counted}",
+                peer=sides["peer"].name,
+                **dict(zip(("value", "low", "high"), ratio(times, side, "peer"), strict=True)),
+                floor=floor,
+            )
+        )
+    return rows, f"| {task.name} | {rate['narrow']:.3g} | {rate['wide']:.3g} |"
 
 
 def main() -> None:
-    environment = worker_environment(1)
-    if any(os.environ.get(key) != value for key, value in environment.items()):  # read when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **environment})
+    in_own_environment(1, CUDA_VISIBLE_DEVICES="")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=64, help="sequences in a batch")
+    parser.add_argument("--batch", type=int, default=64, help="sequences in a batch of a warm-up task")
     parser.add_argument("--official", type=Path, metavar="CHECKOUT", help="folder of the papers' released code")
     given = parser.parse_args()
-    if given.official is None:
-        plain_python(given.batch)
-    elif not (given.official / "downstream" / "algorithmic_tasks").is_dir():
-        parser.error(f"{given.official} is no checkout of the released code: it has no downstream/algorithmic_tasks")
-    else:
-        beside_official(given.official)
+    if given.official is not None:
+        for needed in ("procedural_data", "downstream/algorithmic_tasks"):
+            if not (given.official / needed).is_dir():
+                parser.error(f"{given.official} is no checkout of the released code: it has no {needed}")
+        sys.path.append(str(given.official))
+        warnings.filterwarnings("ignore", message=".*pin_memory.*")  # which its loaders ask for
+    rows: list[Row] = []
+    batches = [f"| M tokens/s | batches of {given.batch:,} | batches of {WIDE:,} |", "|---|---|---|"]
+    for name in tasks.names():
+        task = tasks.get(name)
+        assert isinstance(task, BaseTask)
+        found, line = rows_of(task, given.batch, given.official)
+        print(f"{name}: {found[0].value:.1f}x", flush=True)
+        rows += found
+        batches.append(line)
+    publish("generators", "How fast are data made?", rows, tables=["\n".join(batches)])
 
 
 if __name__ == "__main__":
