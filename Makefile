@@ -33,7 +33,6 @@ bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/packs.py
 	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/prediction.py
 	$(BIN)/python benchmarks/whole_sweep.py
 
 bench-gpu: .venv/.installed-dev

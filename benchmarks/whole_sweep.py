@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -163,14 +164,40 @@ def run_peer(spec: Path, threads: int) -> Run:
 # -- ours ------------------------------------------------------------------------------------------------
 
 
-def run_sweep(plan: Plan, folder: Path, options: list[str]) -> tuple[float, dict[str, float], Counter[str]]:
-    """`procray sweep` in a new store.
+@dataclass(frozen=True)
+class Ours:
+    """`procray sweep` in a new store, after `procray doctor` for the same file.
 
-    Returns:
-        Its wall time; the seconds of its parts, which add up to that; the processor time by role.
+    Attributes:
+        seconds: wall time of the whole command.
+        parts: the seconds of its parts, which add up to that.
+        used: processor time by role.
+        doctor: wall time of the doctor, which is not in `seconds`.
+        said: how the sweep compared its prediction with its time.
     """
+
+    seconds: float
+    parts: dict[str, float]
+    used: Counter[str]
+    doctor: float
+    said: str
+
+    @property
+    def error(self) -> float:
+        """By how many per cent of the time the prediction was wrong."""
+        found = re.search(r"\(([+-]\d+) %\)", self.said)
+        assert found is not None, self.said
+        return abs(float(found[1]))
+
+
+def run_sweep(plan: Plan, folder: Path, options: list[str]) -> Ours:
     store = Store(folder)
-    command = [str(Path(sys.executable).with_name("procray")), "sweep", str(SWEEP), "--scale", SCALE, *options]
+    procray_command = str(Path(sys.executable).with_name("procray"))
+    clock = time.monotonic()
+    measure = [procray_command, "doctor", str(SWEEP), "--scale", SCALE, *options, "--store", str(folder)]
+    subprocess.run(measure, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    doctor = time.monotonic() - clock
+    command = [procray_command, "sweep", str(SWEEP), "--scale", SCALE, *options]
     started, clock = time.time(), time.monotonic()
     with open(folder.with_suffix(".log"), "w+", encoding="utf-8") as log:
         process = subprocess.Popen([*command, "--store", str(folder)], stdout=log, stderr=subprocess.STDOUT)
@@ -179,7 +206,9 @@ def run_sweep(plan: Plan, folder: Path, options: list[str]) -> tuple[float, dict
         if process.returncode:
             log.seek(0)
             raise SystemExit(f"the sweep ended with {process.returncode}:\n{log.read()}")
-    return seconds, parts(plan, store, started, seconds), used
+        log.seek(0)
+        said = next(line for line in log if line.startswith("took "))
+    return Ours(seconds, parts(plan, store, started, seconds), used, doctor, said.partition("; logs")[0].strip())
 
 
 def processor_time(process: subprocess.Popen[bytes]) -> Counter[str]:
@@ -292,9 +321,8 @@ def main() -> None:
 
         half = math.ceil(len(chosen) / 2)
         take(chosen[:half])
-        seconds, spent, used = run_sweep(
-            plan, folder / "store", [word for pair in given.set for word in ("--set", pair)]
-        )
+        ours = run_sweep(plan, folder / "store", [word for pair in given.set for word in ("--set", pair)])
+        seconds, spent, used = ours.seconds, ours.parts, ours.used
         print(f"procray: {seconds:.1f} s", flush=True)
         take(chosen[half:])
         science = compare(plan, Store(folder / "store"), groups, runs)
@@ -325,10 +353,34 @@ def main() -> None:
         note=f"{counted}: {', '.join(f'{name} {number} x {each[name][0]:.1f} s' for name, number in numbers.items())}. "
         "Ours with corpus, MLflow and report; the peer's data are made before its clock starts",
     )
+    doctor = Row(
+        shape=f"procray doctor for {plan.name}@{plan.scale}",
+        ours=f"{ours.doctor:.0f} s",
+        theirs="",
+        peer="-",
+        value=ours.doctor,
+        low=ours.doctor,
+        high=ours.doctor,
+        unit="s",
+        floor=60,
+        most=True,
+    )
+    predicted = Row(
+        shape=f"{plan.name}@{plan.scale}, time as predicted after it",
+        ours=ours.said,
+        theirs="",
+        peer="-",
+        value=ours.error,
+        low=ours.error,
+        high=ours.error,
+        unit="%",
+        floor=30,
+        most=True,
+    )
     publish(
         "whole_sweep" + "_shipped" * given.shipped,
         "A whole sweep: how long does it take, beside a Trainer script for every run?",
-        [row],
+        [row, doctor, predicted],
         seconds=seconds,
         peer_seconds=each,
         parts=spent,
