@@ -82,7 +82,8 @@ def main() -> None:
                 floor=round(0.9 * planned, 2),
                 note=f"`procray plan` says {totals['t1_tokens'] / 1e6:.2f}M tokens; one by one "
                 f"{totals['naive_t1_tokens'] / 1e6:.2f}M ({planned:.2f}x); the floor is 90 % of that, because seven "
-                f"runs also start and end seven times. All {len(phase.marks)} checkpoints are bit for bit the same both ways.",
+                f"runs also start and end seven times. All {len(phase.marks)} checkpoints are bit for bit the same "
+                "both ways.",
             )
         ],
     )

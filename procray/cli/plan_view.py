@@ -41,7 +41,7 @@ def plan_text(plan: Plan, store: Store) -> str:
         f"phases    {totals['phases']} unique ({', '.join(f'{n} {kind}' for kind, n in kinds.items())}); "
         f"run one by one the grid would need {totals['naive_phases']}",
         f"tokens    {_beside_naive(totals['tokens'], totals['naive_tokens'])}",
-        *([f"warm-ups  {_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}"] if totals["t1_tokens"] else []),
+        f"warm-ups  {_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}",
         f"compute   {totals['flops']:.3g} FLOP",
         f"in store  {len(have)} of {totals['phases']} phases are finished",
         *(f"outside   {outside_text(outside)}" for outside in plan.outside.values()),
