@@ -40,8 +40,8 @@ def plan_text(plan: Plan, store: Store) -> str:
         "",
         f"phases    {totals['phases']} unique ({', '.join(f'{n} {kind}' for kind, n in kinds.items())}); "
         f"run one by one the grid would need {totals['naive_phases']}",
-        f"tokens    {short_count(totals['tokens'])}; one by one {short_count(totals['naive_tokens'])} "
-        f"({totals['naive_tokens'] / max(1, totals['tokens']):.2f}x)",
+        f"tokens    {_beside_naive(totals['tokens'], totals['naive_tokens'])}",
+        f"warm-ups  {_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}",
         f"compute   {totals['flops']:.3g} FLOP",
         f"in store  {len(have)} of {totals['phases']} phases are finished",
         *(f"outside   {outside_text(outside)}" for outside in plan.outside.values()),
@@ -51,6 +51,10 @@ def plan_text(plan: Plan, store: Store) -> str:
         *(f"note      {note}" for note in notes(plan)),
     ]
     return "\n".join(lines)
+
+
+def _beside_naive(tokens: int, naive: int) -> str:
+    return f"{short_count(tokens)}; one by one {short_count(naive)} ({naive / max(1, tokens):.2f}x)"
 
 
 def plan_json(plan: Plan, store: Store) -> dict[str, Any]:

@@ -345,6 +345,7 @@ class _Planner:
         self.outside: dict[str, Outside] = {}
         self.naive_phases = 0
         self.naive_tokens = 0
+        self.naive_t1 = 0
 
     def plan(self) -> Plan:
         spec = self.spec
@@ -377,11 +378,14 @@ class _Planner:
         if spec.search:
             names = [spec.axes[i].name for i in sorted(self.searched)]
             result.search = {"axes": names, "seeds": list(spec.search.seeds), "by": spec.search.by}
+        ends = [(phase.kind, phase.nominal[phase.end]) for phase in self.phases.values()]
         result.totals = {
             "phases": len(self.phases),
             "naive_phases": self.naive_phases,
-            "tokens": sum(phase.nominal[phase.end] for phase in self.phases.values()),
+            "tokens": sum(tokens for _, tokens in ends),
             "naive_tokens": self.naive_tokens,
+            "t1_tokens": sum(tokens for kind, tokens in ends if kind == "procedural"),
+            "naive_t1_tokens": self.naive_t1,
             "flops": float(sum(phase.flops for phase in self.phases.values())),
         }
         return result
@@ -555,6 +559,7 @@ class _Planner:
         self.naive_phases += len(chain)
         for mark in chain.values():
             self.naive_tokens += mark.tokens
+            self.naive_t1 += mark.tokens if mark.kind == "procedural" else 0
             self.members[mark.phase][name] = None
 
     def _build(

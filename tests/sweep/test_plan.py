@@ -150,6 +150,8 @@ def test_totals():
     assert graph.totals["tokens"] == 18 * semantic + sum(p.nominal[p.end] for p in of(graph, "procedural"))
     naive = 18 * semantic + sum(cell.t1 for cell in graph.cells)
     assert graph.totals["naive_tokens"] == naive
+    assert graph.totals["t1_tokens"] == graph.totals["tokens"] - 18 * semantic
+    assert graph.totals["naive_t1_tokens"] == sum(cell.t1 for cell in graph.cells)
     assert graph.totals["flops"] > 6 * 3000 * graph.totals["tokens"]
 
 
@@ -429,7 +431,9 @@ def test_json_round_trip_and_its_public_fields():
     summary = graph.summary()
     assert summary.keys() == {"sweep", "scale", "phases", "totals"}
     assert summary["phases"][0].keys() == {"id", "kind", "variant", "tokens", "parents"}
-    assert summary["totals"].keys() == {"phases", "naive_phases", "tokens", "naive_tokens", "flops"}
+    assert summary["totals"].keys() == {
+        "phases", "naive_phases", "tokens", "naive_tokens", "t1_tokens", "naive_t1_tokens", "flops"
+    }  # fmt: skip
     ids = {phase["id"] for phase in summary["phases"]}
     assert all(set(phase["parents"]) <= ids for phase in summary["phases"])
     assert all(value[key] == summary[key] or key == "phases" for key in summary)
