@@ -69,6 +69,7 @@ FLOORS: dict[tuple[str, Precision], tuple[float, float | None]] = {
     ("small", "bf16"): (3.1, None),
 }
 SHIPPED_ALLOCATOR = 3.2  # the tiny shape against HF with glibc's own settings
+ROUNDS = {"gpt2": 3, "small": 5, "tiny": 9}
 REPEATS = {"gpt2": 1, "small": 1, "tiny": 4}  # steps in one turn
 GLIBC = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "OMP_WAIT_POLICY")
 
@@ -289,7 +290,7 @@ def _repeated(step: Step, times: int) -> Step:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="3 to 9 by shape without it")
     parser.add_argument("--nanogpt", type=Path, metavar="CHECKOUT", help="folder of nanoGPT")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -297,7 +298,7 @@ def main() -> None:
         serve(given.serve)
         return
     in_own_environment()
-    rows = [row for name in given.shapes for row in measure(name, given.rounds, given.nanogpt)]
+    rows = [row for name in given.shapes for row in measure(name, given.rounds or ROUNDS[name], given.nanogpt)]
     publish("training", "How fast is a training step on one CPU thread?", rows)
 
 

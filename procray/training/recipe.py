@@ -220,6 +220,7 @@ class PhaseRecipe:
         return {
             **vars(self),
             "model": dict(vars(self.model)),
+            "data": _copied(self.data),
             "optimizer": dict(vars(self.optimizer)),
             "evaluation": evaluation,
             "init": self.init.to_json(),
@@ -238,3 +239,10 @@ class PhaseRecipe:
                 "init": Init.from_json(value["init"]),
             }
         )
+
+
+def _copied(value: Any) -> Any:
+    """Plain data anew: whoever changes it does not change the recipe. Quicker than `deepcopy`, which looks for more."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
