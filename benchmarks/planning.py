@@ -145,7 +145,7 @@ def measure_answers(file: str) -> dict[str, Any]:
             leases.mkdir(parents=True)
             (leases / "1.json").write_text(claim)
         agenda = Agenda(_items(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
-        searcher = SegmentSearcher(agenda, str)
+        searcher = SegmentSearcher(agenda, str, {"CPU": 2.0})
         outcome = {"outcome": json.dumps({"state": "done"})}
         answers, turns = [], []
         with set_aside():  # as the runner does
