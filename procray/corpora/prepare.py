@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from procray.files import write_json
 Say = Callable[[str], None]
 _SAY_SECONDS = 1.0
 _LOCK_SECONDS = 0.2
+_AHEAD = 2  # batches that are encoded while one is packed
 
 
 def prepare(recipe: dict[str, Any], root: Path, min_tokens: int, progress: Say | None = None) -> Prepared:
@@ -100,7 +103,7 @@ def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | No
     }
     read = _reader(corpus, folder, manifest, say)
     tokenizer = _tokenizer(recipe, folder, manifest, read, say)
-    encode: Callable[[list[str]], tuple[np.ndarray, np.ndarray | None]]
+    encode: Encode
     if corpus["source"] == "deepmind-math":
         encode = lambda texts: encode_records(tokenizer, texts)  # noqa: E731
     else:
@@ -118,6 +121,7 @@ def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | No
 
 
 Read = Callable[[str, Any], Iterator[Documents]]
+Encode = Callable[[list[str]], tuple[np.ndarray, np.ndarray | None]]
 
 
 def _reader(corpus: dict[str, Any], folder: Path, manifest: dict[str, Any], say: Say) -> Read:
@@ -183,7 +187,7 @@ def _pack(
     manifest: dict[str, Any],
     split: str,
     read: Read,
-    encode: Callable[[list[str]], tuple[np.ndarray, np.ndarray | None]],
+    encode: Encode,
     enough: int | None,
     say: Say,
 ) -> None:
@@ -208,14 +212,14 @@ def _pack(
         entry["tokens"] += len(tokens)
 
     said = time.monotonic()
-    for batch in read(split, cursor["position"]):
+    for batch, found in _encoded(read(split, cursor["position"]), encode):
         before = dict(counts)
         counts["documents"] += len(batch.texts)
         for name, count in batch.counts.items():
             counts[name] = counts.get(name, 0) + count
-        if not batch.texts:
+        if found is None:
             continue
-        tokens, mask = encode(batch.texts)
+        tokens, mask = found
         used, skip = skip, 0
         held.append((tokens[used:], None if mask is None else mask[used:]))
         waiting += len(tokens) - used
@@ -236,6 +240,34 @@ def _pack(
         write(*_joined(held))
     entry.update(complete=True, counts=counts, cursor=None)
     write_json(folder / "manifest.json", manifest)
+
+
+def _encoded(
+    batches: Iterator[Documents], encode: Encode
+) -> Iterator[tuple[Documents, tuple[np.ndarray, np.ndarray | None] | None]]:
+    """Each batch with its tokens and mask, None where it has no text.
+
+    Two more are encoded while one is packed and written: what of that runs on one core, another batch fills the
+    others. What ends the reading early is raised once all before it has been given.
+    """
+    ahead: deque[tuple[Documents, Future[tuple[np.ndarray, np.ndarray | None]] | None]] = deque()
+    trouble: Exception | None = None
+    with ThreadPoolExecutor(_AHEAD, "encode") as pool:
+        while True:
+            try:
+                batch = next(batches, None)
+            except Exception as error:
+                trouble, batch = error, None
+            if batch is None:
+                break
+            ahead.append((batch, pool.submit(encode, batch.texts) if batch.texts else None))
+            if len(ahead) > _AHEAD:
+                first, tokens = ahead.popleft()
+                yield first, None if tokens is None else tokens.result()
+        for first, tokens in ahead:
+            yield first, None if tokens is None else tokens.result()
+    if trouble is not None:
+        raise trouble
 
 
 def _joined(parts: list[tuple[np.ndarray, np.ndarray | None]]) -> tuple[np.ndarray, np.ndarray | None]:
