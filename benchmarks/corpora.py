@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from procray.training.recipe import PhaseRecipe
     from procray.training.source import Source
 
-ROUNDS = 5
+ROUNDS = 4
 CORES = 2
 BLOCK = 1024
 ENTRIES = 8192  # of the encoding that is trained where none is given
@@ -51,12 +51,8 @@ def prepare_ours(tokenizer: str, folder: str) -> dict[str, Any]:
     prepared = corpora.prepare(recipe, Path(folder), MUCH)
     seconds = time.perf_counter() - started
     documents = sum(split["counts"]["documents"] for split in prepared.manifest["splits"].values())
-    return {
-        "seconds": seconds,
-        "tokens": prepared.train_tokens + prepared.validation_tokens - documents,
-        "separators": documents,
-        "digest": prepared.digest,
-    }
+    tokens = prepared.train_tokens + prepared.validation_tokens - documents  # without the separators
+    return {"seconds": seconds, "tokens": tokens, "digest": prepared.digest}
 
 
 def prepare_theirs(tokenizer: str, folder: str) -> dict[str, Any]:
@@ -94,8 +90,8 @@ PARTS = {"ours": prepare_ours, "theirs": prepare_theirs}
 
 def in_fresh_process(part: str, tokenizer: Path, folder: Path) -> dict[str, Any]:
     words = [sys.executable, str(FOLDER / "corpora.py"), "--part", part, str(tokenizer), str(folder)]
-    # Threads as the libraries have them by themselves: this process has asked for one.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_", "MKL_"))}
+    # Threads and allocator as they come: what this process has asked for is for training.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MALLOC_"))}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         sys.exit(done.stderr)
@@ -198,7 +194,7 @@ def feeding(tokenizer: Path, name: str, folder: Path) -> list[Row]:
     text = PhaseRecipe(
         "semantic", ModelShape(4, 4, 256, 256), data, 32, optimizer, evaluation, seed=0, precision="bf16"
     )
-    step, feed, _ = step_and_feed(text, text_source(text, prepared), 5, 50)
+    step, feed, _ = step_and_feed(text, text_source(text, prepared), 3, 50)
     rows = [
         Row(
             f"feeding text, {name}, to 4x4x256, T 256, B 32, bf16", f"{1e3 * feed:.2f} ms", f"{1e3 * step:.0f} ms",

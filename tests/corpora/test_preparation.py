@@ -115,6 +115,23 @@ def test_an_exception_at_any_write_loses_nothing(tmp_path, made, small_shards, m
     assert content(root / corpus_folder(made, root).name) == expected
 
 
+def test_what_was_read_before_a_broken_line_is_kept(tmp_path, small_shards, monkeypatch):
+    """Text is encoded ahead of its packing; an error ahead must not cost what a resumed download would start from."""
+    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 2)
+    lines = [json.dumps({"text": f"{n} " * 300}) for n in range(40)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, "{torn"]), encoding="utf-8")
+    kept = tmp_path / "held.txt"
+    kept.write_text("some text that is held out", encoding="utf-8")
+    given = recipe({"files": str(tmp_path / "a.jsonl"), "validation": str(kept)}, "byte")
+    with pytest.raises(CorpusError, match="line 41"):
+        prepare(given, tmp_path / "corpora", 1)
+    manifest = json.loads((corpus_folder(given, tmp_path / "corpora") / "manifest.json").read_text())
+    train = manifest["splits"]["train"]
+    whole = sum(len(f"{n} " * 300) + 1 for n in range(40))
+    assert len(train["shards"]) == whole // manifest["shard_tokens"] > 3
+    assert train["cursor"]["position"] >= 34  # the batches that were being encoded are among it
+
+
 @pytest.mark.parametrize("deadly", [1, 3, 6])
 def test_killed_in_the_middle(tmp_path, made, deadly):
     undisturbed = start(made, tmp_path / "undisturbed")
