@@ -141,7 +141,7 @@ def packing(tokenizer: Path, name: str, folder: Path) -> list[Row]:
 def step_and_feed(recipe: PhaseRecipe, source: Source, steps: int, feeds: int) -> tuple[float, float, float]:
     """CPU seconds of a whole step, of feeding it, and of making its batch alone; medians."""
     from procray.training import FolderContext, runtime
-    from procray.training.loop import _Run, micro_batches
+    from procray.training.loop import Run, micro_batches
     from procray.training.objective import scored_values, to_device
 
     with tempfile.TemporaryDirectory() as folder:
@@ -156,7 +156,7 @@ def step_and_feed(recipe: PhaseRecipe, source: Source, steps: int, feeds: int) -
             threads=1,
             world_size=1,
         )
-        run = _Run(recipe, source, context, choices)
+        run = Run(recipe, source, context, choices)
 
         def step() -> None:
             run.update()

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from procray.batch import Batch
 from procray.training import runtime as rt
+from procray.training.calibrate import Drawn, Nowhere
 from procray.training.loop import PENDING, Run
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
 Precision = Literal["fp32", "bf16"]
 RATE = 3e-4
-
-
-@dataclass(frozen=True)
-class Noise:
-    """A source of random tokens, every one of them scored."""
-
-    vocab: int
-    context: int
-    size: int
-    rows: None = None
-    whole_answers: bool = False
-    curriculum: None = None
-
-    def batch(self, step: int, length: int | None) -> Batch:
-        tokens_BT = np.random.default_rng(step).integers(0, self.vocab, (self.size, self.context + 1), np.int32)
-        mask_BT = np.ones((self.size, self.context), bool)
-        return Batch(tokens_BT[:, :-1], tokens_BT[:, 1:], mask_BT, mask_BT.size)
-
-    def validation(self, length: int | None) -> Iterator[Batch]:
-        yield self.batch(1 << 40, length)
-
-    def exposure(self, step: int) -> dict[str, Any]:
-        return {}
-
-
-@dataclass(frozen=True)
-class Nowhere:
-    """A context of a phase that is never evaluated and never saved."""
-
-    device: torch.device
-    rank: int = 0
-    world_size: int = 1
-
-    def latest_resume(self) -> None:
-        return None
 
 
 def ours(
@@ -73,7 +38,7 @@ def ours(
         seed=0,
         precision=precision,
     )
-    source = Noise(vocab, shape.context, batch)
+    source = Drawn(vocab, shape.context, batch, held_out=batch)
     choices = rt.resolve(recipe, device, vocab=vocab, positions=shape.context, threads=threads)
     return Run(recipe, source, Nowhere(device), replace(choices, **chosen))
 
@@ -117,7 +82,7 @@ def transformers_step(
         torch.set_float32_matmul_precision("high")
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, **({"fused": True} if tuned else {}))
     called = torch.compile(model) if tuned and cuda else model
-    source = Noise(vocab, shape.context, batch)
+    source = Drawn(vocab, shape.context, batch, held_out=batch)
     done = 0
 
     def take(count: int) -> None:

@@ -23,7 +23,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from harness import Row, in_own_environment, publish, quartiles, ratio, take_turns
-from noise import Nowhere, Precision, steps
+from noise import Precision, steps
 from training import matmul_peak
 
 LENGTH, VOCAB, POSITIONS, DROPOUT = 64, 100, 129, 0.1
@@ -35,6 +35,7 @@ def ours(precision: Precision, batch: int, dropout: float = DROPOUT) -> Callable
 
     from procray import tasks
     from procray.training import loop, runtime, task_source
+    from procray.training.calibrate import Nowhere
     from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
     recipe = PhaseRecipe(
