@@ -270,6 +270,9 @@ def measure(name: str, rounds: int, nanogpt: Path | None) -> list[Row]:
             speeds = [f"{shape.tokens * repeats / quartiles(times[side])[1]:,.0f} tokens/s" for side in (mine, label)]
             most = quartiles(times[label])[1] * peak / flops
             note = f"a step at 100 % of this processor's matmul peak would be {most:.2g}x" if floor else ""
+            if label == "apart":
+                slower = ratio(times, shipped, "apart")[0]
+                note += f"; glibc's settings cost HF a factor of {slower:.2g} here, 2.3 on the processor of the floor"
             rows.append(Row(f"{shape}, {precision}", *speeds, title, middle, low, high, floor=floor, note=note))
         low, middle, high = quartiles([100 * flops / seconds / peak for seconds in times[mine]])
         done = f"{flops / quartiles(times[mine])[1] / 1e9:.0f} GFLOP/s"
