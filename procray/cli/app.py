@@ -34,10 +34,16 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be repeated.")
 ]
 StorePath = Annotated[
-    Path, typer.Option("--store", envvar="PROCRAY_STORE", help="The folder that holds checkpoints and results.")
+    str,
+    typer.Option(
+        "--store",
+        metavar="FOLDER|s3://BUCKET/PREFIX",
+        envvar="PROCRAY_STORE",
+        help="The place that holds checkpoints and results.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines.")]
-STORE = Path("store")
+STORE = "store"
 
 
 def load(file: Path, scale: str | None, settings: list[str] | None, store: Store | None = None) -> Plan:
@@ -52,10 +58,10 @@ def load(file: Path, scale: str | None, settings: list[str] | None, store: Store
     return plan(spec) if store is None else select.staged(spec, store)
 
 
-def open_store(path: Path) -> Store:
+def open_store(place: str) -> Store:
     from procray.sweep.store import Store
 
-    return Store(path)
+    return Store(place)
 
 
 def sweep_of(phase: str, store: Store) -> Plan:
@@ -64,14 +70,14 @@ def sweep_of(phase: str, store: Store) -> Plan:
     from procray.files import read_json
     from procray.sweep import Plan
 
-    for path in sorted(store.path.glob("sweeps/*/plan.json")):
+    for path in store.plans():
         graph = Plan.from_json(read_json(path))
         if any(known.startswith(phase) for known in graph.phases):
             return graph
-    raise StoreError(f"no sweep of the store {store.path} has a phase '{phase}', and there is no such file")
+    raise StoreError(f"no sweep of the store {store} has a phase '{phase}', and there is no such file")
 
 
-def same_command(file: Path, scale: str | None, settings: list[str] | None, store: Path, command: str = "sweep") -> str:
+def same_command(file: Path, scale: str | None, settings: list[str] | None, store: str, command: str = "sweep") -> str:
     """The line that a user types to come back to this sweep."""
     typed = Path(sys.argv[0])  # `.venv/bin/procray` where the environment is not activated
     program = str(typed) if typed.name == "procray" and not shutil.which("procray") else "procray"
@@ -81,7 +87,7 @@ def same_command(file: Path, scale: str | None, settings: list[str] | None, stor
     for setting in settings or []:
         words += ["--set", setting]
     if store != STORE and "PROCRAY_STORE" not in os.environ:
-        words += ["--store", str(store)]
+        words += ["--store", store]
     return shlex.join(words)
 
 
@@ -264,7 +270,7 @@ def analyze(
     typed = {"--step": step, "--on": on, "--sequences": sequences, "--out": out}
     words = ["procray", "analyze", *phases]
     words += [str(word) for pair in typed.items() if pair[1] is not None for word in pair]
-    words += ["--store", str(store)] if store != STORE else []
+    words += ["--store", store] if store != STORE else []
     run_analysis(
         open_store(store),
         phases,

@@ -97,14 +97,14 @@ class Objects:
 
     # -- small objects -------------------------------------------------------------------------------
 
-    def get(self, name: str) -> tuple[bytes, str] | None:
+    def get(self, name: str, patience: float | None = None) -> tuple[bytes, str] | None:
         """Content and etag; None when there is no such object."""
 
         def read() -> tuple[bytes, str]:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._key(name))
             return answer["Body"].read(), answer["ETag"]
 
-        return self._try(read, name)
+        return self._try(read, name, patience=patience)
 
     def put(self, name: str, data: bytes, patience: float | None = None) -> str:
         """Writes an object whatever stands there; returns its etag."""

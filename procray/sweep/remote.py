@@ -88,6 +88,9 @@ class Bucket:
             with ThreadPoolExecutor(_THREADS, "store") as pool:
                 list(pool.map(lambda phase: self.phase(phase).refresh(), wanted))
 
+    def check(self) -> None:
+        self._objects.check_conditions()
+
     def fetch_plans(self) -> None:
         for name in self._objects.children("sweeps"):
             if all(_PLAIN.fullmatch(part) for part in name.split("@")):
@@ -99,16 +102,6 @@ class Bucket:
             name = file.relative_to(self.path).as_posix()
             if not self._objects.holds(file, name):
                 self._objects.upload(file, name)
-
-    def write_note(self, path: Path, text: str) -> None:
-        self._objects.put(path.relative_to(self.path).as_posix(), text.encode())
-
-    def read_note(self, path: Path) -> str:
-        found = self._objects.get(path.relative_to(self.path).as_posix())
-        return found[0].decode("utf-8", "replace") if found else ""
-
-    def remove_note(self, path: Path) -> None:
-        self._objects.remove([path.relative_to(self.path).as_posix()])
 
     def fetch_corpus(self, name: str) -> None:
         """Copies a prepared corpus, or what it has grown by, to this machine; once, whoever asks."""
@@ -175,6 +168,9 @@ class RemotePhase(PhaseFolder):
             if etags or self.path.exists():
                 _replace(self.path / _INDEX, json.dumps(etags).encode())
             self._seen = time.monotonic()
+
+    def where(self, step: int) -> str:
+        return f"{self._objects.url}/{self._at}/marks/{step}/{self.manifest(step)['attempt']}"
 
     def nothing_there(self) -> None:
         """A listing of all phases did not name this one."""

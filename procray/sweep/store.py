@@ -33,6 +33,7 @@ from procray.files import holds, json_lines, read_json, sha256_file, sync_folder
 from procray.sweep import journal, lease
 from procray.sweep.lease import Holder, Lease
 from procray.sweep.nearby import nearby
+from procray.sweep.note import Note, open_note
 from procray.sweep.objects import PATIENCE
 from procray.training.recipe import PhaseRecipe
 
@@ -97,6 +98,11 @@ class Store:
             return sorted(entry.name for entry in os.scandir(self._phases) if entry.is_dir())
         return []
 
+    def check(self) -> None:
+        """Raises StoreError or EnvironmentProblem where a bucket cannot be reached or cannot be a store."""
+        if self._bucket is not None:
+            self._bucket.check()
+
     def refresh(self, phases: Iterable[str]) -> None:
         """Brings what is known here of some phases up to date, many at once. A folder is always so."""
         if self._bucket is not None:
@@ -126,25 +132,11 @@ class Store:
         if self._bucket is not None:
             self._bucket.publish(path)
 
-    def write_note(self, path: Path, text: str) -> None:
-        """Replaces a small text below `path` that runners on other machines look at."""
-        path.write_text(text, encoding="utf-8")
+    def note(self, path: Path) -> Note:
+        """A word to runners on any machine, at a path below `path`."""
         if self._bucket is not None:
-            self._bucket.write_note(path, text)
-
-    def read_note(self, path: Path) -> str:
-        """The text of a note; empty when there is none."""
-        if self._bucket is not None:
-            return self._bucket.read_note(path)
-        try:
-            return path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return ""
-
-    def remove_note(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        if self._bucket is not None:
-            self._bucket.remove_note(path)
+            return open_note(f"{self.address}/{path.relative_to(self.path).as_posix()}")
+        return open_note(str(path))
 
     def bring_corpus(self, recipe: dict[str, Any]) -> Path:
         """The folder to read a corpus from: on a disk of this machine, once brought there from where it is kept.
@@ -210,6 +202,10 @@ class PhaseFolder:
                 f"`procray store verify --discard` removes it, and the next sweep trains it again"
             )
         return folder
+
+    def where(self, step: int) -> str:
+        """The place of a mark as others can find it."""
+        return str(self._mark(step))
 
     def write_mark(
         self, held: Lease, step: int, write: Callable[[Path], dict[str, Any]], about: dict[str, Any]

@@ -56,9 +56,13 @@ def test_a_dead_process_of_this_host_is_replaced_at_once(tmp_path):
 
 
 def test_an_unreaped_dead_process_does_not_hold(tmp_path):
-    code = "import sys; from procray.sweep import lease; l = lease.acquire(lease.FolderClaims(__import__('pathlib').Path(sys.argv[1])));"
+    code = (
+        "import pathlib, sys; from procray.sweep import lease;"
+        "l = lease.acquire(lease.FolderClaims(pathlib.Path(sys.argv[1])));"
+        "print(l.attempt, flush=True); sys.stdin.read()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", code + "print(l.attempt, flush=True); sys.stdin.read()", str(tmp_path)],
+        [sys.executable, "-c", code, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
