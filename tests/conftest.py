@@ -47,3 +47,14 @@ def bucket(s3_service, monkeypatch, tmp_path):
     name = f"procray-{uuid.uuid4().hex[:12]}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}/store"
+
+
+@pytest.fixture
+def faulty(bucket, monkeypatch):
+    """The service of `bucket` behind a proxy that can be told to fail."""
+    from faulty_s3 import FaultyS3
+
+    proxy = FaultyS3(os.environ["AWS_ENDPOINT_URL"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    yield proxy
+    proxy.close()

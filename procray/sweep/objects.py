@@ -91,7 +91,7 @@ class Objects:
             max_pool_connections=32,
         )
         try:
-            return boto3.client("s3", config=settings)
+            return boto3.session.Session().client("s3", config=settings)  # the default one is not for threads
         except (BotoCoreError, ValueError) as error:
             raise EnvironmentProblem(f"the store {self.url} cannot be opened: {error}") from None
 

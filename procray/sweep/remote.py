@@ -243,8 +243,9 @@ class RemotePhase(PhaseFolder):
         """Gives the copies of claims the age that the originals have by the clock of the bucket."""
         for name, entry in there.items():
             if name.startswith("leases/"):
-                written = time.time() - (now - entry.modified)
                 with contextlib.suppress(OSError):
+                    os.utime(self.path / name)
+                    written = os.stat(self.path / name).st_mtime - (now - entry.modified)
                     os.utime(self.path / name, (written, written))
 
     # -- writing -------------------------------------------------------------------------------------
