@@ -92,9 +92,16 @@ class Bucket:
         self._objects.check_conditions()
 
     def fetch_plans(self) -> None:
-        for name in self._objects.children("sweeps"):
-            if all(_PLAIN.fullmatch(part) for part in name.split("@")):
-                self._fetch(f"sweeps/{name}/plan.json")
+        there = [name for name in self._objects.children("sweeps") if all(map(_PLAIN.fullmatch, name.split("@")))]
+        for name in there:
+            self._fetch(f"sweeps/{name}/plan.json")
+        for path in self.path.glob("sweeps/*/plan.json"):
+            if path.parent.name not in there:  # forgotten on another machine
+                path.unlink(missing_ok=True)
+
+    def forget(self, sweep: str) -> None:
+        self._objects.remove([f"sweeps/{sweep}/plan.json"])
+        self._objects.remove(f"sweeps/{sweep}/{name}" for name in self._objects.below(f"sweeps/{sweep}").entries)
 
     def publish(self, path: Path) -> None:
         files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
@@ -124,6 +131,17 @@ class Bucket:
             if CORPUS_FILE.fullmatch(kept) and (kept not in there or there[kept].bytes != file.stat().st_size):
                 self._objects.upload(file, f"corpora/{name}/{kept}")
         self.publish(folder / MANIFEST)
+
+    def corpora_sizes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name, entry in self._objects.below("corpora").entries.items():
+            corpus = name.split("/")[0]
+            found[corpus] = found.get(corpus, 0) + entry.bytes
+        return found
+
+    def remove_corpus(self, name: str) -> None:
+        self._objects.remove([f"corpora/{name}/{MANIFEST}"])
+        self._objects.remove(f"corpora/{name}/{file}" for file in self._objects.below(f"corpora/{name}").entries)
 
     def _fetch(self, name: str) -> None:
         if not ((self.path / name).is_file() and self._objects.holds(self.path / name, name)):
@@ -248,6 +266,61 @@ class RemotePhase(PhaseFolder):
                     written = os.stat(self.path / name).st_mtime - (now - entry.modified)
                     os.utime(self.path / name, (written, written))
 
+    # -- upkeep ----------------------------------------------------------------------------------------
+
+    def sizes(self) -> dict[str, int]:
+        return {name: entry.bytes for name, entry in self._objects.below(self._at).entries.items()}
+
+    def examine(self, kind: str, step: int, about: dict[str, Any]) -> str:
+        at = f"{self._at}/{kind}/{step}/{int(about['attempt'])}"
+        there = self._objects.below(at).entries
+        for file in _plain(about["files"]):
+            expected = about["files"][file]
+            if file not in there:
+                return f"{file} is missing"
+            if there[file].bytes != expected["bytes"]:
+                return f"{file} has {there[file].bytes} bytes instead of {expected['bytes']}"
+            found = self._objects.sha256(f"{at}/{file}") or ""
+            if found != expected["sha256"]:
+                return f"{file} has digest {found[:16]} instead of {expected['sha256'][:16]}"
+        return ""
+
+    def discard(self, held: Lease, kind: str, step: int) -> None:
+        if kind == "marks":
+            held.check()
+            self._objects.remove([f"{self._at}/marks/{step}/{MANIFEST}"])
+            self._remove(kind, lambda found, attempt: int(found) == step)
+        super().discard(held, kind, step)
+
+    def leftovers(self, older_than: float) -> list[str]:
+        self.refresh()
+        used = self._used()
+        listing = self._objects.below(self._at)
+        parts = [(_STORED.fullmatch(name), entry) for name, entry in listing.entries.items()]
+        return [
+            found[0]
+            for found, entry in parts
+            if found and (found[1], found[2], found[3]) not in used and listing.now - entry.modified > older_than
+        ]
+
+    def clear(self, names: Iterable[str]) -> None:
+        self._objects.remove(f"{self._at}/{name}" for name in names)
+
+    def remove(self, held: Lease) -> None:
+        held.check()
+        names = list(self._objects.below(self._at).entries)
+        # What makes things visible goes first, what keeps others out goes last.
+        rank = {"manifest.json": 0, "resume.json": 0}
+        names.sort(key=lambda name: 2 if name.startswith("leases/") else rank.get(name.rsplit("/", 1)[-1], 1))
+        self._objects.remove(f"{self._at}/{name}" for name in names)
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._outdated()
+
+    def _used(self) -> set[tuple[str, str, str]]:
+        """Kind, step and attempt of the files that a manifest or resume.json names."""
+        used = {("resume", step, str(entry["attempt"])) for step, entry in self._resumes().items()}
+        return used | {("marks", str(step), str(self.manifest(step)["attempt"])) for step in self.marks()}
+
     # -- writing -------------------------------------------------------------------------------------
 
     def journal(self, attempt: int, provenance: dict[int, dict[str, Any]]) -> Journal:
@@ -313,8 +386,7 @@ class RemotePhase(PhaseFolder):
     def _sweep_up(self, held: Lease) -> None:
         """Removes what dead attempts left: files that no manifest and no resume.json names."""
         self.refresh()  # what the one before wrote until it lost the phase
-        used = {("resume", step, str(entry["attempt"])) for step, entry in self._resumes().items()}
-        used |= {("marks", str(step), str(self.manifest(step)["attempt"])) for step in self.marks()}
+        used = self._used()
         for kind in ("marks", "resume"):
 
             def left(step: str, attempt: str, kind: str = kind) -> bool:

@@ -95,7 +95,9 @@ class Store:
         if self._bucket is not None:
             return self._bucket.phases()
         with contextlib.suppress(FileNotFoundError):
-            return sorted(entry.name for entry in os.scandir(self._phases) if entry.is_dir())
+            return sorted(
+                entry.name for entry in os.scandir(self._phases) if entry.is_dir() and not entry.name.startswith(".")
+            )
         return []
 
     def check(self) -> None:
@@ -117,6 +119,13 @@ class Store:
         if self._bucket is not None:
             self._bucket.fetch_plans()
         return sorted(self.path.glob("sweeps/*/plan.json"))
+
+    def forget(self, sweep: str) -> None:
+        """Removes the plan, the report and the logs of a sweep, named as its folder is; its phases stay."""
+        if self._bucket is not None:
+            self._bucket.forget(sweep)
+        (self.path / "sweeps" / sweep / "plan.json").unlink(missing_ok=True)  # first: it is what names phases
+        shutil.rmtree(self.path / "sweeps" / sweep, ignore_errors=True)
 
     def write_plan(self, plan: Plan) -> Path:
         """Writes plan.json, unless it says the same already; returns its path."""
@@ -144,11 +153,27 @@ class Store:
         Raises:
             StoreError: it cannot be brought.
         """
-        name = corpus_folder(recipe, self.corpora).name
+        return self.bring_corpus_named(corpus_folder(recipe, self.corpora).name)
+
+    def bring_corpus_named(self, name: str) -> Path:
+        """As `bring_corpus`, by the name of the corpus's folder."""
         if self._bucket is not None:
             self._bucket.fetch_corpus(name)
             return self.corpora
         return nearby(self.corpora, name)
+
+    def corpora_sizes(self) -> dict[str, int]:
+        """Bytes of every prepared corpus, by the name of its folder."""
+        if self._bucket is not None:
+            return self._bucket.corpora_sizes()
+        return {name: sum(_sizes(self.corpora / name).values()) for name in sorted(_entries(self.corpora))}
+
+    def remove_corpus(self, name: str) -> None:
+        """Deletes a prepared corpus. A sweep that reads it prepares it again."""
+        if self._bucket is not None:
+            self._bucket.remove_corpus(name)
+        (self.corpora / name / MANIFEST).unlink(missing_ok=True)  # first: without it nothing is prepared
+        shutil.rmtree(self.corpora / name, ignore_errors=True)
 
     def publish_corpus(self, recipe: dict[str, Any]) -> None:
         """Shows others a corpus that was prepared in `corpora`."""
@@ -376,6 +401,53 @@ class PhaseFolder:
             self._sweep_up(held)
         return held
 
+    # -- upkeep ----------------------------------------------------------------------------------------
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file of the phase, whatever it is, by its name below the phase."""
+        return _sizes(self.path)
+
+    def resume_states(self) -> dict[int, dict[str, Any]]:
+        """What `resume.json` says of every usable state, by step."""
+        return {int(step): entry for step, entry in self._resumes().items()}
+
+    def examine(self, kind: str, step: int, about: dict[str, Any]) -> str:
+        """What is wrong with the files of a mark (`marks`) or a state (`resume`), read anew; empty when nothing is."""
+        return damage(self.path / kind / str(step), about["files"], trust=False)
+
+    def discard(self, held: Lease, kind: str, step: int) -> None:
+        """Removes a mark or a resume state; what it held can be trained again."""
+        held.check()
+        if kind == "resume":
+            self._point(held, {name: entry for name, entry in self._resumes().items() if int(name) != step})
+        else:
+            (self._mark(step) / MANIFEST).unlink(missing_ok=True)  # first: without it there is no mark
+            shutil.rmtree(self._mark(step), ignore_errors=True)
+
+    def leftovers(self, older_than: float) -> list[str]:
+        """Files of attempts that were killed, last touched more than so many seconds ago, by their names."""
+        found = []
+        for name in self.sizes():
+            if any(part.startswith(".") for part in name.split("/")):
+                with contextlib.suppress(OSError):
+                    if time.time() - (self.path / name).stat().st_mtime > older_than:
+                        found.append(name)
+        return found
+
+    def clear(self, names: Iterable[str]) -> None:
+        """Deletes what `leftovers` named."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.path / name).parent.rmdir()  # if that was the last one
+
+    def remove(self, held: Lease) -> None:
+        """Deletes the phase with everything in it, at once."""
+        held.check()
+        gone = self.path.with_name(f".gone-{self.id}-{os.getpid()}")
+        os.rename(self.path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
     # -- where a bucket differs from a folder ----------------------------------------------------------
 
     def _look(self) -> None:
@@ -443,6 +515,16 @@ def move(filled: Path, target: Path) -> None:
     os.rename(filled, target)
 
 
+def _sizes(folder: Path) -> dict[str, int]:
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):  # removed between the two looks
+                found[os.path.relpath(path, folder)] = os.lstat(path).st_size
+    return found
+
+
 def _entries(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
@@ -479,10 +561,10 @@ def _describe(folder: Path) -> dict[str, dict[str, Any]]:
 _sound: dict[str, tuple[int, int, int, str]] = {}
 
 
-def damage(folder: Path, files: dict[str, dict[str, Any]]) -> str:
+def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -> str:
     """What is wrong with the files of a folder, or the empty string.
 
-    A file found sound is not hashed again in this process while its inode, size and time stay.
+    With `trust`, a file found sound is not hashed again in this process while its inode, size and time stay.
     """
     for name, expected in files.items():
         path = folder / name
@@ -493,7 +575,7 @@ def damage(folder: Path, files: dict[str, dict[str, Any]]) -> str:
         if stat.st_size != expected["bytes"]:
             return f"{name} has {stat.st_size} bytes instead of {expected['bytes']}"
         seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns, expected["sha256"])
-        if _sound.get(str(path)) == seen:
+        if trust and _sound.get(str(path)) == seen:
             continue
         found = sha256_file(path)
         if found != expected["sha256"]:
