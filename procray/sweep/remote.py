@@ -64,8 +64,11 @@ class Bucket:
 
     def phase(self, phase_id: str) -> RemotePhase:
         if phase_id not in self._known:
-            self._known[phase_id] = RemotePhase(self.path / "phases" / phase_id, self._objects)
+            self._known[phase_id] = RemotePhase(self.path / "phases" / phase_id, self._objects, self._list_again)
         return self._known[phase_id]
+
+    def _list_again(self) -> None:
+        self._phases = (-FRESH, [])
 
     def phases(self) -> list[str]:
         if time.monotonic() - self._phases[0] >= FRESH:
@@ -151,8 +154,9 @@ class Bucket:
 class RemotePhase(PhaseFolder):
     """What a bucket holds of one phase, and this machine's copy of it in `path`."""
 
-    def __init__(self, path: Path, objects: Objects):
+    def __init__(self, path: Path, objects: Objects, came_or_went: Callable[[], None]):
         super().__init__(path)
+        self._came_or_went = came_or_went
         self._objects = objects
         self._at = f"phases/{self.id}"
         self._seen = -FRESH
@@ -315,6 +319,7 @@ class RemotePhase(PhaseFolder):
         self._objects.remove(f"{self._at}/{name}" for name in names)
         shutil.rmtree(self.path, ignore_errors=True)
         self._outdated()
+        self._came_or_went()
 
     def _used(self) -> set[tuple[str, str, str]]:
         """Kind, step and attempt of the files that a manifest or resume.json names."""
@@ -341,6 +346,7 @@ class RemotePhase(PhaseFolder):
     def acquire(self, about: dict[str, Any] | None = None) -> Lease | None:
         self._objects.check_conditions()
         self.refresh()
+        self._came_or_went()
         return super().acquire(about)
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
