@@ -31,7 +31,7 @@ HOPELESS = (ProcrayError, ValueError, TypeError, LookupError, AttributeError, Ar
 # Of these, what the user can mend outside the sweep file; the next run tries it again without being told.
 MENDABLE = (EnvironmentProblem, StoreError, CorpusError)
 
-GO, STOP = "go", "stop"
+GO, STOP = "go  ", "stop"  # of one length: on a full disk a file can still be overwritten in place
 
 
 def is_hopeless(error: BaseException) -> bool:
@@ -121,6 +121,11 @@ def stop_flag(address: str | None, every: float | None = None) -> Callable[[], b
         return bool(state["stop"])
 
     return asked
+
+
+def any_of(*flags: Callable[[], bool]) -> Callable[[], bool]:
+    """True as soon as one of the flags is."""
+    return lambda: any(flag() for flag in flags)
 
 
 _watched: set[tuple[Any, ...]] = set()
