@@ -66,9 +66,11 @@ def test_nodes_that_share_only_the_bucket_give_the_same_numbers(bucket, sweep, r
             cluster.add(env={**os.environ, "PROCRAY_CACHE": str(tmp_path / f"node {number}")})
         running = sweep("pair:3000", store, cluster.address)
         node = cluster.of(trainer_of(store, one))
+        assert node is not None
+        before = newest(store, one)
         cluster.kill(node)
         cluster.add(env={**os.environ, "PROCRAY_CACHE": str(tmp_path / "node 2")})
-        wait(lambda: cluster.of(trainer_of(store, one)) not in (node, None))
+        wait(lambda: newest(store, one) > before)
         assert running.result()["done"] == ["behind", "one", "two"]
         cluster.rest()
     finally:
