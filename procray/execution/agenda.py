@@ -22,6 +22,7 @@ from procray.sweep.store import Store
 Event = dict[str, Any]
 
 NODES_LOST = 20  # so often may a segment lose its node; more means that it takes the node down itself
+_TOGETHER = 30.0  # seconds between the death of a worker and the news that its node is gone, at most
 _LOOK_AHEAD = 50  # segments; they differ in what they need by a few kinds only
 _LOOKS = 8  # at phases that other sweeps train, in one answer to the scheduler
 
@@ -93,6 +94,7 @@ class Agenda:
         self._stopping = ""
         self._crashes: dict[str, int] = {}
         self._nodes_lost: dict[str, int] = {}
+        self._doubts: dict[str, tuple[float, str]] = {}
         self._state = dict.fromkeys(self.items, State.BLOCKED)
         self._in: dict[State, dict[str, None]] = {state: {} for state in State}
         self._in[State.BLOCKED] = dict.fromkeys(self.items)
@@ -182,11 +184,12 @@ class Agenda:
         else:
             self.crash(key, str(result.get("reason") or "its worker ended without a result"))
 
-    def crash(self, key: str, reason: str, node: bool = False) -> None:
+    def crash(self, key: str, reason: str, node: bool | None = False) -> None:
         """A running segment ended in a way that another try may cure.
 
         Args:
-            node: its node was lost, for which the phase cannot be blamed: that is counted apart.
+            node: its node was lost, for which the phase cannot be blamed: that is counted apart. None: perhaps,
+                `settle` will tell.
         """
         item = self.items[key]
         self._store.refresh([item.phase])
@@ -197,6 +200,10 @@ class Agenda:
             self._set(key, State.PAUSED)
             self._tell("paused", item, reason=reason)
             return
+        if node is None:
+            self._doubts[key] = time.monotonic(), reason
+            if self._crashes.get(key, 0) >= self._retries:
+                return  # it would be the end of the phase: that can wait
         count, most = (self._nodes_lost, NODES_LOST) if node else (self._crashes, self._retries)
         count[key] = count.get(key, 0) + 1
         if count[key] <= most:
@@ -204,6 +211,23 @@ class Agenda:
             self._push(key)
         else:
             self._fail(key, reason, record=True)
+
+    def settle(self, lost: float) -> None:
+        """Decides about what may have died with its node; called often.
+
+        Args:
+            lost: when the cluster last lost a node, by the monotonic clock; it takes some seconds to find out.
+        """
+        for key, (died, reason) in list(self._doubts.items()):
+            guilty, over = lost >= died - _TOGETHER, time.monotonic() > died + _TOGETHER
+            if not guilty and not over:
+                continue
+            del self._doubts[key]
+            if self._crashes.get(key, 0) >= self._retries and self._state[key] is State.RUNNING:
+                self.crash(key, reason, node=guilty)
+            elif guilty:
+                self._crashes[key] -= 1
+                self._nodes_lost[key] = self._nodes_lost.get(key, 0) + 1
 
     def again(self) -> None:
         """Whatever runs is offered once more, and nothing is counted: Ray itself is gone."""

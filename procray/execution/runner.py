@@ -313,7 +313,7 @@ def _run_on_ray(
             from procray.execution.tuning import tune_segments
 
             pulse = partial(_emit_progress, agenda, store, emit)
-            room = Room(lambda: watch.nodes)
+            room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
             except Exception as error:

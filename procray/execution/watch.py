@@ -8,6 +8,7 @@ made from there: they would wait in it.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -34,6 +35,7 @@ class Watch:
 
     def __init__(self, nodes: Nodes):
         self.nodes = nodes
+        self.node_lost = -math.inf  # when a node was last found gone that had not been drained
         self.lost = ""
         self._seen = threading.Event()
 
@@ -101,7 +103,9 @@ def watching(
     def nodes() -> None:
         while not over.wait(2 * _EVERY):
             with contextlib.suppress(Exception):
-                watch.nodes = look()
+                before, watch.nodes = watch.nodes, look()
+                if before.names - before.leaving - watch.nodes.names:
+                    watch.node_lost = time.monotonic()
 
     jobs = (daemons,) if node is not None and "gcs_server" in node.all_processes else (head, nodes)
     threads = [threading.Thread(target=job, name=f"watch-{job.__name__}", daemon=True) for job in jobs]

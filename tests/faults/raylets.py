@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -66,8 +65,11 @@ class Raylets:
         return str(node["id"])
 
     def kill(self, node: str) -> None:
-        """Kills a raylet; its workers die of it."""
-        os.kill(self.nodes.pop(node), signal.SIGKILL)
+        """Kills a raylet and all below it, as when a machine vanishes."""
+        raylet = psutil.Process(self.nodes.pop(node))
+        for process in [raylet, *raylet.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def remove(self, node: str) -> None:
         self.nodes.pop(node)
