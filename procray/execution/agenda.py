@@ -21,6 +21,7 @@ from procray.sweep.store import Store
 
 Event = dict[str, Any]
 
+NODES_LOST = 20  # so often may a segment lose its node; more means that it takes the node down itself
 _LOOK_AHEAD = 50  # segments; they differ in what they need by a few kinds only
 _LOOKS = 8  # at phases that other sweeps train, in one answer to the scheduler
 
@@ -91,6 +92,7 @@ class Agenda:
         self._recheck = recheck
         self._stopping = ""
         self._crashes: dict[str, int] = {}
+        self._nodes_lost: dict[str, int] = {}
         self._state = dict.fromkeys(self.items, State.BLOCKED)
         self._in: dict[State, dict[str, None]] = {state: {} for state in State}
         self._in[State.BLOCKED] = dict.fromkeys(self.items)
@@ -108,7 +110,8 @@ class Agenda:
                 self._after[parent].append(key)
         self._chain = self._chains()
 
-        begun = set(store.phases())  # one look at the disk for all that are new
+        begun = set(store.phases())  # one look at the store for all that are new
+        store.refresh({item.phase for item in self.items.values()} & begun)
         waiting = []
         for key, item in self.items.items():
             if item.phase in begun and complete(item, self._store):
@@ -154,6 +157,7 @@ class Agenda:
     def report(self, key: str, result: dict[str, Any]) -> None:
         """Takes what `run_segment` returned for a running segment."""
         item = self.items[key]
+        self._store.refresh([item.phase])
         state = result.get("state")
         if state == "done":
             if complete(item, self._store):
@@ -162,14 +166,15 @@ class Agenda:
                 self.crash(
                     key,
                     "it reported success, but its marks are not in the store; "
-                    f"do all nodes share the folder {self._store.path}?",
+                    f"do all nodes share the store {self._store}?",
                 )
         elif state == "failed":
             self._fail(key, str(result.get("reason", "failed")), record=False)
         elif state == "leased":
             self._wait_elsewhere(key)
         elif state == "paused":
-            self._tell("paused", item, step=result.get("step"))
+            reason = result.get("reason")
+            self._tell("paused", item, step=result.get("step"), **({"reason": reason} if reason else {}))
             if self._stopping:
                 self._set(key, State.PAUSED)
             else:  # its node goes away: it continues elsewhere, and that is no failure
@@ -177,9 +182,14 @@ class Agenda:
         else:
             self.crash(key, str(result.get("reason") or "its worker ended without a result"))
 
-    def crash(self, key: str, reason: str) -> None:
-        """A running segment ended in a way that another try may cure."""
+    def crash(self, key: str, reason: str, node: bool = False) -> None:
+        """A running segment ended in a way that another try may cure.
+
+        Args:
+            node: its node was lost, for which the phase cannot be blamed: that is counted apart.
+        """
         item = self.items[key]
+        self._store.refresh([item.phase])
         if complete(item, self._store):  # it died after its last mark
             self._finish(key)
             return
@@ -187,12 +197,23 @@ class Agenda:
             self._set(key, State.PAUSED)
             self._tell("paused", item, reason=reason)
             return
-        self._crashes[key] = self._crashes.get(key, 0) + 1
-        if self._crashes[key] <= self._retries:
-            self._tell("retry", item, reason=reason, attempt=self._crashes[key], of=self._retries)
+        count, most = (self._nodes_lost, NODES_LOST) if node else (self._crashes, self._retries)
+        count[key] = count.get(key, 0) + 1
+        if count[key] <= most:
+            self._tell("retry", item, reason=reason, attempt=count[key], of=most)
             self._push(key)
         else:
             self._fail(key, reason, record=True)
+
+    def again(self) -> None:
+        """Whatever runs is offered once more, and nothing is counted: Ray itself is gone."""
+        for item in self.running():
+            if complete(item, self._store):
+                self._finish(item.key)
+            elif self._stopping:
+                self._set(item.key, State.PAUSED)
+            else:
+                self._push(item.key)
 
     def stop(self, reason: str) -> None:
         """Offers nothing more. What runs is reported as usual."""

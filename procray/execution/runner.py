@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import shutil
 import signal
+import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -16,14 +19,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.errors import EnvironmentProblem
 from procray.execution.agenda import Agenda, Event, Item, complete
-from procray.execution.cluster import check_feasible, cluster, local_resources, slots
+from procray.execution.cluster import cluster, local_resources
 from procray.execution.preparation import prepare_corpora
+from procray.execution.room import Room, check_feasible, slots
 from procray.execution.segment import GO, STOP
+from procray.execution.watch import RayLost, watching
 from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
+from procray.sweep.note import Note
 from procray.sweep.outside import bring_outside
 from procray.sweep.store import Store
 
@@ -36,6 +43,8 @@ if TYPE_CHECKING:
 FRESH_FROM_SECONDS = 300.0
 FLOPS_OF_PROCESSOR = 1e11
 FLOPS_OF_GPU = 4e14
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RAYS_LOST = 3  # so often is a local Ray started again that died
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,8 @@ class RunOptions:
             often as the plan says.
         profile: trace the steps from the first to the second of every phase that this run trains, into
             `profile/` of its folder.
+        on_stuck: called from a thread when Ray is lost while this process waits inside of it, from where it
+            cannot be taken; a minute after its end Ray ends the process. The command says so and exits.
     """
 
     max_concurrent: int | None = None
@@ -61,6 +72,7 @@ class RunOptions:
     on_event: Callable[[Event], None] = lambda event: None
     retries: int | None = None
     profile: tuple[int, int] | None = None
+    on_stuck: Callable[[str], None] = lambda reason: None
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class RunResult:
         skipped: phases that a failed one keeps from starting, with the reason.
         unfinished: phases to continue when the same plan is run again.
         interrupted: a signal asked to stop.
+        signal: its number; 0 without one.
         out_of_time: `max_hours` ran out.
         trained: segments that this run finished.
         seconds: wall time.
@@ -85,6 +98,7 @@ class RunResult:
     skipped: dict[str, str]
     unfinished: list[str]
     interrupted: bool
+    signal: int
     out_of_time: bool
     trained: int
     seconds: float
@@ -96,11 +110,13 @@ class RunResult:
 class _Stop:
     """Why the run should stop, and how signals are taken at the moment."""
 
-    control: Path
+    control: Note
     emit: Callable[[Event], None]
     reason: str = ""
+    signal: int = 0
     graceful: bool = False
     agenda: Agenda | None = field(default=None)
+    running: bool = False  # there may be somebody who reads the note
 
     def ask(self, reason: str) -> None:
         """Running segments save and return; nothing new starts."""
@@ -109,11 +125,19 @@ class _Stop:
         self.reason = reason
         if self.agenda is not None:
             self.agenda.stop(reason)
-        if self.control.exists():
-            self.control.write_text(STOP, encoding="utf-8")
+        if self.running:
+            with contextlib.suppress(EnvironmentProblem):  # a store that is away; a second signal does not wait
+                self.control.write(STOP)
         self.emit({"event": "stopping", "reason": reason})
 
+    def listen(self) -> None:
+        """Takes the signals, again where Ray has taken them away: it would print a trace and exit with 1."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self.on_signal)
+
     def on_signal(self, number: int, frame: Any) -> None:
+        self.signal = self.signal or number
         if not self.graceful or self.reason == "signal":  # nothing to save, or asked a second time
             self.reason = "signal"
             raise KeyboardInterrupt
@@ -132,15 +156,17 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
 
     Events are dictionaries with `event` and, where it concerns one, `phase` (id) and `label`:
     `plan` (phases, segments, done), `corpus` (message, also of an outside checkpoint), `ray` (state: starting,
-    ready, stopping; concurrent), `start` (until), `progress` (phases: live numbers of those that run, about twice a
-    second), `done` (step, whole: all marks of the phase), `failed` (reason), `skipped` (reason),
-    `retry` (reason, attempt, of), `elsewhere` (host, pid: another sweep trains it), `paused`,
-    `stopping` (reason: signal or time), `chosen` (plan: the whole one, which is run from here on).
+    ready, stopping; concurrent; lost: reason, and another one is started; silent: seconds that it is waited for;
+    answers), `start` (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step,
+    whole: all marks of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere`
+    (host, pid: another sweep trains it), `paused` (step; reason: its node goes away), `stopping` (reason: signal or
+    time), `chosen` (plan: the whole one, which is run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
         CorpusError: a corpus cannot be prepared.
         StoreError: the store is damaged or does not fit the plan.
+        Stopped: Ray is lost; running the same plan again continues.
     """
     options = options or RunOptions()
     store = store if isinstance(store, Store) else Store(store)
@@ -173,8 +199,8 @@ def _run_plan(
     """Runs one plan; the phases of `over` have been dealt with."""
     folder = store.sweep_folder(plan.name, plan.scale)
     bring_outside(plan, store, lambda message: options.on_event({"event": "corpus", "message": message}))
-    control, scratch = _own_paths(folder)
-    items = [item for item in _items(plan, store, control, scratch, options.profile) if item.phase not in over]
+    control, scratch = _own_paths(folder, store)
+    items = [item for item in _items(plan, store, control.address, scratch, options.profile) if item.phase not in over]
     done_before = sum(1 for item in items if complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
@@ -187,14 +213,16 @@ def _run_plan(
     stop = _Stop(control, options.on_event, agenda=agenda)
     interrupted = False
     if not agenda.finished():
-        control.write_text(GO, encoding="utf-8")
         try:
+            control.write(GO)
+            stop.running = True
             with _signals(stop), _deadline(stop, options.max_hours, started):
                 _run(plan, store, agenda, options, stop, folder / "logs", scratch)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            control.unlink(missing_ok=True)
+            stop.running = False
+            control.remove()
             shutil.rmtree(scratch, ignore_errors=True)
     _settle_statuses(plan, store)
     labels = {phase.id: phase.label for phase in plan.phases.values()}
@@ -206,6 +234,7 @@ def _run_plan(
         skipped={labels[phase]: reason for phase, reason in agenda.skipped.items() if phase not in agenda.failed},
         unfinished=[labels[phase] for phase in unfinished],
         interrupted=interrupted or stop.reason == "signal",
+        signal=stop.signal or (signal.SIGINT if interrupted else 0),
         out_of_time=stop.reason == "time",
         trained=sum(1 for item in items if complete(item, store)) - done_before,
         seconds=time.monotonic() - started,
@@ -214,8 +243,8 @@ def _run_plan(
     )
 
 
-def _own_paths(folder: Path) -> tuple[Path, Path]:
-    """Where this run keeps its control file and Ray's scratch; removes those of killed runs of this host."""
+def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
+    """Where this run keeps its word to the runners and Ray's scratch; removes those of killed runs of this host."""
     mine = f".run-{digest(this_host(), 8)}-"
     for old in folder.glob(f"{mine}*"):
         pid = old.name.removeprefix(mine).split("-")[0]
@@ -225,15 +254,32 @@ def _own_paths(folder: Path) -> tuple[Path, Path]:
             else:
                 old.unlink(missing_ok=True)
     name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    return folder / name, folder / f"{name}-ray"
+    if store.address != str(store.path):  # a bucket: nothing that Ray keeps for itself need be shared
+        return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
+    return store.note(folder / name), folder / f"{name}-ray"
 
 
 def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path) -> None:
+    """Gives the agenda to Ray, and to another local one when it dies."""
+    ours = options.address is None and not ("ray" in sys.modules and sys.modules["ray"].is_initialized())
+    for tried in itertools.count(1):
+        try:
+            return _run_on_ray(plan, store, agenda, options, stop, logs, scratch)
+        except RayLost as lost:
+            agenda.again()
+            if not ours or tried > RAYS_LOST:
+                raise
+            options.on_event({"event": "ray", "state": "lost", "reason": str(lost)})
+
+
+def _run_on_ray(
+    plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path
+) -> None:
     emit = options.on_event
     items = agenda.open()
     phases = list(dict.fromkeys(item.phase for item in items))
     groups = any(item.job["executor"] != "inprocess" for item in items)
-    threads = max(int(item.job["threads"]) for item in items)
+    threads = max((int(item.job["threads"]) for item in items), default=1)
 
     def prepare() -> None:
         prepare_corpora(plan, store, lambda message: emit({"event": "corpus", "message": message}), phases)
@@ -241,7 +287,8 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
     with contextlib.ExitStack() as stack:
         stack.enter_context(set_aside())
         if options.address is None:
-            check_feasible(items, local_resources(gpus=any(item.resources["gpu"] for item in items)), "this machine")
+            machine = local_resources(gpus=any(item.resources["gpu"] for item in items))
+            check_feasible(items, [machine], "this machine")
             prepare()
         from procray.training.environment import worker_environment
 
@@ -252,24 +299,33 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         def import_tune() -> None:
             importlib.import_module("procray.execution.tuning")
 
-        available = stack.enter_context(cluster(options.address, logs, worker_environment(threads), import_tune))
-        where = f"the cluster at {options.address}" if options.address else "the local Ray"
-        check_feasible(items, available, where)
+        stack.enter_context(cluster(options.address, logs, worker_environment(threads), import_tune))
+        stop.listen()
+        watch = stack.enter_context(watching(emit, options.on_stuck))
+        check_feasible(
+            items, watch.nodes.all, f"the cluster at {options.address}" if options.address else "the local Ray"
+        )
         if options.address is not None:
             prepare()
-        concurrent = min(slots(items, available), options.max_concurrent or 10**6)
+        concurrent = min(slots(items, watch.nodes.all), options.max_concurrent or 10**6)
         emit({"event": "ray", "state": "ready", "concurrent": concurrent})
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
             pulse = partial(_emit_progress, agenda, store, emit)
-            tune_segments(agenda, available, concurrent, groups, scratch, pulse)
+            room = Room(lambda: watch.nodes)
+            try:
+                tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
+            except Exception as error:
+                if not isinstance(error, RayLost):
+                    watch.check()  # whatever it was, it came of this
+                raise
         emit({"event": "ray", "state": "stopping"})
 
 
 @keeping_everything()
 def _items(
-    plan: Plan, store: Store, control: Path, scratch: Path, profile: tuple[int, int] | None = None
+    plan: Plan, store: Store, control: str | Path, scratch: Path, profile: tuple[int, int] | None = None
 ) -> list[Item]:
     """The plan's segments with what their runners need."""
     driver = this_process()
@@ -282,7 +338,7 @@ def _items(
         flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
         reached[phase.id] = segment.until
         job = {
-            "store": str(store.path),
+            "store": store.address,
             "phase": phase.id,
             "label": phase.label,
             "recipe": phase.recipe.to_json(),
@@ -380,7 +436,8 @@ def _signals(stop: _Stop) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    stop.listen()
     try:
         yield
     finally:

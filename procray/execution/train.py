@@ -13,8 +13,9 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+from procray.execution.leaving import node_leaving
 from procray.execution.reaper import Report
-from procray.execution.segment import describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
+from procray.execution.segment import any_of, describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
 from procray.sweep.store import Store
 
 
@@ -97,7 +98,9 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     die_with(job.get("driver"))
     context = ray.train.get_context()
     job = {**job, "device": str(get_device())}
-    return run_segment(job, stop_flag(job.get("control")), context.get_world_rank(), context.get_world_size())
+    return run_segment(
+        job, any_of(stop_flag(job.get("control")), node_leaving()), context.get_world_rank(), context.get_world_size()
+    )
 
 
 def _cause(failure: BaseException) -> BaseException:

@@ -18,13 +18,11 @@ _RAYS_OWN = {"SubnetIds"}  # keys of node_config that are Ray's and not EC2's
 def check(tree: Tree, findings: Findings) -> None:
     """Images, security groups, instance profiles, metadata, volumes and spot, of every node type."""
     if tree.find(("provider", "security_group")) is not None:
-        text = "Ray adds these rules to a group that it opens to 0.0.0.0/0 at port 22; give SecurityGroupIds in each node_config"
+        text = "Ray adds these rules to a group that it opens to 0.0.0.0/0 at port 22; name SecurityGroupIds of yours"
         findings.add(tree.key("provider", "security_group"), text)
-    for name in ("aws_credentials",):
-        if tree.find(("provider", name)) is not None:
-            findings.add(
-                tree.key("provider", name), f"provider.{name}: the head keeps a copy; use its instance profile"
-            )
+    if tree.find(("provider", "aws_credentials")) is not None:
+        text = "provider.aws_credentials: the head keeps a copy of them; it has its instance profile"
+        findings.add(tree.key("provider", "aws_credentials"), text)
     types = [name for name, node in tree.mapping("available_node_types").items() if isinstance(node, dict)]
     spot = [name for name in types if _is_spot(tree, name)]
     if spot and tree.get("provider", "cache_stopped_nodes") is not False:

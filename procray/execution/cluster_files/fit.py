@@ -66,7 +66,7 @@ def check_fit(needs: Iterable[Need], types: list[NodeType], place: Place | None,
                 place, f"{wants}, and with every node type at its max_workers there is room for {total} of them"
             )
         if need.group and not any(kind.resources.get(DRIVER, 0) for kind in types):
-            text = f"phase '{need.label}' is a worker group, and no node type offers the resource `{DRIVER}` that drives it"
+            text = f"phase '{need.label}' is a worker group, and no node type offers `{DRIVER}`, which drives it"
             findings.add(place, f"{text}; write `{DRIVER}: 16` into the head's resources")
 
 

@@ -33,7 +33,7 @@ def _check_node(name: str, tree: Tree, findings: Findings) -> None:
         text = f"{name}: networkInterfaces is missing; the default network lets the whole internet try SSH"
         findings.add(tree.key(*here), f"{text}, so name your subnetwork")
     disks = tree.get(*here, "disks")
-    for number, disk in enumerate(disks if isinstance(disks, list) else []):
+    for number in range(len(disks) if isinstance(disks, list) else 0):
         image = tree.get(*here, "disks", number, "initializeParams", "sourceImage")
         if isinstance(image, str) and "/family/" in image:
             place = tree.place(*here, "disks", number, "initializeParams", "sourceImage")

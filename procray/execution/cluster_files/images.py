@@ -36,7 +36,6 @@ def check_image(image: str, place: Place, findings: Findings) -> None:
         findings.add(place, f"the image has Ray {match['ray']}, and this procray has {ours}; the two do not talk")
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if match["major"] is None:
-        text = f"the tag '{tag}' leaves Python open; write {match['ray']}-py{sys.version_info.major}{sys.version_info.minor}"
-        findings.add(place, text)
+        findings.add(place, f"the tag '{tag}' leaves Python open; write {match['ray']}-py{here.replace('.', '')}")
     elif (there := f"{match['major']}.{match['minor']}") != here:
         findings.add(place, f"the image has Python {there}, and this is Python {here}")
