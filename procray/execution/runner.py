@@ -371,6 +371,16 @@ def _items(
     return items
 
 
+def needs(plan: Plan) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Of every segment: the label of its phase, how it runs and what it takes, without a store."""
+    reached: dict[str, int] = {}
+    for segment in sorted(plan.segments(), key=lambda segment: (segment.phase, segment.until)):
+        phase = plan.phases[segment.phase]
+        flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
+        reached[phase.id] = segment.until
+        yield phase.label, _executor(phase, flops), _resources(phase)
+
+
 def _executor(phase: PlannedPhase, flops: float) -> str:
     """How to run a segment of so many FLOPs, unless the sweep file says it."""
     asked = phase.resources.get("executor", "auto")
