@@ -108,7 +108,8 @@ class Agenda:
                 self._after[parent].append(key)
         self._chain = self._chains()
 
-        begun = set(store.phases())  # one look at the disk for all that are new
+        begun = set(store.phases())  # one look at the store for all that are new
+        store.refresh({item.phase for item in self.items.values()} & begun)
         waiting = []
         for key, item in self.items.items():
             if item.phase in begun and complete(item, self._store):
@@ -154,6 +155,7 @@ class Agenda:
     def report(self, key: str, result: dict[str, Any]) -> None:
         """Takes what `run_segment` returned for a running segment."""
         item = self.items[key]
+        self._store.refresh([item.phase])
         state = result.get("state")
         if state == "done":
             if complete(item, self._store):
@@ -162,7 +164,7 @@ class Agenda:
                 self.crash(
                     key,
                     "it reported success, but its marks are not in the store; "
-                    f"do all nodes share the folder {self._store.path}?",
+                    f"do all nodes share the store {self._store}?",
                 )
         elif state == "failed":
             self._fail(key, str(result.get("reason", "failed")), record=False)
@@ -180,6 +182,7 @@ class Agenda:
     def crash(self, key: str, reason: str) -> None:
         """A running segment ended in a way that another try may cure."""
         item = self.items[key]
+        self._store.refresh([item.phase])
         if complete(item, self._store):  # it died after its last mark
             self._finish(key)
             return

@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 import uuid
@@ -24,6 +25,7 @@ from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
+from procray.sweep.note import Note
 from procray.sweep.outside import bring_outside
 from procray.sweep.store import Store
 
@@ -96,11 +98,12 @@ class RunResult:
 class _Stop:
     """Why the run should stop, and how signals are taken at the moment."""
 
-    control: Path
+    control: Note
     emit: Callable[[Event], None]
     reason: str = ""
     graceful: bool = False
     agenda: Agenda | None = field(default=None)
+    running: bool = False  # there may be somebody who reads the note
 
     def ask(self, reason: str) -> None:
         """Running segments save and return; nothing new starts."""
@@ -109,8 +112,8 @@ class _Stop:
         self.reason = reason
         if self.agenda is not None:
             self.agenda.stop(reason)
-        if self.control.exists():
-            self.control.write_text(STOP, encoding="utf-8")
+        if self.running:
+            self.control.write(STOP)
         self.emit({"event": "stopping", "reason": reason})
 
     def on_signal(self, number: int, frame: Any) -> None:
@@ -173,8 +176,8 @@ def _run_plan(
     """Runs one plan; the phases of `over` have been dealt with."""
     folder = store.sweep_folder(plan.name, plan.scale)
     bring_outside(plan, store, lambda message: options.on_event({"event": "corpus", "message": message}))
-    control, scratch = _own_paths(folder)
-    items = [item for item in _items(plan, store, control, scratch, options.profile) if item.phase not in over]
+    control, scratch = _own_paths(folder, store)
+    items = [item for item in _items(plan, store, control.address, scratch, options.profile) if item.phase not in over]
     done_before = sum(1 for item in items if complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
@@ -187,14 +190,16 @@ def _run_plan(
     stop = _Stop(control, options.on_event, agenda=agenda)
     interrupted = False
     if not agenda.finished():
-        control.write_text(GO, encoding="utf-8")
         try:
+            control.write(GO)
+            stop.running = True
             with _signals(stop), _deadline(stop, options.max_hours, started):
                 _run(plan, store, agenda, options, stop, folder / "logs", scratch)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            control.unlink(missing_ok=True)
+            stop.running = False
+            control.remove()
             shutil.rmtree(scratch, ignore_errors=True)
     _settle_statuses(plan, store)
     labels = {phase.id: phase.label for phase in plan.phases.values()}
@@ -214,8 +219,8 @@ def _run_plan(
     )
 
 
-def _own_paths(folder: Path) -> tuple[Path, Path]:
-    """Where this run keeps its control file and Ray's scratch; removes those of killed runs of this host."""
+def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
+    """Where this run keeps its word to the runners and Ray's scratch; removes those of killed runs of this host."""
     mine = f".run-{digest(this_host(), 8)}-"
     for old in folder.glob(f"{mine}*"):
         pid = old.name.removeprefix(mine).split("-")[0]
@@ -225,7 +230,9 @@ def _own_paths(folder: Path) -> tuple[Path, Path]:
             else:
                 old.unlink(missing_ok=True)
     name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    return folder / name, folder / f"{name}-ray"
+    if store.address != str(store.path):  # a bucket: nothing that Ray keeps for itself need be shared
+        return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
+    return store.note(folder / name), folder / f"{name}-ray"
 
 
 def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path) -> None:
@@ -269,7 +276,7 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
 
 @keeping_everything()
 def _items(
-    plan: Plan, store: Store, control: Path, scratch: Path, profile: tuple[int, int] | None = None
+    plan: Plan, store: Store, control: str | Path, scratch: Path, profile: tuple[int, int] | None = None
 ) -> list[Item]:
     """The plan's segments with what their runners need."""
     driver = this_process()
@@ -282,7 +289,7 @@ def _items(
         flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
         reached[phase.id] = segment.until
         job = {
-            "store": str(store.path),
+            "store": store.address,
             "phase": phase.id,
             "label": phase.label,
             "recipe": phase.recipe.to_json(),

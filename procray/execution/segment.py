@@ -12,12 +12,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
+from procray.sweep.note import open_note
+from procray.sweep.objects import PATIENCE_OF_RUNNERS
 from procray.sweep.store import PhaseFolder, Store
 from procray.training.recipe import PhaseRecipe
 
@@ -61,7 +62,7 @@ def run_segment(
     """
     started = time.monotonic()
     recipe = PhaseRecipe.from_json(job["recipe"])
-    store = Store(job["store"])
+    store = Store(job["store"], PATIENCE_OF_RUNNERS)
     folder = store.phase(recipe.id)
     held = folder.acquire(job.get("about")) if rank == 0 else None
     try:
@@ -104,21 +105,19 @@ def describe(error: BaseException) -> str:
     return text if isinstance(error, ProcrayError) else f"{type(error).__name__}: {text}"
 
 
-def stop_flag(path: str | None, every: float = 0.25) -> Callable[[], bool]:
-    """A `should_stop` that reads a control file at most once in `every` seconds.
-
-    The file exists from the start and its content changes: on NFS an open sees a new content at once,
-    a new name only after the folder's cache has run out.
-    """
-    if path is None:
+def stop_flag(address: str | None, every: float | None = None) -> Callable[[], bool]:
+    """A `should_stop` that reads the command's note at most once in `every` seconds."""
+    if address is None:
         return lambda: False
+    note = open_note(address)
+    every = note.look_every if every is None else every
     state = {"stop": False, "next": 0.0}
 
     def asked() -> bool:
         if not state["stop"] and time.monotonic() >= state["next"]:
             state["next"] = time.monotonic() + every
-            with contextlib.suppress(OSError):
-                state["stop"] = Path(path).read_text(encoding="utf-8").strip() == STOP
+            with contextlib.suppress(OSError, EnvironmentProblem):  # no answer: the next look tries again
+                state["stop"] = note.read().strip() == STOP
         return bool(state["stop"])
 
     return asked
@@ -235,7 +234,7 @@ def _source(recipe: PhaseRecipe, store: Store) -> tuple[Source, str | None]:
         return task_source(recipe), None
     from procray import corpora
 
-    prepared = corpora.load(recipe.data, store.corpora)
+    prepared = corpora.load(recipe.data, store.bring_corpus(recipe.data))
     return text_source(recipe, prepared), prepared.digest
 
 
