@@ -66,7 +66,7 @@ def run_segment(
     folder = store.phase(recipe.id)
     held = folder.acquire(job.get("about")) if rank == 0 else None
     try:
-        go, at_most = _agree((held is not None, _resume_limit(recipe, folder, job["marks"])), world_size)
+        go, at_most = _agree(held is not None, _resume_limit(recipe, folder, job["marks"]), world_size)
         if not go:
             return {"state": "leased"}
         try:
@@ -243,12 +243,15 @@ def _source(recipe: PhaseRecipe, store: Store) -> tuple[Source, str | None]:
     return text_source(recipe, prepared), prepared.digest
 
 
-def _agree(value: Any, world_size: int) -> Any:
-    """Rank 0's value on every rank."""
+def _agree(go: bool, at_most: int | None, world_size: int) -> tuple[bool, int | None]:
+    """Rank 0's answers on every rank. As numbers: torch.distributed sends whole objects as pickles."""
     if world_size == 1:
-        return value
+        return go, at_most
+    import torch
     import torch.distributed as distributed
 
-    box = [value]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    box = torch.tensor([go, -1 if at_most is None else at_most], dtype=torch.int64, device=device)
+    distributed.broadcast(box, src=0)
+    agreed = box.tolist()
+    return bool(agreed[0]), None if agreed[1] < 0 else int(agreed[1])
