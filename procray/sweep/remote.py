@@ -161,6 +161,7 @@ class RemotePhase(PhaseFolder):
         self._at = f"phases/{self.id}"
         self._seen = -FRESH
         self._say_again = 0.0
+        self._names: list[str] = []  # of all objects, when they were listed last
         self._lock = threading.RLock()
 
     # -- reading -------------------------------------------------------------------------------------
@@ -174,6 +175,7 @@ class RemotePhase(PhaseFolder):
         with self._lock:
             began = time.time()
             listing = self._objects.below(self._at)
+            self._names = list(listing.entries)
             etags = self._etags()
             manifests = {}
             for name, entry in listing.entries.items():
@@ -293,6 +295,7 @@ class RemotePhase(PhaseFolder):
         if kind == "marks":
             held.check()
             self._objects.remove([f"{self._at}/marks/{step}/{MANIFEST}"])
+            self.refresh()
             self._remove(kind, lambda found, attempt: int(found) == step)
         super().discard(held, kind, step)
 
@@ -328,10 +331,14 @@ class RemotePhase(PhaseFolder):
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def journal(self, attempt: int, provenance: dict[int, dict[str, Any]]) -> Journal:
+    def journal(self, held: Lease, provenance: dict[int, dict[str, Any]]) -> Journal:
         self._look()
-        lines = _Lines(self._objects, f"{self._at}/journal/{attempt}.jsonl", self._outdated)
-        return Journal(self.id, self.path / "journal", attempt, provenance, lines)
+        lines = _Lines(self._objects, f"{self._at}/journal/{held.attempt}.jsonl", held, self._outdated)
+        return Journal(self.id, self.path / "journal", held.attempt, provenance, lines)
+
+    def fence(self, held: Lease) -> None:
+        if held.lost():  # a line is only kept in memory; whether it may be written is asked when it is
+            held.check()
 
     def write_progress(self, row: dict[str, Any]) -> None:
         now = time.monotonic()
@@ -383,8 +390,10 @@ class RemotePhase(PhaseFolder):
             held.check()
             raise LeaseLost(f"another attempt than {held.attempt} has written resume states of phase {self.id}")
         _replace(self.path / "resume.json", value)
-        used = {(step, str(entry["attempt"])) for step, entry in states.items()}
-        self._remove("resume", lambda step, attempt: (step, attempt) not in used and int(attempt) <= held.attempt)
+        for step, entry in (json.loads(known[0])["states"] if known else {}).items():
+            if states.get(step, {}).get("attempt") != entry["attempt"]:
+                at = f"{self._at}/resume/{step}/{int(entry['attempt'])}"
+                self._objects.remove(f"{at}/{file}" for file in _plain(entry["files"]))
         for entry in self._local("resume"):
             if entry.isdigit() and entry not in states:
                 shutil.rmtree(self.path / "resume" / entry, ignore_errors=True)
@@ -405,10 +414,11 @@ class RemotePhase(PhaseFolder):
                     shutil.rmtree(self.path / kind / entry, ignore_errors=True)
 
     def _remove(self, kind: str, which: Any) -> None:
-        """Deletes the files of those (step, attempt) of one kind for which `which` holds."""
-        names = self._objects.below(f"{self._at}/{kind}").entries
-        parts = [_STORED.fullmatch(f"{kind}/{name}") for name in names]
-        self._objects.remove(f"{self._at}/{found[0]}" for found in parts if found and which(found[2], found[3]))
+        """Deletes the files of those (step, attempt) of one kind for which `which` holds, as last listed."""
+        parts = [_STORED.fullmatch(name) for name in self._names]
+        self._objects.remove(
+            f"{self._at}/{found[0]}" for found in parts if found and found[1] == kind and which(found[2], found[3])
+        )
 
     def _local(self, kind: str) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
@@ -428,8 +438,8 @@ class _Claims:
         self._changed = changed
         self._etag: str | None = None
 
-    def newest(self) -> int:
-        return max(self._attempts(), default=0)
+    def attempts(self) -> list[int]:
+        return lease.claims_in(self._objects.below(self._at).entries)
 
     def read(self, attempt: int) -> str | None:
         found = self._objects.get(self._name(attempt))
@@ -458,12 +468,6 @@ class _Claims:
     def drop(self, attempts: Iterable[int]) -> None:
         self._objects.remove(self._name(attempt) for attempt in attempts)
 
-    def outnumbered(self, attempt: int) -> list[int]:
-        return [other for other in self._attempts() if other < attempt]
-
-    def _attempts(self) -> list[int]:
-        return lease.claims_in(self._objects.below(self._at).entries)
-
     def _name(self, attempt: int) -> str:
         return f"{self._at}/{attempt}.json"
 
@@ -471,9 +475,10 @@ class _Claims:
 class _Lines:
     """The journal of an attempt, written as a whole whenever it has grown for some seconds."""
 
-    def __init__(self, objects: Objects, name: str, changed: Callable[[], None]):
+    def __init__(self, objects: Objects, name: str, held: Lease, changed: Callable[[], None]):
         self._objects = objects
         self._name = name
+        self._held = held
         self._changed = changed
         self._text = b""
         self._written = 0  # bytes
@@ -486,6 +491,7 @@ class _Lines:
 
     def sync(self) -> None:
         if len(self._text) > self._written:
+            self._held.check()
             self._objects.put(self._name, self._text)
             self._written, self._when = len(self._text), time.monotonic()
             self._changed()

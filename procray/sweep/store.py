@@ -320,10 +320,14 @@ class PhaseFolder:
         self._look()
         return [self.path / "journal" / f"{attempt}.jsonl" for attempt in journal.attempts(self.path / "journal")]
 
-    def journal(self, attempt: int, provenance: dict[int, dict[str, Any]]) -> journal.Journal:
+    def journal(self, held: Lease, provenance: dict[int, dict[str, Any]]) -> journal.Journal:
         """Where an attempt writes its evaluations; `provenance` as `write_description` returns it."""
         self._look()
-        return journal.Journal(self.id, self.path / "journal", attempt, provenance)
+        return journal.Journal(self.id, self.path / "journal", held.attempt, provenance)
+
+    def fence(self, held: Lease) -> None:
+        """Raises LeaseLost where an evaluation must not be added any more."""
+        held.check()
 
     def progress(self) -> dict[str, Any] | None:
         """The last live numbers, or None; they may be those of an attempt that has ended."""

@@ -60,7 +60,7 @@ def test_another_machine_goes_on_from_what_one_wrote(machines, bucket):
     here, there = machines("one").phase(PHASE), machines("two").phase(PHASE)
     assert there.marks() == []
     held = here.acquire()
-    log = here.journal(held.attempt, {})
+    log = here.journal(held, {})
     log.add({"step": 10, "loss": 1.0})
     log.close()
     here.write_mark(held, 10, weights(), {"tokens": 100})
@@ -298,7 +298,7 @@ def _write_for_ever(bucket: str) -> None:
     held = folder.acquire()
     assert held is not None
     where = {"device_type": "cpu", "world_size": 1}
-    log = folder.journal(held.attempt, dict.fromkeys(range(1, 100), where))
+    log = folder.journal(held, dict.fromkeys(range(1, 100), where))
     step = max(folder.marks(), default=0)
     while True:
         step += 1
