@@ -39,6 +39,8 @@ from procray.sweep.objects import Entry, Objects, StoreUnreachable
 from procray.sweep.store import MANIFEST, PhaseFolder, damage, move
 
 FRESH = 5.0  # seconds for which what was read of others holds
+_CALM = 60.0  # and of phases that nobody trains
+_SETTLED = ("done", "failed", "skipped")
 _THREADS = 16
 _QUIET = 60.0  # seconds without live numbers after the bucket did not answer
 _BEAT_EVERY = 30.0  # a heartbeat is a request that costs money
@@ -76,20 +78,23 @@ class Bucket:
             self._phases = (time.monotonic(), sorted(found))
         return self._phases[1]
 
-    def refresh(self, phases: Iterable[str]) -> None:
+    def refresh(self, phases: Iterable[str], all: bool) -> None:
         """Copies what has changed of some phases. Of many, those that nobody has begun are not asked for."""
         wanted = list(phases)
-        if len(wanted) > _THREADS:
+        if len(wanted) > _THREADS or not all:
             begun = set(self.phases())
             for phase in wanted:
                 if phase not in begun:
                     self.phase(phase).nothing_there()
-            wanted = [phase for phase in wanted if phase in begun]
+            wanted = [phase for phase in wanted if phase in begun and (all or self.phase(phase).due(begun=True))]
         if len(wanted) == 1:
             self.phase(wanted[0]).refresh()
         elif wanted:
             with ThreadPoolExecutor(_THREADS, "store") as pool:
                 list(pool.map(lambda phase: self.phase(phase).refresh(), wanted))
+
+    def be_patient(self, seconds: float) -> None:
+        self._objects.patience = seconds
 
     def check(self) -> None:
         self._objects.check_conditions()
@@ -159,8 +164,10 @@ class RemotePhase(PhaseFolder):
         self._came_or_went = came_or_went
         self._objects = objects
         self._at = f"phases/{self.id}"
-        self._seen = -FRESH
+        self._seen = -_CALM
         self._say_again = 0.0
+        self._calm = False  # nothing is expected to change soon
+        self._empty = False  # nobody has begun it
         self._names: list[str] = []  # of all objects, when they were listed last
         self._lock = threading.RLock()
 
@@ -191,21 +198,31 @@ class RemotePhase(PhaseFolder):
             self._set_ages(listing.entries, listing.now)
             if etags or self.path.exists():
                 _replace(self.path / _INDEX, json.dumps(etags).encode())
-            self._seen = time.monotonic()
+            state = self._state() if listing.entries else "waiting"
+            self._seen, self._calm, self._empty = time.monotonic(), state in _SETTLED, not listing.entries
+
+    def _state(self) -> str:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((self.path / "status.json").read_bytes())["state"])
+        return "unknown"
 
     def where(self, step: int) -> str:
         return f"{self._objects.url}/{self._at}/marks/{step}/{self.manifest(step)['attempt']}"
 
     def nothing_there(self) -> None:
         """A listing of all phases did not name this one."""
-        self._seen = time.monotonic()
+        self._seen, self._calm, self._empty = time.monotonic(), True, True
+
+    def due(self, begun: bool = False) -> bool:
+        """Whether it is time to look again; of a phase that is known to have begun sooner, if it had not."""
+        return (begun and self._empty) or time.monotonic() - self._seen >= (_CALM if self._calm else FRESH)
 
     def _outdated(self) -> None:
         """What this process wrote itself shows at the next look."""
-        self._seen = -FRESH
+        self._seen = -_CALM
 
     def _look(self) -> None:
-        if time.monotonic() - self._seen >= FRESH:
+        if self.due():
             self.refresh()
 
     def _bring(self, folder: Path, about: dict[str, Any]) -> None:

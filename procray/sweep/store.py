@@ -81,6 +81,16 @@ class Store:
         return self.address
 
     @property
+    def in_bucket(self) -> bool:
+        """Whether `path` holds copies only."""
+        return self._bucket is not None
+
+    def be_patient(self, seconds: float) -> None:
+        """From here on, goes on trying for so long while a bucket does not answer."""
+        if self._bucket is not None:
+            self._bucket.be_patient(seconds)
+
+    @property
     def corpora(self) -> Path:
         """Where corpora are prepared, on this machine."""
         return self.path / "corpora"
@@ -105,10 +115,14 @@ class Store:
         if self._bucket is not None:
             self._bucket.check()
 
-    def refresh(self, phases: Iterable[str]) -> None:
-        """Brings what is known here of some phases up to date, many at once. A folder is always so."""
+    def refresh(self, phases: Iterable[str], all: bool = True) -> None:
+        """Brings what is known here of some phases up to date, many at once. A folder is always so.
+
+        Args:
+            all: also what was looked at a moment ago, as for a decision; not only as for a display.
+        """
         if self._bucket is not None:
-            self._bucket.refresh(phases)
+            self._bucket.refresh(phases, all)
 
     def sweep_folder(self, name: str, scale: str | None) -> Path:
         """Where the plan, the report and the logs of one sweep stand, on this machine."""
