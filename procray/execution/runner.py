@@ -23,7 +23,7 @@ from procray.execution.cluster import cluster, local_resources
 from procray.execution.preparation import prepare_corpora
 from procray.execution.room import Room, check_feasible, slots
 from procray.execution.segment import GO, STOP
-from procray.execution.watch import RayLost, watching
+from procray.execution.watch import Away, RayLost, watching
 from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
@@ -307,9 +307,8 @@ def _run_on_ray(
             room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
-            except Exception as error:
-                if not isinstance(error, RayLost):
-                    watch.check()  # whatever it was, it came of this
+            except (Exception, Away):
+                watch.explain(within=2.0)
                 raise
         emit({"event": "ray", "state": "stopping"})
 
