@@ -21,6 +21,13 @@ def digest(value: Any, length: int = 64) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
+def cache_folder() -> Path:
+    """Where this host keeps what it can make or fetch again, outside of stores, which several hosts may share."""
+    if os.environ.get("PROCRAY_CACHE"):
+        return Path(os.environ["PROCRAY_CACHE"]).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "procray"
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from procray import __version__
+from procray.cli.cluster_command import cluster
 from procray.cli.terminal import answer, answer_json, say, short_bytes, short_count, width
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Prepare and inspect corpora.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(cluster, name="cluster")
+kept = typer.Typer(help="Look after the store.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(kept, name="store")
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, such as sweeps/substitutive.yaml.")]
 Scale = Annotated[str | None, typer.Option("--scale", help="A named overlay of the file; the first is the default.")]
@@ -34,10 +38,16 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be repeated.")
 ]
 StorePath = Annotated[
-    Path, typer.Option("--store", envvar="PROCRAY_STORE", help="The folder that holds checkpoints and results.")
+    str,
+    typer.Option(
+        "--store",
+        metavar="FOLDER|s3://BUCKET/PREFIX",
+        envvar="PROCRAY_STORE",
+        help="The place that holds checkpoints and results.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines.")]
-STORE = Path("store")
+STORE = "store"
 
 
 def load(file: Path, scale: str | None, settings: list[str] | None, store: Store | None = None) -> Plan:
@@ -52,10 +62,10 @@ def load(file: Path, scale: str | None, settings: list[str] | None, store: Store
     return plan(spec) if store is None else select.staged(spec, store)
 
 
-def open_store(path: Path) -> Store:
+def open_store(place: str) -> Store:
     from procray.sweep.store import Store
 
-    return Store(path)
+    return Store(place)
 
 
 def sweep_of(phase: str, store: Store) -> Plan:
@@ -64,14 +74,14 @@ def sweep_of(phase: str, store: Store) -> Plan:
     from procray.files import read_json
     from procray.sweep import Plan
 
-    for path in sorted(store.path.glob("sweeps/*/plan.json")):
+    for path in store.plans():
         graph = Plan.from_json(read_json(path))
         if any(known.startswith(phase) for known in graph.phases):
             return graph
-    raise StoreError(f"no sweep of the store {store.path} has a phase '{phase}', and there is no such file")
+    raise StoreError(f"no sweep of the store {store} has a phase '{phase}', and there is no such file")
 
 
-def same_command(file: Path, scale: str | None, settings: list[str] | None, store: Path, command: str = "sweep") -> str:
+def same_command(file: Path, scale: str | None, settings: list[str] | None, store: str, command: str = "sweep") -> str:
     """The line that a user types to come back to this sweep."""
     typed = Path(sys.argv[0])  # `.venv/bin/procray` where the environment is not activated
     program = str(typed) if typed.name == "procray" and not shutil.which("procray") else "procray"
@@ -81,7 +91,7 @@ def same_command(file: Path, scale: str | None, settings: list[str] | None, stor
     for setting in settings or []:
         words += ["--set", setting]
     if store != STORE and "PROCRAY_STORE" not in os.environ:
-        words += ["--store", str(store)]
+        words += ["--store", store]
     return shlex.join(words)
 
 
@@ -264,7 +274,7 @@ def analyze(
     typed = {"--step": step, "--on": on, "--sequences": sequences, "--out": out}
     words = ["procray", "analyze", *phases]
     words += [str(word) for pair in typed.items() if pair[1] is not None for word in pair]
-    words += ["--store", str(store)] if store != STORE else []
+    words += ["--store", store] if store != STORE else []
     run_analysis(
         open_store(store),
         phases,
@@ -476,3 +486,55 @@ def data_show(
         for key, value in facts.items():
             answer(f"{key:18} {value}")
         answer("")
+
+
+@kept.command("ls")
+def store_ls(
+    store: StorePath = STORE,
+    phases: Annotated[bool, typer.Option("--phases", help="One line for every phase.")] = False,
+    json: Json = False,
+) -> None:
+    """List sweeps, phases and corpora with the room they take."""
+    from procray.cli.store_command import listing, listing_json
+    from procray.sweep import upkeep
+
+    found = upkeep.contents(open_store(store))
+    if json:
+        answer_json(listing_json(found))
+    else:
+        answer(listing(found, store, phases))
+
+
+@kept.command("verify")
+def store_verify(
+    store: StorePath = STORE,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Remove what is damaged; the next sweep trains it again.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read every checkpoint, resume state, journal and corpus and compare it with its digest."""
+    from procray.cli.store_command import verify
+
+    raise typer.Exit(verify(open_store(store), discard=discard, json=json))
+
+
+@kept.command("gc")
+def store_gc(
+    store: StorePath = STORE,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this it is only listed.")] = False,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option("--forget", metavar="SWEEP@SCALE", help="A sweep that is not wanted any more; may be repeated."),
+    ] = None,
+    resume_states: Annotated[
+        bool,
+        typer.Option("--resume-states", help="Also what finished phases keep so that more tokens can be added later."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Find what no sweep of the store names and nothing that stays was made from."""
+    from procray.cli.store_command import collect
+
+    opened = open_store(store)
+    raise typer.Exit(collect(opened, delete=delete, forget=tuple(forget or ()), resume_states=resume_states, json=json))

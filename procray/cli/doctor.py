@@ -32,6 +32,7 @@ def examine(store: Store, plan: Plan | None = None) -> tuple[dict[str, Any], lis
     import psutil
     import torch
 
+    from procray.errors import ProcrayError
     from procray.files import write_json
 
     problems = []
@@ -47,11 +48,16 @@ def examine(store: Store, plan: Plan | None = None) -> tuple[dict[str, Any], lis
     facts["gpus"] = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"
     store.path.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(store.path).free
-    facts["store"] = f"{store.path} ({short_bytes(free)} free)"
+    copies = "" if store.address == str(store.path) else f"; copies in {store.path}"
+    facts["store"] = f"{store}{copies} ({short_bytes(free)} free)"
+    try:
+        store.check()
+    except ProcrayError as problem:
+        problems.append(str(problem))
     if not os.access(store.path, os.W_OK):
-        problems.append(f"the store {store.path} cannot be written")
+        problems.append(f"{store.path} cannot be written")
     if free < 2e9:
-        problems.append(f"only {short_bytes(free)} free for the store {store.path}")
+        problems.append(f"only {short_bytes(free)} free in {store.path}")
     shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else None
     if shared is not None and shared < 100e6:
         problems.append(f"/dev/shm has {short_bytes(shared)} free; Ray's object store needs about 100 MB")

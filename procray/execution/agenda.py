@@ -112,7 +112,8 @@ class Agenda:
                 self._after[parent].append(key)
         self._chain = self._chains()
 
-        begun = set(store.phases())  # one look at the disk for all that are new
+        begun = set(store.phases())  # one look at the store for all that are new
+        store.refresh({item.phase for item in self.items.values()} & begun)
         waiting = []
         for key, item in self.items.items():
             if item.phase in begun and complete(item, self._store):
@@ -158,6 +159,7 @@ class Agenda:
     def report(self, key: str, result: dict[str, Any]) -> None:
         """Takes what `run_segment` returned for a running segment."""
         item = self.items[key]
+        self._store.refresh([item.phase])
         state = result.get("state")
         if state == "done":
             if complete(item, self._store):
@@ -166,7 +168,7 @@ class Agenda:
                 self.crash(
                     key,
                     "it reported success, but its marks are not in the store; "
-                    f"do all nodes share the folder {self._store.path}?",
+                    f"do all nodes share the store {self._store}?",
                 )
         elif state == "failed":
             self._fail(key, str(result.get("reason", "failed")), record=False)
@@ -190,6 +192,7 @@ class Agenda:
                 `settle` will tell.
         """
         item = self.items[key]
+        self._store.refresh([item.phase])
         if complete(item, self._store):  # it died after its last mark
             self._finish(key)
             return

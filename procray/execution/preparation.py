@@ -34,11 +34,21 @@ def prepare_corpora(
     from procray.training.source import text_source
 
     chosen = list(plan.phases.values()) if phases is None else [plan.phases[phase] for phase in phases]
-    prepared = [corpora.prepare(recipe, store.corpora, tokens, progress) for recipe, tokens in _wanted(chosen)]
+    prepared = [_prepare(recipe, tokens, store, progress) for recipe, tokens in _wanted(chosen)]
     for phase in chosen:
         recipe = phase.recipe
         if "corpus" in recipe.data and recipe.evaluation.split == "tuning":
             text_source(recipe, corpora.load(recipe.data, store.corpora)).validation(None)  # refuses what cannot be had
+    return prepared
+
+
+def _prepare(recipe: dict[str, Any], tokens: int, store: Store, progress: Callable[[str], None] | None) -> Prepared:
+    """What another machine has prepared is taken from the store, and what this one prepares is put there."""
+    from procray import corpora
+
+    store.bring_corpus(recipe)
+    prepared = corpora.prepare(recipe, store.corpora, tokens, progress)
+    store.publish_corpus(recipe)
     return prepared
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -18,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.errors import EnvironmentProblem
 from procray.execution.agenda import Agenda, Event, Item, complete
 from procray.execution.cluster import cluster, local_resources
 from procray.execution.preparation import prepare_corpora
@@ -28,6 +30,7 @@ from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
+from procray.sweep.note import Note
 from procray.sweep.outside import bring_outside
 from procray.sweep.store import Store
 
@@ -107,12 +110,13 @@ class RunResult:
 class _Stop:
     """Why the run should stop, and how signals are taken at the moment."""
 
-    control: Path
+    control: Note
     emit: Callable[[Event], None]
     reason: str = ""
     signal: int = 0
     graceful: bool = False
     agenda: Agenda | None = field(default=None)
+    running: bool = False  # there may be somebody who reads the note
 
     def ask(self, reason: str) -> None:
         """Running segments save and return; nothing new starts."""
@@ -121,8 +125,9 @@ class _Stop:
         self.reason = reason
         if self.agenda is not None:
             self.agenda.stop(reason)
-        with contextlib.suppress(FileNotFoundError), open(self.control, "r+", encoding="utf-8") as file:
-            file.write(STOP)  # over what stands there, which works on a full disk too
+        if self.running:
+            with contextlib.suppress(EnvironmentProblem):  # a store that is away; a second signal does not wait
+                self.control.write(STOP)
         self.emit({"event": "stopping", "reason": reason})
 
     def listen(self) -> None:
@@ -194,8 +199,8 @@ def _run_plan(
     """Runs one plan; the phases of `over` have been dealt with."""
     folder = store.sweep_folder(plan.name, plan.scale)
     bring_outside(plan, store, lambda message: options.on_event({"event": "corpus", "message": message}))
-    control, scratch = _own_paths(folder)
-    items = [item for item in _items(plan, store, control, scratch, options.profile) if item.phase not in over]
+    control, scratch = _own_paths(folder, store)
+    items = [item for item in _items(plan, store, control.address, scratch, options.profile) if item.phase not in over]
     done_before = sum(1 for item in items if complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
@@ -208,14 +213,16 @@ def _run_plan(
     stop = _Stop(control, options.on_event, agenda=agenda)
     interrupted = False
     if not agenda.finished():
-        control.write_text(GO, encoding="utf-8")
         try:
+            control.write(GO)
+            stop.running = True
             with _signals(stop), _deadline(stop, options.max_hours, started):
                 _run(plan, store, agenda, options, stop, folder / "logs", scratch)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            control.unlink(missing_ok=True)
+            stop.running = False
+            control.remove()
             shutil.rmtree(scratch, ignore_errors=True)
     _settle_statuses(plan, store)
     labels = {phase.id: phase.label for phase in plan.phases.values()}
@@ -236,8 +243,8 @@ def _run_plan(
     )
 
 
-def _own_paths(folder: Path) -> tuple[Path, Path]:
-    """Where this run keeps its control file and Ray's scratch; removes those of killed runs of this host."""
+def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
+    """Where this run keeps its word to the runners and Ray's scratch; removes those of killed runs of this host."""
     mine = f".run-{digest(this_host(), 8)}-"
     for old in folder.glob(f"{mine}*"):
         pid = old.name.removeprefix(mine).split("-")[0]
@@ -247,7 +254,9 @@ def _own_paths(folder: Path) -> tuple[Path, Path]:
             else:
                 old.unlink(missing_ok=True)
     name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    return folder / name, folder / f"{name}-ray"
+    if store.address != str(store.path):  # a bucket: nothing that Ray keeps for itself need be shared
+        return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
+    return store.note(folder / name), folder / f"{name}-ray"
 
 
 def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path) -> None:
@@ -315,7 +324,7 @@ def _run_on_ray(
 
 @keeping_everything()
 def _items(
-    plan: Plan, store: Store, control: Path, scratch: Path, profile: tuple[int, int] | None = None
+    plan: Plan, store: Store, control: str | Path, scratch: Path, profile: tuple[int, int] | None = None
 ) -> list[Item]:
     """The plan's segments with what their runners need."""
     driver = this_process()
@@ -328,7 +337,7 @@ def _items(
         flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
         reached[phase.id] = segment.until
         job = {
-            "store": str(store.path),
+            "store": store.address,
             "phase": phase.id,
             "label": phase.label,
             "recipe": phase.recipe.to_json(),
@@ -359,6 +368,16 @@ def _items(
             )
         )
     return items
+
+
+def needs(plan: Plan) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Of every segment: the label of its phase, how it runs and what it takes, without a store."""
+    reached: dict[str, int] = {}
+    for segment in sorted(plan.segments(), key=lambda segment: (segment.phase, segment.until)):
+        phase = plan.phases[segment.phase]
+        flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
+        reached[phase.id] = segment.until
+        yield phase.label, _executor(phase, flops), _resources(phase)
 
 
 def _executor(phase: PlannedPhase, flops: float) -> str:

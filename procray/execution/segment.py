@@ -12,12 +12,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
+from procray.sweep.note import open_note
+from procray.sweep.objects import PATIENCE_OF_RUNNERS
 from procray.sweep.store import PhaseFolder, Store
 from procray.training.recipe import PhaseRecipe
 
@@ -61,11 +62,11 @@ def run_segment(
     """
     started = time.monotonic()
     recipe = PhaseRecipe.from_json(job["recipe"])
-    store = Store(job["store"])
+    store = Store(job["store"], PATIENCE_OF_RUNNERS)
     folder = store.phase(recipe.id)
     held = folder.acquire(job.get("about")) if rank == 0 else None
     try:
-        go, at_most = _agree((held is not None, _resume_limit(recipe, folder, job["marks"])), world_size)
+        go, at_most = _agree(held is not None, _resume_limit(recipe, folder, job["marks"]), world_size)
         if not go:
             return {"state": "leased"}
         try:
@@ -104,21 +105,19 @@ def describe(error: BaseException) -> str:
     return text if isinstance(error, ProcrayError) else f"{type(error).__name__}: {text}"
 
 
-def stop_flag(path: str | None, every: float = 0.25) -> Callable[[], bool]:
-    """A `should_stop` that reads a control file at most once in `every` seconds.
-
-    The file exists from the start and its content changes: on NFS an open sees a new content at once,
-    a new name only after the folder's cache has run out.
-    """
-    if path is None:
+def stop_flag(address: str | None, every: float | None = None) -> Callable[[], bool]:
+    """A `should_stop` that reads the command's note at most once in `every` seconds."""
+    if address is None:
         return lambda: False
+    note = open_note(address)
+    every = note.look_every if every is None else every
     state = {"stop": False, "next": 0.0}
 
     def asked() -> bool:
         if not state["stop"] and time.monotonic() >= state["next"]:
             state["next"] = time.monotonic() + every
-            with contextlib.suppress(OSError):
-                state["stop"] = Path(path).read_text(encoding="utf-8").strip() == STOP
+            with contextlib.suppress(OSError, EnvironmentProblem):  # no answer: the next look tries again
+                state["stop"] = note.read().strip() == STOP
         return bool(state["stop"])
 
     return asked
@@ -240,16 +239,19 @@ def _source(recipe: PhaseRecipe, store: Store) -> tuple[Source, str | None]:
         return task_source(recipe), None
     from procray import corpora
 
-    prepared = corpora.load(recipe.data, store.corpora)
+    prepared = corpora.load(recipe.data, store.bring_corpus(recipe.data))
     return text_source(recipe, prepared), prepared.digest
 
 
-def _agree(value: Any, world_size: int) -> Any:
-    """Rank 0's value on every rank."""
+def _agree(go: bool, at_most: int | None, world_size: int) -> tuple[bool, int | None]:
+    """Rank 0's answers on every rank. As numbers: torch.distributed sends whole objects as pickles."""
     if world_size == 1:
-        return value
+        return go, at_most
+    import torch
     import torch.distributed as distributed
 
-    box = [value]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    box = torch.tensor([go, -1 if at_most is None else at_most], dtype=torch.int64, device=device)
+    distributed.broadcast(box, src=0)
+    agreed = box.tolist()
+    return bool(agreed[0]), None if agreed[1] < 0 else int(agreed[1])

@@ -134,10 +134,10 @@ def resolve(text: str, store: Store) -> tuple[str, int | None]:
         return found[0], int(step) if step else None
     if found:
         listed = ", ".join(f"{phase} ({labels[phase][0]})" if phase in labels else phase for phase in found[:6])
-        raise StoreError(f"'{name}' means {len(found)} phases of the store {store.path}: {listed}")
+        raise StoreError(f"'{name}' means {len(found)} phases of the store {store}: {listed}")
     names = [label for phase in known for label in labels.get(phase, ())]
     raise StoreError(
-        f"the store {store.path} has no phase '{name}'{did_you_mean(name, [*known, *names])}"
+        f"the store {store} has no phase '{name}'{did_you_mean(name, [*known, *names])}"
         " (a phase is named by its id, the beginning of it, or its label; `procray status FILE` lists them)"
     )
 
@@ -145,7 +145,7 @@ def resolve(text: str, store: Store) -> tuple[str, int | None]:
 def labels_of(store: Store) -> dict[str, tuple[str, ...]]:
     """The labels of every phase in any sweep of the store."""
     found: dict[str, dict[str, None]] = {}
-    for path in sorted(store.path.glob("sweeps/*/plan.json")):
+    for path in store.plans():
         for phase, label in _labels_in(path, path.stat().st_mtime_ns):
             found.setdefault(phase, {})[label] = None
     return {phase: tuple(labels) for phase, labels in found.items()}
@@ -300,7 +300,7 @@ def _open(store: Store, phase: str, step: int | None, notes: list[str]) -> list[
     folder = store.phase(phase)
     marks = folder.marks()
     if not marks:
-        raise StoreError(f"the store {store.path} holds no checkpoint of phase '{phase}'")
+        raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
     if step is None:
         step = marks[-1]
     recipe = _recipe(store, phase)
@@ -474,7 +474,7 @@ def _validation(one: _Opened, store: Store, sequences: int | None) -> tuple[str,
     if "task" in recipe.data:
         source: Any = task_source(recipe)
     else:
-        source = text_source(recipe, corpora.load(recipe.data, store.corpora))
+        source = text_source(recipe, corpora.load(recipe.data, store.bring_corpus(recipe.data)))
     length = None
     if source.curriculum is not None:  # at the length that it had reached
         rows = [row for row in store.phase(one.phase).curve() if row["step"] <= one.step and row.get("length")]

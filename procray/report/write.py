@@ -96,6 +96,8 @@ def write_report(
     write_json(folder / _STATE, {"digest": made_from, "files": names})
     for name in set(known.get("files", [])) - set(names):  # a picture of an earlier report
         (folder / name).unlink(missing_ok=True)
+    if folder.is_relative_to(store.path):
+        store.publish(folder)
     return _paths(folder, results, tuple(folder / name for name in names if name.startswith("figures/")), fresh=True)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from procray.batch import EXACT_MATCH, PARTS
 from procray.errors import StoreError
@@ -87,17 +87,54 @@ def compare(phase: str, known: dict[str, Any], new: dict[str, Any], exact: bool)
         )
 
 
+class Lines(Protocol):
+    """Where the lines of one attempt go."""
+
+    def write(self, line: bytes) -> None: ...
+
+    def sync(self) -> None:
+        """Makes what was written survive a power cut."""
+
+    def close(self) -> None: ...
+
+
+class _FileLines:
+    def __init__(self, folder: Path, attempt: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = open(folder / f"{attempt}.jsonl", "ab", buffering=0)  # noqa: SIM115
+
+    def write(self, line: bytes) -> None:
+        self._file.write(line)
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class Journal:
     """Writes the evaluations of one attempt."""
 
-    def __init__(self, phase: str, folder: Path, attempt: int, provenance: dict[int, dict[str, Any]]):
-        """`provenance` maps this and every earlier attempt to what may change the bits."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        phase: str,
+        folder: Path,
+        attempt: int,
+        provenance: dict[int, dict[str, Any]],
+        lines: Lines | None = None,
+    ):
+        """
+        Args:
+            folder: holds the journals of earlier attempts.
+            provenance: maps this and every earlier attempt to what may change the bits.
+            lines: where to write, in place of a file in `folder`.
+        """
         self._phase = phase
         self._attempt = attempt
         self._provenance = provenance
         self._rows = merged(folder)
-        self._file = open(folder / f"{attempt}.jsonl", "ab", buffering=0)  # noqa: SIM115
+        self._lines = lines or _FileLines(folder, attempt)
 
     def add(self, row: dict[str, Any]) -> bool:
         """Writes one evaluation; False when it stands there already with the same values.
@@ -116,13 +153,13 @@ class Journal:
             promised = mine.get("device_type") == "cpu" and mine.get("world_size") == 1
             compare(self._phase, known, json.loads(line), exact=promised and mine == its)
             return False
-        self._file.write(line.encode() + b"\n")
+        self._lines.write(line.encode() + b"\n")
         self._rows[step] = (self._attempt, json.loads(line))
         return True
 
     def sync(self) -> None:
         """Makes what was written survive a power cut."""
-        os.fsync(self._file.fileno())
+        self._lines.sync()
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()

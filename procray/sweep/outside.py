@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from procray.errors import StoreError
-from procray.files import write_json
 from procray.model.outside import Outside, bring_in
 from procray.sweep.store import Store
 
@@ -47,7 +46,7 @@ def bring(outside: Outside, store: Store, progress: Callable[[str], None] = lamb
             about = {"kind": "outside", "tokens": 0}
             folder.write_mark(held, 0, lambda place: bring_in(outside, place), about)
             facts = folder.manifest(0)["outside"]
-            write_json(folder.path / "phase.json", {"id": outside.id, "kind": "outside", "outside": facts})
+            folder.describe_outside(facts)
             folder.set_status("done", step=0, attempt=held.attempt)
     except OSError as error:
         raise StoreError(f"outside checkpoint {outside.name} cannot be written into the store: {error}") from error

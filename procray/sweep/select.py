@@ -116,7 +116,12 @@ def read(graph: Plan, store: Store) -> Searched | None:
 def staged(spec: SweepSpec, store: Store) -> Plan:
     """The plan of a sweep as far as it can be made: the search while that goes on, the whole after it."""
     graph = plan(spec)
-    return whole(graph, store) or graph
+    store.refresh(graph.phases)
+    full = whole(graph, store)
+    if full is None:
+        return graph
+    store.refresh(full.phases)
+    return full
 
 
 def whole(graph: Plan, store: Store) -> Plan | None:
@@ -140,6 +145,7 @@ def record(graph: Plan, store: Store) -> Path | None:
         return None
     path = store.sweep_folder(graph.name, graph.scale) / "selection.json"
     write_json(path, {"sweep": graph.name, "scale": graph.scale, **to_json(found)})
+    store.publish(path)
     return path
 
 

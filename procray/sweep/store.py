@@ -1,4 +1,6 @@
-"""Content-addressed checkpoints, journals and reports in one folder: what the store holds is the truth.
+"""Content-addressed checkpoints, journals and reports in one place: what the store holds is the truth.
+
+The place is a folder, on a disk or on NFS, or a bucket (`s3://bucket/prefix`, see `remote.py`).
 
     phases/<id>/phase.json            what the phase is, and what each attempt ran on
                /status.json           running, paused, done, failed or skipped, with the reason
@@ -10,7 +12,7 @@
     sweeps/<name>@<scale>/            plan.json, report, logs
     corpora/<digest>/
 
-Every folder is filled under a temporary name and renamed, every file is replaced as a whole. What
+In a folder every mark is filled under a temporary name and renamed, every file is replaced as a whole. What
 becomes visible is checked against the writer's lease right before the rename.
 """
 
@@ -21,18 +23,23 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.corpora.prepared import corpus_folder
 from procray.errors import StoreError
 from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
 from procray.sweep import journal, lease
 from procray.sweep.lease import Holder, Lease
+from procray.sweep.nearby import nearby
+from procray.sweep.note import Note, open_note
+from procray.sweep.objects import PATIENCE
 from procray.training.recipe import PhaseRecipe
 
 if TYPE_CHECKING:
     from procray.sweep.plan import Plan
+    from procray.sweep.remote import Bucket
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
@@ -40,34 +47,85 @@ _KEPT_RESUMES = 2
 
 
 class Store:
-    """A store in a folder, on a disk or on NFS. Opening it costs nothing and makes nothing."""
+    """A store in a folder or a bucket. Opening it costs nothing and makes nothing.
 
-    def __init__(self, path: str | os.PathLike[str]):
-        """Raises StoreError for anything but a folder."""
-        text = os.fspath(path)
+    Attributes:
+        address: as a user or another process names it.
+        path: the folder; of a bucket this machine's copy of what was read from it.
+    """
+
+    def __init__(self, place: str | os.PathLike[str], patience: float = PATIENCE):
+        """
+        Args:
+            place: a folder, or `s3://bucket/prefix`.
+            patience: seconds to go on trying while a bucket does not answer.
+
+        Raises:
+            StoreError: neither a folder nor an address of a bucket that can be a store.
+        """
+        text = os.fspath(place)
+        self._bucket: Bucket | None = None
         if "://" in text:
-            raise StoreError(f"a store must be a folder (also on NFS); '{text}' is not supported")
-        self.path = Path(text).expanduser().absolute()
+            from procray.sweep.remote import Bucket
+
+            self._bucket = Bucket(text, patience)
+            self.address, self.path = self._bucket.url, self._bucket.path
+        else:
+            self.path = Path(text).expanduser().absolute()
+            self.address = str(self.path)
         self._phases = self.path / "phases"
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"the store '{self.path}' is a file, not a folder")
 
+    def __str__(self) -> str:
+        return self.address
+
     @property
     def corpora(self) -> Path:
+        """Where corpora are prepared, on this machine."""
         return self.path / "corpora"
 
     def phase(self, phase_id: str) -> PhaseFolder:
+        if self._bucket is not None:
+            return self._bucket.phase(phase_id)
         return PhaseFolder(self._phases / phase_id)
 
     def phases(self) -> list[str]:
         """The ids of all phases that have a folder."""
+        if self._bucket is not None:
+            return self._bucket.phases()
         with contextlib.suppress(FileNotFoundError):
-            return sorted(entry.name for entry in os.scandir(self._phases) if entry.is_dir())
+            return sorted(
+                entry.name for entry in os.scandir(self._phases) if entry.is_dir() and not entry.name.startswith(".")
+            )
         return []
 
+    def check(self) -> None:
+        """Raises StoreError or EnvironmentProblem where a bucket cannot be reached or cannot be a store."""
+        if self._bucket is not None:
+            self._bucket.check()
+
+    def refresh(self, phases: Iterable[str]) -> None:
+        """Brings what is known here of some phases up to date, many at once. A folder is always so."""
+        if self._bucket is not None:
+            self._bucket.refresh(phases)
+
     def sweep_folder(self, name: str, scale: str | None) -> Path:
-        """Where the plan, the report and the logs of one sweep stand."""
+        """Where the plan, the report and the logs of one sweep stand, on this machine."""
         return self.path / "sweeps" / f"{name}@{scale or 'default'}"
+
+    def plans(self) -> list[Path]:
+        """plan.json of every sweep, in order of their names."""
+        if self._bucket is not None:
+            self._bucket.fetch_plans()
+        return sorted(self.path.glob("sweeps/*/plan.json"))
+
+    def forget(self, sweep: str) -> None:
+        """Removes the plan, the report and the logs of a sweep, named as its folder is; its phases stay."""
+        if self._bucket is not None:
+            self._bucket.forget(sweep)
+        (self.path / "sweeps" / sweep / "plan.json").unlink(missing_ok=True)  # first: it is what names phases
+        shutil.rmtree(self.path / "sweeps" / sweep, ignore_errors=True)
 
     def write_plan(self, plan: Plan) -> Path:
         """Writes plan.json, unless it says the same already; returns its path."""
@@ -75,7 +133,52 @@ class Store:
         value = plan.to_json()
         if not holds(path, json_lines(value)):
             write_atomic(path, json_lines(value))
+        self.publish(path)
         return path
+
+    def publish(self, path: Path) -> None:
+        """Shows others a file, or the files of a folder, that was written below `path`; in a folder they see it."""
+        if self._bucket is not None:
+            self._bucket.publish(path)
+
+    def note(self, path: Path) -> Note:
+        """A word to runners on any machine, at a path below `path`."""
+        if self._bucket is not None:
+            return open_note(f"{self.address}/{path.relative_to(self.path).as_posix()}")
+        return open_note(str(path))
+
+    def bring_corpus(self, recipe: dict[str, Any]) -> Path:
+        """The folder to read a corpus from: on a disk of this machine, once brought there from where it is kept.
+
+        Raises:
+            StoreError: it cannot be brought.
+        """
+        return self.bring_corpus_named(corpus_folder(recipe, self.corpora).name)
+
+    def bring_corpus_named(self, name: str) -> Path:
+        """As `bring_corpus`, by the name of the corpus's folder."""
+        if self._bucket is not None:
+            self._bucket.fetch_corpus(name)
+            return self.corpora
+        return nearby(self.corpora, name)
+
+    def corpora_sizes(self) -> dict[str, int]:
+        """Bytes of every prepared corpus, by the name of its folder."""
+        if self._bucket is not None:
+            return self._bucket.corpora_sizes()
+        return {name: sum(_sizes(self.corpora / name).values()) for name in sorted(_entries(self.corpora))}
+
+    def remove_corpus(self, name: str) -> None:
+        """Deletes a prepared corpus. A sweep that reads it prepares it again."""
+        if self._bucket is not None:
+            self._bucket.remove_corpus(name)
+        (self.corpora / name / MANIFEST).unlink(missing_ok=True)  # first: without it nothing is prepared
+        shutil.rmtree(self.corpora / name, ignore_errors=True)
+
+    def publish_corpus(self, recipe: dict[str, Any]) -> None:
+        """Shows others a corpus that was prepared in `corpora`."""
+        if self._bucket is not None:
+            self._bucket.publish_corpus(corpus_folder(recipe, self.corpora).name)
 
 
 class PhaseFolder:
@@ -88,10 +191,12 @@ class PhaseFolder:
     # -- marks ---------------------------------------------------------------------------------------
 
     def exists_mark(self, step: int) -> bool:
+        self._look()
         return os.path.isfile(f"{self.path}/marks/{step}/{MANIFEST}")  # asked for every mark of a plan
 
     def marks(self) -> list[int]:
         """The steps that have a mark, ascending."""
+        self._look()
         return [step for step in _steps(self.path / "marks") if self.exists_mark(step)]
 
     def manifest(self, step: int) -> dict[str, Any]:
@@ -100,6 +205,7 @@ class PhaseFolder:
         Raises:
             StoreError: there is no such mark.
         """
+        self._look()
         value = _read(self._mark(step) / MANIFEST)
         if value is None:
             there = ", ".join(map(str, self.marks())) or "none"
@@ -112,14 +218,19 @@ class PhaseFolder:
         Raises:
             StoreError: there is no such mark, or a file of it is damaged.
         """
-        folder = self._mark(step)
-        wrong = _damage(folder, self.manifest(step)["files"])
+        folder, manifest = self._mark(step), self.manifest(step)
+        self._bring(folder, manifest)
+        wrong = damage(folder, manifest["files"])
         if wrong:
             raise StoreError(
                 f"the mark of phase {self.id} at step {step} is damaged: {wrong}. "
-                f"Remove {folder} to have it trained again"
+                f"`procray store verify --discard` removes it, and the next sweep trains it again"
             )
         return folder
+
+    def where(self, step: int) -> str:
+        """The place of a mark as others can find it."""
+        return str(self._mark(step))
 
     def write_mark(
         self, held: Lease, step: int, write: Callable[[Path], dict[str, Any]], about: dict[str, Any]
@@ -155,7 +266,10 @@ class PhaseFolder:
         """The folder of the newest undamaged resume state, at step `at_most` or before; None without one."""
         for step, entry in sorted(self._resumes().items(), key=lambda item: -int(item[0])):
             folder = self.path / "resume" / step
-            if (at_most is None or int(step) <= at_most) and not _damage(folder, entry["files"]):
+            if at_most is not None and int(step) > at_most:
+                continue
+            self._bring(folder, entry)
+            if not damage(folder, entry["files"]):
                 return folder
         return None
 
@@ -178,11 +292,12 @@ class PhaseFolder:
 
     def drop_resumes(self, held: Lease) -> None:
         """Removes every resume state: a decaying schedule that came to its end cannot be extended."""
-        if (self.path / "resume").exists():
+        if self._resumes() or (self.path / "resume").exists():
             self._point(held, {})
             shutil.rmtree(self.path / "resume", ignore_errors=True)
 
     def _resumes(self) -> dict[str, dict[str, Any]]:
+        self._look()
         value = _read(self.path / "resume.json") or {}
         return dict(value.get("states", {}))
 
@@ -197,10 +312,26 @@ class PhaseFolder:
 
     def curve(self) -> list[dict[str, Any]]:
         """The evaluations of all attempts as one curve: ascending steps, one row for a step."""
+        self._look()
         return [row for _, row in journal.merged(self.path / "journal").values()]
+
+    def journals(self) -> list[Path]:
+        """The journals of all attempts."""
+        self._look()
+        return [self.path / "journal" / f"{attempt}.jsonl" for attempt in journal.attempts(self.path / "journal")]
+
+    def journal(self, held: Lease, provenance: dict[int, dict[str, Any]]) -> journal.Journal:
+        """Where an attempt writes its evaluations; `provenance` as `write_description` returns it."""
+        self._look()
+        return journal.Journal(self.id, self.path / "journal", held.attempt, provenance)
+
+    def fence(self, held: Lease) -> None:
+        """Raises LeaseLost where an evaluation must not be added any more."""
+        held.check()
 
     def progress(self) -> dict[str, Any] | None:
         """The last live numbers, or None; they may be those of an attempt that has ended."""
+        self._look()
         return _read(self.path / "progress.json")
 
     def write_progress(self, row: dict[str, Any]) -> None:
@@ -215,6 +346,7 @@ class PhaseFolder:
         States: `waiting`, `running`, `paused`, `done`, `failed`, `skipped`. A running phase whose
         process is gone reads as paused.
         """
+        self._look()
         value = _read(self.path / "status.json") or {"state": "waiting"}
         if value["state"] == "running":
             holder = self.holder()
@@ -224,10 +356,11 @@ class PhaseFolder:
 
     def set_status(self, state: str, **facts: Any) -> None:
         """Replaces the status. Runners check their lease first; others may only say `skipped` or `failed`."""
-        write_json(self.path / "status.json", {"state": state, "time": time.time(), **facts})
+        self._write("status.json", {"state": state, "time": time.time(), **facts})
 
     def description(self) -> dict[str, Any] | None:
         """phase.json: `{"id", "recipe", "data_digest", "attempts": {attempt: provenance}}`, or None."""
+        self._look()
         return _read(self.path / "phase.json")
 
     def write_description(
@@ -252,20 +385,99 @@ class PhaseFolder:
             "data_digest": before or data_digest,
             "attempts": attempts,
         }
-        write_json(self.path / "phase.json", content)
+        self._write("phase.json", content)
         return {int(number): value for number, value in attempts.items()}
+
+    def describe_outside(self, facts: dict[str, Any]) -> None:
+        """phase.json of a checkpoint from outside, which no phase made."""
+        self._write("phase.json", {"id": self.id, "kind": "outside", "outside": facts})
 
     # -- the writer ----------------------------------------------------------------------------------
 
     def holder(self) -> Holder | None:
-        return lease.holder(self.path / "leases")
+        self._look()
+        return lease.holder(lease.FolderClaims(self.path / "leases"))
 
     def acquire(self, about: dict[str, Any] | None = None) -> Lease | None:
         """The right to write, or None while a living process has it. Sweeps up after dead attempts."""
-        held = lease.acquire(self.path / "leases", about)
+        held = lease.acquire(self._claims(), about)
         if held is not None:
             self._sweep_up(held)
         return held
+
+    # -- upkeep ----------------------------------------------------------------------------------------
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file of the phase, whatever it is, by its name below the phase."""
+        return _sizes(self.path)
+
+    def resume_states(self) -> dict[int, dict[str, Any]]:
+        """What `resume.json` says of every usable state, by step."""
+        return {int(step): entry for step, entry in self._resumes().items()}
+
+    def examine(self, kind: str, step: int, about: dict[str, Any]) -> str:
+        """What is wrong with the files of a mark (`marks`) or a state (`resume`), read anew; empty when nothing is."""
+        return damage(self.path / kind / str(step), about["files"], trust=False)
+
+    def discard(self, held: Lease, kind: str, step: int) -> None:
+        """Removes a mark or a resume state; what it held can be trained again."""
+        held.check()
+        if kind == "resume":
+            self._point(held, {name: entry for name, entry in self._resumes().items() if int(name) != step})
+        else:
+            (self._mark(step) / MANIFEST).unlink(missing_ok=True)  # first: without it there is no mark
+            shutil.rmtree(self._mark(step), ignore_errors=True)
+
+    def leftovers(self, older_than: float) -> list[str]:
+        """Files of attempts that were killed, last touched more than so many seconds ago, by their names."""
+        found = []
+        for name in self.sizes():
+            if any(part.startswith(".") for part in name.split("/")):
+                with contextlib.suppress(OSError):
+                    if time.time() - (self.path / name).stat().st_mtime > older_than:
+                        found.append(name)
+        return found
+
+    def clear(self, names: Iterable[str]) -> None:
+        """Deletes what `leftovers` named."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.path / name).parent.rmdir()  # if that was the last one
+
+    def remove(self, held: Lease) -> None:
+        """Deletes the phase with everything in it, at once."""
+        held.check()
+        gone = self.path.with_name(f".gone-{self.id}-{os.getpid()}")
+        os.rename(self.path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    # -- where a bucket differs from a folder ----------------------------------------------------------
+
+    def _look(self) -> None:
+        """Makes sure that what others wrote is to be seen here."""
+
+    def _bring(self, folder: Path, about: dict[str, Any]) -> None:
+        """Makes sure that the files of a mark or a resume state are here; `about` names them."""
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        """Replaces a document."""
+        write_json(self.path / name, value)
+
+    def _claims(self) -> lease.Claims:
+        return lease.FolderClaims(self.path / "leases")
+
+    def _publish(self, held: Lease, filled: Path, target: Path) -> None:
+        """Makes a filled folder visible, durable and at once, if the lease is still held."""
+        for file in filled.iterdir():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+        sync_folder(filled)
+        held.check()
+        move(filled, target)
+        sync_folder(target.parent)
+
+    # ---------------------------------------------------------------------------------------------------
 
     def _sweep_up(self, held: Lease) -> None:
         for kind in ("marks", "resume"):
@@ -293,20 +505,28 @@ class PhaseFolder:
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            for file in temporary.iterdir():
-                with open(file, "rb") as handle:
-                    os.fsync(handle.fileno())
-            sync_folder(temporary)
-            held.check()
-            if target.exists():  # left unfinished by a kill: what is finished is never written again
-                shutil.rmtree(target)
-            os.rename(temporary, target)
-            sync_folder(target.parent)
+            self._publish(held, temporary, target)
         except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
             if isinstance(error, OSError):
                 held.check()  # a successor has swept the folder up: the lost lease is the reason
             raise
+
+
+def move(filled: Path, target: Path) -> None:
+    if target.exists():  # left unfinished by a kill: what is finished is never written again
+        shutil.rmtree(target)
+    os.rename(filled, target)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):  # removed between the two looks
+                found[os.path.relpath(path, folder)] = os.lstat(path).st_size
+    return found
 
 
 def _entries(folder: Path) -> list[str]:
@@ -345,10 +565,10 @@ def _describe(folder: Path) -> dict[str, dict[str, Any]]:
 _sound: dict[str, tuple[int, int, int, str]] = {}
 
 
-def _damage(folder: Path, files: dict[str, dict[str, Any]]) -> str:
+def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -> str:
     """What is wrong with the files of a folder, or the empty string.
 
-    A file found sound is not hashed again in this process while its inode, size and time stay.
+    With `trust`, a file found sound is not hashed again in this process while its inode, size and time stay.
     """
     for name, expected in files.items():
         path = folder / name
@@ -359,7 +579,7 @@ def _damage(folder: Path, files: dict[str, dict[str, Any]]) -> str:
         if stat.st_size != expected["bytes"]:
             return f"{name} has {stat.st_size} bytes instead of {expected['bytes']}"
         seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns, expected["sha256"])
-        if _sound.get(str(path)) == seen:
+        if trust and _sound.get(str(path)) == seen:
             continue
         found = sha256_file(path)
         if found != expected["sha256"]:

@@ -67,7 +67,7 @@ class Follower:
         log = folder / LOG
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.unlink()
-        words = [sys.executable, "-m", "procray.tracking", str(self._store.path), str(folder / "plan.json")]
+        words = [sys.executable, "-m", "procray.tracking", self._store.address, str(folder / "plan.json")]
         environment = {
             **os.environ,
             **backend.quiet_environment(),

@@ -43,7 +43,7 @@ def model_name(planned: PlannedPhase, step: int) -> str:
 def mark_tags(planned: PlannedPhase, folder: PhaseFolder, step: int) -> dict[str, str]:
     """Where a checkpoint stands and what it must contain."""
     weights = folder.manifest(step)["files"]["model.safetensors"]
-    path = str(folder.path / "marks" / str(step))
+    path = folder.where(step)
     tokens = facts.tokens_text(planned.nominal[step])
     return {
         "mlflow.note.content": f"{planned.label} after {tokens} tokens. `model.safetensors` stands in `{path}`. "
@@ -96,7 +96,7 @@ def write_model(
 def write_outside(client: MlflowClient, experiment: str, outside: Outside, folder: PhaseFolder) -> LoggedModel:
     """The model of a checkpoint from outside, which no run made; the weights stay in the store."""
     manifest = folder.manifest(0)
-    origin, path = outside.origin, str(folder.path / "marks" / "0")
+    origin, path = outside.origin, folder.where(0)
     where = f"hf:{origin['hf']}@{origin['revision']}" if "hf" in origin else str(origin["path"])
     known = str(manifest["outside"]["digest"])
     tags = {

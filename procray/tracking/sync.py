@@ -374,11 +374,7 @@ def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, st
 
 def _journal_sizes(folder: PhaseFolder) -> list[list[Any]]:
     """Changes whenever an evaluation is added."""
-    journals = folder.path / "journal"
-    try:
-        return sorted([file.name, file.stat().st_size] for file in journals.iterdir() if file.suffix == ".jsonl")
-    except FileNotFoundError:
-        return []
+    return sorted([file.name, file.stat().st_size] for file in folder.journals())
 
 
 def _common_tags(session: Session) -> dict[str, str]:

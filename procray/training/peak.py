@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import platform
 import re
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import torch
 
-from procray.files import digest, write_atomic
+from procray.files import cache_folder, digest, write_atomic
 
 # NVIDIA's data sheets: dense products, in TFLOP/s; bfloat16, TF32, float32. None: not in hardware. The first name that
 # occurs in the device's own name as a word counts.
@@ -110,12 +109,6 @@ def matmul_rate(n: int, dtype: torch.dtype, device: torch.device, seconds: float
     while time.perf_counter() < end:
         best = min(best, once())
     return 2.0 * n**3 / best
-
-
-def cache_folder() -> Path:
-    """Where measurements of this host are kept: outside of stores, which several hosts may share."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "procray"
 
 
 @contextmanager

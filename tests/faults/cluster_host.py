@@ -42,8 +42,8 @@ class Host:
         self.cluster = cluster
         self.gcs = ray._raylet.GcsClient(address=cluster.address)
 
-    def add(self, cpus: float = 1, **resources: float) -> dict[str, Any]:
-        node = self.cluster.add_node(num_cpus=cpus, resources=resources, object_store_memory=ROOM)
+    def add(self, cpus: float = 1, env: dict[str, str] | None = None, **resources: float) -> dict[str, Any]:
+        node = self.cluster.add_node(num_cpus=cpus, resources=resources, object_store_memory=ROOM, env_vars=env)
         return {"id": node.node_id, "pid": node.all_processes["raylet"][0].process.pid}
 
     def head(self) -> dict[str, Any]:

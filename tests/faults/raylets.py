@@ -58,8 +58,9 @@ class Raylets:
         assert "error" not in answer, answer
         return answer
 
-    def add(self, **resources: float) -> str:
-        node = self.ask("add", **resources)
+    def add(self, env: dict[str, str] | None = None, **resources: float) -> str:
+        """Starts a node; `env` are variables of its processes alone."""
+        node = self.ask("add", env=env, **resources)
         self.nodes[node["id"]] = node["pid"]
         return str(node["id"])
 
@@ -130,7 +131,7 @@ class Sweep:
     def __init__(self, plan: str, store: Store, address: str | None = None, **variables: str):
         more = ["--address", address] if address else []
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "driver.py"), plan, str(store.path), *more],
+            [sys.executable, str(HERE / "driver.py"), plan, store.address, *more],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -44,19 +44,45 @@ def row(step: int, **values) -> dict:
     return {"step": step, "tokens": step * 10, "loss": 1.0 / (step + 1), "grad_norm": None, "seconds": 0.1, **values}
 
 
+@pytest.fixture(params=["folder", "bucket"])
+def store(request, tmp_path):
+    return Store(tmp_path / "store" if request.param == "folder" else request.getfixturevalue("bucket"))
+
+
 @pytest.fixture
-def folder(tmp_path):
+def folder(store):
+    return store.phase("0123456789abcdef")
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """For what looks at the files themselves; test_remote.py has the counterparts in a bucket."""
     return Store(tmp_path / "store").phase("0123456789abcdef")
 
 
-def context(folder, held, **options) -> StoreContext:
-    store = Store(folder.path.parent.parent)
+def context(folder, held, store=None, **options) -> StoreContext:
+    store = store or Store(folder.path.parent.parent)
     return StoreContext(folder, held, store, 0, 1, "cpu", lambda: False, **options)  # type: ignore[arg-type]
 
 
-def test_only_folders_are_stores(tmp_path):
-    with pytest.raises(StoreError, match=r"must be a folder.*s3://bucket/runs"):
-        Store("s3://bucket/runs")
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("gs://bucket/runs", "no conditional writes.*Filestore"),
+        ("hdfs://host/runs", "'hdfs://' is not supported"),
+        ("s3://key:secret@bucket/runs", "holds no keys"),
+        ("s3://bucket/runs?endpoint_override=localhost", "set AWS_ENDPOINT_URL"),
+        ("s3://bucket/../other", "plain names"),
+        ("s3://B", "plain names"),
+    ],
+)
+def test_what_cannot_be_a_store_is_refused_with_the_reason(address, reason):
+    with pytest.raises(StoreError, match=reason) as refused:
+        Store(address)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_is_no_store(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="is a file"):
         Store(tmp_path / "file")
@@ -86,26 +112,26 @@ def test_a_mark_has_manifest_and_digests(folder):
 
 
 @pytest.mark.parametrize("damage", [b"weightS", b"weight", None])
-def test_a_damaged_mark_is_refused_by_name(folder, damage):
-    held = folder.acquire()
-    folder.write_mark(held, 40, write_weights(), {})
-    folder.mark(40)
-    path = folder.path / "marks/40/model.safetensors"
+def test_a_damaged_mark_is_refused_by_name(plain, damage):
+    held = plain.acquire()
+    plain.write_mark(held, 40, write_weights(), {})
+    plain.mark(40)
+    path = plain.path / "marks/40/model.safetensors"
     path.unlink() if damage is None else path.write_bytes(damage)
     with pytest.raises(StoreError, match=r"0123456789abcdef at step 40 is damaged: model\.safetensors"):
-        folder.mark(40)
+        plain.mark(40)
 
 
-def test_checking_a_mark_twice_hashes_once(folder, monkeypatch):
-    held = folder.acquire()
-    folder.write_mark(held, 40, write_weights(), {})
-    folder.mark(40)
+def test_checking_a_mark_twice_hashes_once(plain, monkeypatch):
+    held = plain.acquire()
+    plain.write_mark(held, 40, write_weights(), {})
+    plain.mark(40)
 
     def refuse(path):
         raise AssertionError("hashed again")
 
     monkeypatch.setattr("procray.sweep.store.sha256_file", refuse)
-    folder.mark(40)
+    plain.mark(40)
 
 
 def test_a_mark_is_never_written_twice(folder):
@@ -141,12 +167,12 @@ def test_the_newest_resumes_and_the_kept_ones_stay(folder):
     assert context(folder, held, resume_at_most=45).latest_resume().name == "40"
 
 
-def test_a_damaged_resume_state_gives_way_to_the_one_before(folder):
-    held = folder.acquire()
+def test_a_damaged_resume_state_gives_way_to_the_one_before(plain):
+    held = plain.acquire()
     for step in (10, 20):
-        folder.write_resume(held, step, write_state, keep=False)
-    (folder.path / "resume/20/state.pt").write_text("nonsense")
-    assert folder.resume().name == "10"
+        plain.write_resume(held, step, write_state, keep=False)
+    (plain.path / "resume/20/state.pt").write_text("nonsense")
+    assert plain.resume().name == "10"
 
 
 def test_resumes_of_a_finished_schedule_are_dropped(folder):
@@ -157,24 +183,24 @@ def test_resumes_of_a_finished_schedule_are_dropped(folder):
     assert not (folder.path / "resume").exists()
 
 
-def test_temporary_folders_of_dead_attempts_are_swept_up(folder):
-    folder.acquire().release()
+def test_temporary_folders_of_dead_attempts_are_swept_up(plain):
+    plain.acquire().release()
     for name in ("marks/.tmp-1-40", "resume/.tmp-1-40", "resume/77"):
-        (folder.path / name).mkdir(parents=True)
-        (folder.path / name / "model.safetensors").write_text("half")
-    held = folder.acquire()
+        (plain.path / name).mkdir(parents=True)
+        (plain.path / name / "model.safetensors").write_text("half")
+    held = plain.acquire()
     assert held.attempt == 2
-    assert os.listdir(folder.path / "marks") == os.listdir(folder.path / "resume") == []
+    assert os.listdir(plain.path / "marks") == os.listdir(plain.path / "resume") == []
 
 
-def test_the_loser_of_the_lease_makes_nothing_visible(folder):
-    old = folder.acquire()
-    ctx = context(folder, old)
+def test_the_loser_of_the_lease_makes_nothing_visible(plain):
+    old = plain.acquire()
+    ctx = context(plain, old)
     ctx.journal(row(0))
 
     def overtaken(path: Path) -> dict:
         (path / "model.safetensors").write_text("late")
-        (folder.path / "leases/2.json").write_text("{}")  # another host outnumbers us in the middle
+        (plain.path / "leases/2.json").write_text("{}")  # another host outnumbers us in the middle
         return {}
 
     with pytest.raises(LeaseLost, match="attempt 1 lost its lease on 0123456789abcdef"):
@@ -186,23 +212,23 @@ def test_the_loser_of_the_lease_makes_nothing_visible(folder):
     with pytest.raises(LeaseLost):
         ctx.should_stop()
     ctx.progress(row(10))
-    assert folder.marks() == []
-    assert folder.resumes() == []
-    assert folder.progress() is None
-    assert [r["step"] for r in folder.curve()] == [0]
+    assert plain.marks() == []
+    assert plain.resumes() == []
+    assert plain.progress() is None
+    assert [r["step"] for r in plain.curve()] == [0]
 
 
-def test_a_successor_that_sweeps_up_shows_as_a_lost_lease(folder):
-    held = folder.acquire()
+def test_a_successor_that_sweeps_up_shows_as_a_lost_lease(plain):
+    held = plain.acquire()
 
     def swept(path: Path) -> dict:
-        (folder.path / "leases/2.json").write_text("{}")
+        (plain.path / "leases/2.json").write_text("{}")
         shutil.rmtree(path)
         (path / "model.safetensors").write_text("late")
         return {}
 
     with pytest.raises(LeaseLost):
-        folder.write_mark(held, 40, swept, {})
+        plain.write_mark(held, 40, swept, {})
 
 
 def test_other_ranks_write_nothing(folder, tmp_path):
@@ -237,6 +263,7 @@ def test_the_curve_merges_attempts_without_doubles(folder):
     ctx = context(folder, second, provenance=provenance)
     for step in (10, 20, 30):
         ctx.journal(row(step, seconds=9.9))
+    ctx.close()
     assert [r["step"] for r in folder.curve()] == [0, 10, 20, 30]
     assert len((folder.path / "journal/2.jsonl").read_text().splitlines()) == 1
 

@@ -1,0 +1,90 @@
+"""Token shards on a disk of this machine: training reads them in random order, which a file server serves slowly."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from procray.errors import StoreError
+from procray.files import cache_folder, digest
+
+_NETWORKS = {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "wekafs"}
+# What a prepared corpus consists of; the manifest comes last and makes it complete.
+CORPUS_FILE = re.compile(r"tokenizer\.json|shards/(train|validation)-\d{5}\.(bin|mask)")
+
+
+def nearby(corpora: Path, name: str, mounts: str = "/proc/self/mountinfo") -> Path:
+    """The folder to read corpus `name` from: `corpora`, or where that is on a file server a copy on this machine.
+
+    The copy is made once; a corpus that has grown since is completed. Every shard is checked against its digest
+    when it is first read.
+
+    Args:
+        mounts: the list of what is mounted where.
+
+    Raises:
+        StoreError: the copy cannot be made.
+    """
+    source = corpora / name
+    if not on_network(corpora, mounts) or not (source / "manifest.json").is_file():
+        return corpora
+    copies = cache_folder() / "corpora" / digest(str(corpora), 12)
+    try:
+        with alone(copies / name):
+            _copy(source, copies / name)
+    except OSError as error:
+        raise StoreError(
+            f"corpus {source} cannot be copied to {copies}: {error}; set PROCRAY_CACHE to a folder on a local disk "
+            "with room"
+        ) from error
+    return copies
+
+
+def on_network(path: Path, mounts: str = "/proc/self/mountinfo") -> bool:
+    """Whether a path is on a file system that other machines share. False where the system does not tell."""
+    try:
+        lines = Path(mounts).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    best, kind = "", ""
+    real = os.path.realpath(path)
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = before.split(" ")[4].encode().decode("unicode_escape")
+        if len(point) >= len(best) and (real == point or real.startswith(point.rstrip("/") + "/")):
+            best, kind = point, after.split(" ")[0]
+    return kind in _NETWORKS or kind.startswith("fuse.")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One process of this machine at a time fills a folder of the cache; the others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _copy(source: Path, target: Path) -> None:
+    manifest = (source / "manifest.json").read_bytes()
+    known = target / "manifest.json"
+    if known.is_file() and known.read_bytes() == manifest:
+        return
+    for file in sorted(source.rglob("*")):
+        name = file.relative_to(source).as_posix()
+        if CORPUS_FILE.fullmatch(name) and file.is_file():
+            copy = target / name
+            if copy.is_file() and copy.stat().st_size == file.stat().st_size:
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            temporary = copy.with_name(f".{copy.name}")
+            shutil.copyfile(file, temporary)
+            os.replace(temporary, copy)
+    temporary = target / ".manifest.json"
+    temporary.write_bytes(manifest)
+    os.replace(temporary, known)
