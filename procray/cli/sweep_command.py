@@ -136,7 +136,7 @@ def _tell(event: dict[str, Any]) -> None:
             say(event["message"])
         case "retry":
             say(f"{event['label']}: {event['reason']}; attempt {event['attempt']} of {event['of']}")
-        case "paused" if event.get("reason"):
+        case "paused" if "node is going away" in event.get("reason", ""):
             say(f"{event['label']}: {event['reason']}; it goes on elsewhere")
         case "ray" if event["state"] == "lost":
             say(f"{event['reason']}; starting Ray again, everything goes on from where it was saved last")
@@ -146,5 +146,7 @@ def _tell(event: dict[str, Any]) -> None:
             say("the head of the Ray cluster answers again")
         case "elsewhere":
             say(f"{event['label']} is being trained by process {event['pid']} on {event['host']}; waiting for it")
+        case "stopping" if event["reason"] == "disk":
+            say("the disk of the store is full; stopping")
         case "stopping":
             say("saving what runs, then stopping (press Ctrl-C again to stop at once)")
