@@ -70,6 +70,7 @@ class Agenda:
         retries: how often a segment whose runner died is offered again.
         retry_failed: try again what an earlier run recorded as failed for good.
         on_event: told what happens, see `procray.execution.runner`.
+        on_full: told that there is no room on the disk; must `stop`, or the other segments run into it one by one.
         recheck: seconds between two looks at a phase that another sweep trains.
     """
 
@@ -82,6 +83,7 @@ class Agenda:
         retries: int = 2,
         retry_failed: bool = False,
         on_event: Callable[[Event], None] = lambda event: None,
+        on_full: Callable[[str], None] = lambda reason: None,
         recheck: float = 1.0,
     ):
         self.items = {item.key: item for item in items}
@@ -90,6 +92,7 @@ class Agenda:
         self._store = store
         self._retries = retries
         self._emit = on_event
+        self._on_full = on_full
         self._recheck = recheck
         self._stopping = ""
         self._crashes: dict[str, int] = {}
@@ -174,6 +177,10 @@ class Agenda:
             self._fail(key, str(result.get("reason", "failed")), record=False)
         elif state == "leased":
             self._wait_elsewhere(key)
+        elif state == "full":
+            self._set(key, State.PAUSED)
+            self._tell("paused", item, reason=result["reason"])
+            self._on_full(str(result["reason"]))
         elif state == "paused":
             reason = result.get("reason")
             self._tell("paused", item, step=result.get("step"), **({"reason": reason} if reason else {}))

@@ -19,13 +19,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.errors import EnvironmentProblem
+from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.agenda import Agenda, Event, Item, complete
 from procray.execution.cluster import cluster, local_resources
+from procray.execution.disk import disk_full, full_text
 from procray.execution.preparation import prepare_corpora
 from procray.execution.room import Room, check_feasible, slots
 from procray.execution.segment import GO, STOP
-from procray.execution.watch import RayLost, watching
+from procray.execution.watch import Away, RayLost, watching
 from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
@@ -114,20 +115,23 @@ class _Stop:
     control: Note
     emit: Callable[[Event], None]
     reason: str = ""
+    why: str = ""  # in words
     signal: int = 0
     graceful: bool = False
     agenda: Agenda | None = field(default=None)
     running: bool = False  # there may be somebody who reads the note
 
-    def ask(self, reason: str) -> None:
+    def ask(self, reason: str, why: str = "") -> None:
         """Running segments save and return; nothing new starts."""
         if self.reason:
             return
-        self.reason = reason
+        self.reason, self.why = reason, why
         if self.agenda is not None:
             self.agenda.stop(reason)
         if self.running:
-            with contextlib.suppress(EnvironmentProblem):  # a store that is away; a second signal does not wait
+            with contextlib.suppress(
+                EnvironmentProblem, OSError
+            ):  # a store that is away; a second signal does not wait
                 self.control.write(STOP)
         self.emit({"event": "stopping", "reason": reason})
 
@@ -160,17 +164,26 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     ready, stopping; concurrent; lost: reason, and another one is started; silent: seconds that it is waited for;
     answers), `start` (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step,
     whole: all marks of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere`
-    (host, pid: another sweep trains it), `paused` (step; reason: its node goes away), `stopping` (reason: signal or
-    time), `chosen` (plan: the whole one, which is run from here on).
+    (host, pid: another sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping`
+    (reason: signal, time or disk), `chosen` (plan: the whole one, which is run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
         CorpusError: a corpus cannot be prepared.
         StoreError: the store is damaged or does not fit the plan.
-        Stopped: Ray is lost; running the same plan again continues.
+        Stopped: Ray is lost, or the disk is full; running the same plan again continues.
     """
     options = options or RunOptions()
     store = store if isinstance(store, Store) else Store(store)
+    try:
+        return _run_stages(plan, store, options)
+    except Exception as error:
+        if isinstance(error, Stopped) or not disk_full(error):
+            raise
+        raise Stopped(full_text(store.path)) from error
+
+
+def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
     started = time.monotonic()
     store.write_plan(select.whole(plan, store) or plan)
     store.be_patient(PATIENCE_OF_RUNNERS)  # it answers, so what happens from here on is an outage
@@ -211,6 +224,7 @@ def _run_plan(
         retries=plan.retries if options.retries is None else options.retries,
         retry_failed=options.retry_failed,
         on_event=options.on_event,
+        on_full=lambda reason: stop.ask("disk", reason),
     )
     stop = _Stop(control, options.on_event, agenda=agenda)
     interrupted = False
@@ -226,6 +240,8 @@ def _run_plan(
             stop.running = False
             control.remove()
             shutil.rmtree(scratch, ignore_errors=True)
+    if stop.reason == "disk":
+        raise Stopped(stop.why)
     _settle_statuses(plan, store)
     labels = {phase.id: phase.label for phase in plan.phases.values()}
     unfinished = agenda.unfinished()
@@ -318,9 +334,9 @@ def _run_on_ray(
             room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
-            except Exception as error:
-                if not isinstance(error, RayLost):
-                    watch.check()  # whatever it was, it came of this
+            except (Exception, Away) as error:
+                if not disk_full(error):
+                    watch.explain(within=2.0)
                 raise
         emit({"event": "ray", "state": "stopping"})
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
+from procray.execution.disk import disk_full, full_text
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
 from procray.sweep.note import open_note
@@ -52,8 +53,8 @@ def run_segment(
         rank, world_size: this process in its group; above 1 torch.distributed is initialised.
 
     Returns:
-        `{"state": "done" | "paused" | "failed" | "leased", "step", "reason", "seconds", "tokens"}`.
-        `leased`: another living process trains the phase. A failure that a retry cannot cure is
+        `{"state": "done" | "paused" | "failed" | "leased" | "full", "step", "reason", "seconds", "tokens"}`.
+        `leased`: another living process trains the phase. `full`: the disk is. A failure that a retry cannot cure is
         recorded in the store and returned (one process) or raised (several, so that nobody waits for
         the rank that failed).
 
@@ -74,7 +75,9 @@ def run_segment(
         except LeaseLost as lost:
             return {"state": "leased", "reason": str(lost)}
         except Exception as error:
-            if held is not None:
+            if disk_full(error) and world_size == 1:
+                return {"state": "full", "reason": full_text(store.path)}
+            if held is not None and not disk_full(error):
                 record_failure(folder, error, held)
             if not is_hopeless(error) or world_size > 1:
                 raise

@@ -123,7 +123,7 @@ def drain(node: str, head: str, found: Notice) -> None:
         RuntimeError: Ray refuses.
         Exception: its head does not answer.
     """
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
     from ray.core.generated import autoscaler_pb2
 
     reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
@@ -178,7 +178,8 @@ def main() -> None:
         node = (chosen.node, chosen.head) if chosen.node else this_node()
         if node is None:
             raise RuntimeError("no raylet runs on this machine")
-        drain(*node, found)
+        name, head = node
+        drain(name, head, found)
 
     _log.info("watching %s every %g s", chosen.endpoint, chosen.every)
     watch(lambda: notice(metadata, chosen.rebalance), tell, chosen.every)

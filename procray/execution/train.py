@@ -13,6 +13,7 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+from procray.execution.disk import disk_full, full_text
 from procray.execution.leaving import node_leaving
 from procray.execution.reaper import Report
 from procray.execution.segment import any_of, describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
@@ -84,6 +85,8 @@ def broken_group(job: dict[str, Any], error: BaseException) -> dict[str, Any]:
     """
     failures = sorted(error.worker_failures.items()) if isinstance(error, WorkerGroupError) else []
     causes = [_cause(failure) for _, failure in failures]
+    if any(disk_full(cause) for cause in causes):
+        return {"state": "full", "reason": full_text(Store(job["store"]).path)}
     hopeless = [cause for cause in causes if is_hopeless(cause)]
     if not hopeless:
         raise RuntimeError(describe(causes[0] if causes else error)) from None

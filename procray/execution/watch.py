@@ -30,8 +30,12 @@ class RayLost(Stopped):
     """Ray's head is gone, or a daemon of the local Ray."""
 
 
+class Away(BaseException):
+    """Leaves Tune's loop. Not an Exception: after one of those Tune waits ten minutes for actors that are gone."""
+
+
 class Watch:
-    """What is known of the cluster. `check` raises when it is lost."""
+    """What is known of the cluster."""
 
     def __init__(self, nodes: Nodes):
         self.nodes = nodes
@@ -43,8 +47,21 @@ class Watch:
         """Called from Tune's loop.
 
         Raises:
-            RayLost: why.
+            Away: Ray is lost.
         """
+        if self.lost:
+            self._seen.set()
+            raise Away
+
+    def explain(self, within: float) -> None:
+        """After an error of Ray: was it this?
+
+        Raises:
+            RayLost: it was, as turns out in time.
+        """
+        until = time.monotonic() + within
+        while not self.lost and time.monotonic() < until:
+            time.sleep(_EVERY / 5)
         if self.lost:
             self._seen.set()
             raise RayLost(self.lost)

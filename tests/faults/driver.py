@@ -23,10 +23,12 @@ def tell(event: dict[str, Any]) -> None:
 
 
 def stuck(reason: str) -> None:
-    from procray.execution.cluster import kill_local_ray
+    """As the command does."""
+    from procray.execution.fresh import begin_afresh, may_begin_afresh
 
     tell({"event": "stuck", "reason": reason})
-    kill_local_ray()
+    if "--address" not in sys.argv and may_begin_afresh():
+        begin_afresh()
     os._exit(Stopped.exit_code)
 
 
