@@ -5,6 +5,7 @@ Ray's own launcher and node provider run here. What a real AWS adds (permissions
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -30,9 +31,9 @@ class Recorder:
     DEVNULL, PIPE, STDOUT = subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
     CalledProcessError = subprocess.CalledProcessError
 
-    def __init__(self, config: dict[str, Any]):
+    def __init__(self, config: dict[str, Any], image: str):
         self.commands: list[str] = []
-        self._image = config["docker"]["head_image"]
+        self._image = image
         self._mounts = config["file_mounts"]
 
     def _note(self, command: Any) -> str:
@@ -108,6 +109,9 @@ def bring_up(patch: pytest.MonkeyPatch) -> SimpleNamespace:
         TAG_RAY_NODE_NAME,
         TAG_RAY_USER_NODE_TYPE,
     )
+    from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+    from ray.autoscaler.v2.instance_manager.ray_installer import RayInstaller
+    from ray.core.generated.instance_manager_pb2 import Instance
 
     ec2, iam = boto3.client("ec2"), boto3.client("iam")
     group = ec2.create_security_group(GroupName="procray", Description="procray")["GroupId"]
@@ -139,7 +143,7 @@ def bring_up(patch: pytest.MonkeyPatch) -> SimpleNamespace:
         "keys": ec2.describe_key_pairs()["KeyPairs"],
         "roles": iam.list_roles()["Roles"],
     }
-    recorder = Recorder(config)
+    recorder = Recorder(config, config["docker"]["head_image"])
     patch.setattr(commands, "POLL_INTERVAL", 0.05)
     booted = commands._bootstrap_config(config, no_config_cache=True)
     provider = _get_node_provider(booted["provider"], booted["cluster_name"], use_cache=False)
@@ -163,16 +167,23 @@ def bring_up(patch: pytest.MonkeyPatch) -> SimpleNamespace:
     instances = {
         one["InstanceId"]: one for many in ec2.describe_instances()["Reservations"] for one in many["Instances"]
     }
+    on_worker = Recorder(config, config["docker"]["image"])
+    patch.setattr("time.sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.1)))
+    RayInstaller(provider, AutoscalingConfig(copy.deepcopy(booted)), process_runner=on_worker).install_ray(
+        Instance(cloud_instance_id=workers["gpu_spot"], instance_type="gpu_spot"), "172.31.0.4"
+    )
     volumes = {one["VolumeId"]: one for one in ec2.describe_volumes()["Volumes"]}
     provider.terminate_nodes([workers["cpu"]])
     return SimpleNamespace(
-        asked=asked, before=before, booted=booted, commands=recorder.commands, ec2=ec2, head=instances[head[0]],
+        asked=asked, before=before, booted=booted, commands=recorder.commands, on_worker=on_worker.commands, ec2=ec2,
+        head=instances[head[0]],
         iam=iam, image=image, volumes=volumes, group=group, account=account,
         workers={kind: instances[node] for kind, node in workers.items()},
     )  # fmt: skip
 
 
 def in_container(up: SimpleNamespace, word: str) -> list[str]:
+    """Commands of the head's container."""
     return [line for line in up.commands if word in line and "docker exec" in line]
 
 
@@ -247,11 +258,24 @@ def test_token_and_checkout_are_copied(up):
 
 
 @pytest.mark.slow
-def test_workers_start_with_a_token_and_the_watcher(up):
-    """What the head then runs on each worker stands in the file that it was given."""
-    commands = up.booted["worker_start_ray_commands"]
-    assert any("RAY_AUTH_MODE=token" in line and "--address=$RAY_HEAD_IP:6379" in line for line in commands)
-    assert any("python -m procray.execution.spot" in line and line.endswith("&") for line in commands)
+def test_workers_get_the_same_and_the_watcher(up):
+    """What the autoscaler on the head runs for each machine that it has started."""
+    (run,) = [line for line in up.on_worker if "docker run" in line]
+    assert "rayproject/ray:2.60.0-py311-gpu " in run
+    assert "--shm-size=8g" in run
+    assert "--env PROCRAY_STORE=s3://" in run
+    assert "MLFLOW_TRACKING_URI" not in run
+    start = next(line for line in up.on_worker if "ray start" in line)
+    assert "RAY_AUTH_MODE=token" in start
+    assert "RAY_HEAD_IP=172.31.0.4" in start
+    assert '"CPU":4' in start
+    assert '"GPU":1' in start
+    watcher = next(line for line in up.on_worker if "procray.execution.spot" in line)
+    assert up.on_worker.index(start) < up.on_worker.index(watcher)
+    assert "RAY_AUTH_MODE=token" in watcher
+    assert any("--constraint constraints.txt" in line and "pip install" in line for line in up.on_worker)
+    assert any("/.ray/auth_token" in line for line in up.on_worker)
+    assert not any("0.0.0.0" in line or "nightly" in line for line in up.on_worker)
 
 
 @pytest.mark.slow
@@ -281,3 +305,53 @@ def test_policies_name_what_the_file_names(up):
     assert f'"{config["cluster_name"]}"' in head
     bucket, prefix = re.search(r"s3://([^/]+)/(\S+)", config["metadata"]["store"]).groups()
     assert f"arn:aws:s3:::{bucket}/{prefix}/*" in (FILE.parent / "aws" / "worker-policy.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def asks() -> Any:
+    """What the autoscaler of this Ray starts for demands, by node type."""
+    from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+    from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+    from ray.autoscaler.v2.utils import ResourceRequestUtil
+
+    config = yaml.safe_load(FILE.read_text())
+    del config["auth"]["ssh_private_key"]  # it would read the key, for a digest
+    known = AutoscalingConfig(config, skip_content_hash=True)
+
+    def ask(demands: list[dict[str, float]], **facts: Any) -> dict[str, int]:
+        request = SchedulingRequest(
+            disable_launch_config_check=True,
+            node_type_configs=known.get_node_type_configs(),
+            max_num_nodes=known.get_max_num_nodes(),
+            resource_requests=ResourceRequestUtil.group_by_count([ResourceRequestUtil.make(one) for one in demands]),
+            **facts,
+        )
+        reply = ResourceDemandScheduler(event_logger=None).schedule(request)
+        return {launch.instance_type: launch.count for launch in reply.to_launch}
+
+    return ask
+
+
+def test_what_the_autoscaler_starts(asks):
+    """The comments of the file on priorities are true of this Ray."""
+    gpu = {"CPU": 1, "GPU": 1}
+    assert asks([gpu]) == {"gpu_spot": 1}
+    assert asks([gpu] * 10) == {"gpu_spot": 8, "gpu_on_demand": 2}
+    assert asks([gpu] * 50) == {"gpu_spot": 8, "gpu_on_demand": 2}
+    assert asks([{"CPU": 1}] * 8) == {"cpu": 1}
+    assert asks([{"CPU": 8}] * 9) == {"cpu": 4}
+
+
+def test_a_refused_spot_machine_is_asked_for_again(asks):
+    """Ray 2.60 remembers machines that did not come up, not those that the cloud refused."""
+    from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
+    from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
+
+    found = {}
+    for status in (Instance.ALLOCATION_FAILED, Instance.ALLOCATION_TIMEOUT):
+        monitor = CloudResourceMonitor()
+        event = InstanceUpdateEvent(instance_id="a", instance_type="gpu_spot", new_instance_status=status)
+        monitor.notify([event])
+        recoverable = monitor.get_recoverable_resource_availabilities()
+        found[status] = asks([{"CPU": 1, "GPU": 1}], recoverable_resource_availabilities=recoverable)
+    assert found == {Instance.ALLOCATION_FAILED: {"gpu_spot": 1}, Instance.ALLOCATION_TIMEOUT: {"gpu_on_demand": 1}}
