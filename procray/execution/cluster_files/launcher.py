@@ -6,12 +6,13 @@ from typing import Any
 
 from procray.execution.cluster_files import aws, gcp
 from procray.execution.cluster_files.findings import Findings, Tree
-from procray.execution.cluster_files.fit import DRIVER, Need, NodeType, check_fit
+from procray.execution.cluster_files.fit import Need, NodeType, check_fit
 from procray.execution.cluster_files.images import check_image
 from procray.execution.cluster_files.schema import check_by_ray, check_schema
 from procray.execution.cluster_files.secrets import check_open
 from procray.execution.cluster_files.start import Start, container_mounts, container_variables, exported, starts
 from procray.execution.cluster_files.stores import check_store
+from procray.execution.room import DRIVER
 
 TOKEN = ".ray/auth_token"
 LOCAL = ("127.0.0.1", "localhost", "::1")
