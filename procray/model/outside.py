@@ -15,6 +15,7 @@ from procray.errors import EnvironmentProblem, ProcrayError, StoreError, Transfe
 from procray.files import digest, sha256_file, write_json
 from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards
 from procray.model.shape import GPT2Config
+from procray.records import Exactly, check, of, plain, sha256
 
 OUTSIDE = "outside.json"  # beside the weights of a brought-in checkpoint: where they came from
 HUB = "hf:"
@@ -46,7 +47,21 @@ class Outside:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Outside:
+        """What `to_json` gave.
+
+        Raises:
+            StoreError: something else.
+        """
+        check(value, OUTSIDE_FORM, "an outside checkpoint")
         return Outside(**{**value, "config": GPT2Config(**value["config"]) if value["config"] else None})
+
+
+OUTSIDE_FORM = of(
+    Outside,
+    id=plain,
+    origin=(Exactly({"path": str, "heads?": (int, type(None))}), Exactly({"hf": str, "revision": str})),
+    digest=(sha256, type(None)),
+)
 
 
 def look_up(origin: str | Mapping[str, Any]) -> Outside:

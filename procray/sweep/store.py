@@ -25,12 +25,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from procray.corpora.prepared import corpus_folder
 from procray.errors import StoreError
 from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
+from procray.records import digits, is_plain
 from procray.sweep import journal, lease
+from procray.sweep.documents import checked
 from procray.sweep.lease import Holder, Lease
 from procray.sweep.nearby import nearby
 from procray.sweep.note import Note, open_note
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
 _KEPT_RESUMES = 2
+_LARGEST_DOCUMENT = 1 << 26  # bytes of a JSON file of a phase
 
 
 class Store:
@@ -96,6 +100,13 @@ class Store:
         return self.path / "corpora"
 
     def phase(self, phase_id: str) -> PhaseFolder:
+        """What the store holds of a phase.
+
+        Raises:
+            StoreError: such an id would lead out of the store.
+        """
+        if not is_plain(phase_id):
+            raise StoreError(f"{phase_id!r} is no id of a phase: it might lead out of the store")
         if self._bucket is not None:
             return self._bucket.phase(phase_id)
         return PhaseFolder(self._phases / phase_id)
@@ -125,8 +136,15 @@ class Store:
             self._bucket.refresh(phases, all)
 
     def sweep_folder(self, name: str, scale: str | None) -> Path:
-        """Where the plan, the report and the logs of one sweep stand, on this machine."""
-        return self.path / "sweeps" / f"{name}@{scale or 'default'}"
+        """Where the plan, the report and the logs of one sweep stand, on this machine.
+
+        Raises:
+            StoreError: such a name would lead out of the store.
+        """
+        folder = f"{name}@{scale or 'default'}"
+        if not is_plain(folder):
+            raise StoreError(f"{folder!r} is no name of a sweep: it might lead out of the store")
+        return self.path / "sweeps" / folder
 
     def plans(self) -> list[Path]:
         """plan.json of every sweep, in order of their names."""
@@ -136,6 +154,8 @@ class Store:
 
     def forget(self, sweep: str) -> None:
         """Removes the plan, the report and the logs of a sweep, named as its folder is; its phases stay."""
+        if not is_plain(sweep):
+            raise StoreError(f"{sweep!r} is no name of a sweep: it might lead out of the store")
         if self._bucket is not None:
             self._bucket.forget(sweep)
         (self.path / "sweeps" / sweep / "plan.json").unlink(missing_ok=True)  # first: it is what names phases
@@ -171,6 +191,8 @@ class Store:
 
     def bring_corpus_named(self, name: str) -> Path:
         """As `bring_corpus`, by the name of the corpus's folder."""
+        if not is_plain(name):
+            raise StoreError(f"{name!r} is no name of a corpus: it might lead out of the store")
         if self._bucket is not None:
             self._bucket.fetch_corpus(name)
             return self.corpora
@@ -184,6 +206,8 @@ class Store:
 
     def remove_corpus(self, name: str) -> None:
         """Deletes a prepared corpus. A sweep that reads it prepares it again."""
+        if not is_plain(name):
+            raise StoreError(f"{name!r} is no name of a corpus: it might lead out of the store")
         if self._bucket is not None:
             self._bucket.remove_corpus(name)
         (self.corpora / name / MANIFEST).unlink(missing_ok=True)  # first: without it nothing is prepared
@@ -496,7 +520,8 @@ class PhaseFolder:
     def _sweep_up(self, held: Lease) -> None:
         for kind in ("marks", "resume"):
             for entry in _entries(self.path / kind):
-                if entry.startswith(_TEMPORARY) and int(entry.split("-")[1]) < held.attempt:
+                attempt = entry.removeprefix(_TEMPORARY).partition("-")[0]
+                if entry.startswith(_TEMPORARY) and not digits(attempt) and int(attempt) < held.attempt:
                     shutil.rmtree(self.path / kind / entry, ignore_errors=True)
         listed = self._resumes()
         for step in _steps(self.path / "resume"):  # renamed, but killed before resume.json named it
@@ -551,7 +576,7 @@ def _entries(folder: Path) -> list[str]:
 
 
 def _steps(folder: Path) -> list[int]:
-    return sorted(int(entry) for entry in _entries(folder) if entry.isdigit())
+    return sorted(int(entry) for entry in _entries(folder) if not digits(entry))
 
 
 def _read(path: Path) -> Any:
@@ -561,7 +586,7 @@ def _read(path: Path) -> Any:
         StoreError: the file is damaged.
     """
     try:
-        return read_json(path)
+        return checked(path, read_json(path, _LARGEST_DOCUMENT))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
@@ -587,9 +612,11 @@ def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -
     for name, expected in files.items():
         path = folder / name
         try:
-            stat = path.stat()
+            stat = path.lstat()
         except FileNotFoundError:
             return f"{name} is missing"
+        if not S_ISREG(stat.st_mode):  # a link might lead out of the store
+            return f"{name} is no plain file"
         if stat.st_size != expected["bytes"]:
             return f"{name} has {stat.st_size} bytes instead of {expected['bytes']}"
         seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns, expected["sha256"])
