@@ -30,8 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from procray.errors import StoreError
-from procray.files import cache_folder, digest
+from procray.files import cache_folder, digest, parse_json
+from procray.records import is_plain
 from procray.sweep import lease
+from procray.sweep.documents import checked
 from procray.sweep.journal import Journal
 from procray.sweep.lease import Lease, LeaseLost
 from procray.sweep.nearby import CORPUS_FILE, alone
@@ -44,11 +46,9 @@ _SETTLED = ("done", "failed", "skipped")
 _THREADS = 16
 _QUIET = 60.0  # seconds without live numbers after the bucket did not answer
 _BEAT_EVERY = 30.0  # a heartbeat is a request that costs money
-_DOCUMENT = re.compile(r"(phase|status|progress|resume)\.json|leases/\d+\.json|journal/\d+\.jsonl")
-_MANIFEST = re.compile(r"marks/(\d+)/manifest\.json")
-_STORED = re.compile(r"(marks|resume)/(\d+)/(\d+)/([^/]+)")
-_ID = re.compile(r"[0-9a-z]{1,64}")
-_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_DOCUMENT = re.compile(r"(phase|status|progress|resume)\.json|leases/[0-9]{1,18}\.json|journal/[0-9]{1,18}\.jsonl")
+_MANIFEST = re.compile(r"marks/([0-9]{1,18})/manifest\.json")
+_STORED = re.compile(r"(marks|resume)/([0-9]{1,18})/([0-9]{1,18})/([^/]+)")
 _INDEX = ".objects.json"  # etags of the documents as they were copied last
 _AGE_OF_DELETION = 10.0  # seconds; a file that a listing does not name may have been written since
 
@@ -74,7 +74,7 @@ class Bucket:
 
     def phases(self) -> list[str]:
         if time.monotonic() - self._phases[0] >= FRESH:
-            found = [name for name in self._objects.children("phases") if _ID.fullmatch(name)]
+            found = [name for name in self._objects.children("phases") if is_plain(name)]
             self._phases = (time.monotonic(), sorted(found))
         return self._phases[1]
 
@@ -100,7 +100,7 @@ class Bucket:
         self._objects.check_conditions()
 
     def fetch_plans(self) -> None:
-        there = [name for name in self._objects.children("sweeps") if all(map(_PLAIN.fullmatch, name.split("@")))]
+        there = [name for name in self._objects.children("sweeps") if is_plain(name)]
         for name in there:
             self._fetch(f"sweeps/{name}/plan.json")
         for path in self.path.glob("sweeps/*/plan.json"):
@@ -231,7 +231,7 @@ class RemotePhase(PhaseFolder):
         step, kind, attempt = folder.name, folder.parent.name, int(about["attempt"])
         fresh = folder.with_name(f".bring-{uuid.uuid4().hex[:8]}")
         try:
-            for file in _plain(about["files"]):
+            for file in about["files"]:
                 self._objects.download(f"{self._at}/{kind}/{step}/{attempt}/{file}", fresh / file)
             if kind == "marks":
                 _replace(fresh / MANIFEST, (folder / MANIFEST).read_bytes())
@@ -251,20 +251,31 @@ class RemotePhase(PhaseFolder):
             _replace(self.path / name, found[0])
             etags[name] = found[1]
 
+    def _read(self, name: str, data: bytes) -> dict[str, Any]:
+        """The content of a manifest or of resume.json.
+
+        Raises:
+            StoreError: it is damaged, or names files outside of its folder.
+        """
+        place = f"{self._objects.url}/{self._at}/{name}"
+        try:
+            value: dict[str, Any] = checked(place, parse_json(data))
+        except ValueError as error:
+            raise StoreError(f"{place} is damaged: {error}") from None
+        if name.startswith("marks/") and "attempt" not in value:
+            raise StoreError(f"{place} is damaged: it does not say which attempt wrote it")
+        return value
+
     def _copy_mark(self, name: str) -> None:
         """A manifest and the small files beside it; the weights follow when somebody asks for them."""
         found = self._objects.get(f"{self._at}/{name}")
         if found is None:
             return
-        try:
-            manifest = json.loads(found[0])
-            files, attempt = _plain(manifest["files"]), int(manifest["attempt"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self._objects.url}/{self._at}/{name} is damaged: {error}") from None
+        manifest = self._read(name, found[0])
         folder = (self.path / name).parent
-        for file in files:
+        for file in manifest["files"]:
             if file.endswith(".json") and not (folder / file).is_file():
-                small = self._objects.get(f"{self._at}/marks/{folder.name}/{attempt}/{file}")
+                small = self._objects.get(f"{self._at}/marks/{folder.name}/{manifest['attempt']}/{file}")
                 if small is not None:
                     _replace(folder / file, small[0])
         _replace(folder / MANIFEST, found[0])  # last: it makes the mark exist
@@ -297,7 +308,7 @@ class RemotePhase(PhaseFolder):
     def examine(self, kind: str, step: int, about: dict[str, Any]) -> str:
         at = f"{self._at}/{kind}/{step}/{int(about['attempt'])}"
         there = self._objects.below(at).entries
-        for file in _plain(about["files"]):
+        for file in about["files"]:
             expected = about["files"][file]
             if file not in there:
                 return f"{file} is missing"
@@ -396,10 +407,10 @@ class RemotePhase(PhaseFolder):
         held.check()
         name = f"{self._at}/resume.json"
         value = _json({"attempt": held.attempt, "states": states})
-        known = self._objects.get(name)
+        known, before = self._objects.get(name), {}
         if known is None:
             written = self._objects.create(name, value)
-        elif json.loads(known[0]).get("attempt", 0) > held.attempt:
+        elif (before := self._read("resume.json", known[0])).get("attempt", 0) > held.attempt:
             written = None
         else:
             written = self._objects.swap(name, value, known[1])
@@ -407,10 +418,10 @@ class RemotePhase(PhaseFolder):
             held.check()
             raise LeaseLost(f"another attempt than {held.attempt} has written resume states of phase {self.id}")
         _replace(self.path / "resume.json", value)
-        for step, entry in (json.loads(known[0])["states"] if known else {}).items():
+        for step, entry in before.get("states", {}).items():
             if states.get(step, {}).get("attempt") != entry["attempt"]:
                 at = f"{self._at}/resume/{step}/{int(entry['attempt'])}"
-                self._objects.remove(f"{at}/{file}" for file in _plain(entry["files"]))
+                self._objects.remove(f"{at}/{file}" for file in entry["files"])
         for entry in self._local("resume"):
             if entry.isdigit() and entry not in states:
                 shutil.rmtree(self.path / "resume" / entry, ignore_errors=True)
@@ -515,14 +526,6 @@ class _Lines:
 
     def close(self) -> None:
         self.sync()
-
-
-def _plain(files: dict[str, Any]) -> list[str]:
-    """The names in a manifest, none of which leads out of its folder."""
-    for name in files:
-        if not _PLAIN.fullmatch(name):
-            raise StoreError(f"a manifest names the file '{name}', which is no plain name; it is not used")
-    return list(files)
 
 
 def _json(value: dict[str, Any]) -> bytes:
