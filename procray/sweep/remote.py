@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from procray.corpora.shards import shard_path
 from procray.errors import StoreError
 from procray.files import cache_folder, digest, parse_json
 from procray.records import is_plain
@@ -146,6 +147,19 @@ class Bucket:
             corpus = name.split("/")[0]
             found[corpus] = found.get(corpus, 0) + entry.bytes
         return found
+
+    def examine_corpus(self, name: str) -> str:
+        found = self._objects.get(f"corpora/{name}/{MANIFEST}")
+        if found is None:
+            return ""  # its preparation has not come to an end
+        manifest = parse_json(found[0])
+        for split, part in manifest["splits"].items():
+            for index, entry in enumerate(part["shards"]):
+                for suffix, key in (("bin", "sha256"), ("mask", "mask_sha256")):
+                    file = shard_path(Path(), split, index, suffix).as_posix()
+                    if key in entry and self._objects.sha256(f"corpora/{name}/{file}") != entry[key]:
+                        return f"{file} is missing or does not have the content that its manifest says"
+        return ""
 
     def remove_corpus(self, name: str) -> None:
         self._objects.remove([f"corpora/{name}/{MANIFEST}"])

@@ -28,7 +28,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from procray.corpora.prepared import corpus_folder
+from procray.corpora.prepared import Prepared, corpus_folder, read_manifest
 from procray.errors import StoreError
 from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
 from procray.records import digits, is_plain
@@ -203,6 +203,20 @@ class Store:
         if self._bucket is not None:
             return self._bucket.corpora_sizes()
         return {name: sum(_sizes(self.corpora / name).values()) for name in sorted(_entries(self.corpora))}
+
+    def examine_corpus(self, name: str) -> str:
+        """What is wrong with a prepared corpus where it is kept, every shard read anew; empty when nothing is.
+
+        Raises:
+            CorpusError: as for reading it.
+        """
+        if self._bucket is not None:
+            return self._bucket.examine_corpus(name)
+        folder = self.corpora / name
+        manifest = read_manifest(folder)
+        if manifest is not None and "digest" in manifest:  # else its preparation has not come to an end
+            Prepared(folder, manifest).verify()
+        return ""
 
     def remove_corpus(self, name: str) -> None:
         """Deletes a prepared corpus. A sweep that reads it prepares it again."""

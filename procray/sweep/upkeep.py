@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from procray.corpora.prepared import Prepared, corpus_folder, read_manifest
+from procray.corpora.prepared import corpus_folder
 from procray.errors import ProcrayError, StoreError
 from procray.files import read_json
 from procray.sweep import journal
@@ -376,12 +376,9 @@ def _files(about: Any) -> dict[str, Any]:
 
 def _verify_corpus(store: Store, name: str) -> list[Damage]:
     try:
-        folder = store.bring_corpus_named(name) / name
-        manifest = read_manifest(folder)
-        if manifest is not None and "digest" in manifest:  # else its preparation has not come to an end
-            Prepared(folder, manifest).verify()
+        wrong = store.examine_corpus(name)
+        return [Damage(name, "corpus", None, wrong)] if wrong else []
     except ProcrayError as error:
         return [Damage(name, "corpus", None, str(error))]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [Damage(name, "corpus", None, f"its manifest is damaged: {type(error).__name__}: {error}")]
-    return []
