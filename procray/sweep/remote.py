@@ -296,14 +296,18 @@ class RemotePhase(PhaseFolder):
 
     def _forget(self, there: dict[str, Entry], etags: dict[str, str], began: float) -> None:
         """Removes what the bucket no longer has, unless it may have been written since it was asked."""
-        for name in [name for name in etags if name not in there]:
+        here = {*etags, *(f"marks/{step}/{MANIFEST}" for step in self._local("marks") if step.isdigit())}
+        for name in here - there.keys():
             copy = self.path / name
-            with contextlib.suppress(OSError):
-                if copy.stat().st_mtime < began - _AGE_OF_DELETION:
-                    copy.unlink()
-                    if _MANIFEST.fullmatch(name):
-                        shutil.rmtree(copy.parent, ignore_errors=True)
-            del etags[name]
+            try:
+                if copy.stat().st_mtime >= began - _AGE_OF_DELETION:
+                    continue  # at the next look
+                copy.unlink()
+            except OSError:
+                pass
+            if _MANIFEST.fullmatch(name):
+                shutil.rmtree(copy.parent, ignore_errors=True)
+            etags.pop(name, None)
 
     def _set_ages(self, there: dict[str, Entry], now: float) -> None:
         """Gives the copies of claims the age that the originals have by the clock of the bucket."""

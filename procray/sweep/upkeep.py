@@ -229,6 +229,7 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
     What a sweep that was started meanwhile has come to need is left alone.
     """
     freed = 0
+    before, needed = _version(store), _planned(store).needed
     for phase, size in found.phases.items():
         folder = store.phase(phase)
         held = folder.acquire({"upkeep": "gc"})
@@ -236,7 +237,9 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
             say(f"{phase}: a runner has it now, so it stays")
             continue
         try:
-            if phase in _planned(store).needed:
+            if before != (now := _version(store)):
+                before, needed = now, _planned(store).needed
+            if phase in needed:
                 say(f"{phase}: a sweep names it now, so it stays")
                 continue
             folder.remove(held)
@@ -263,6 +266,11 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
         store.remove_corpus(name)
         freed += size
     return freed
+
+
+def _version(store: Store) -> list[tuple[str, int, int]]:
+    """Changes when a sweep is started."""
+    return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in store.plans()]
 
 
 def _planned(store: Store, forget: Iterable[str] = ()) -> _Planned:
