@@ -23,6 +23,12 @@ def group(steps: int = 600, warm: int = 0) -> SmallPlan:
     return plan(phase("group", [50, steps], decaying=True, **more), name="group")
 
 
+def elastic(steps: int = 3000) -> SmallPlan:
+    """A phase of two workers, or of one where there is no room for more."""
+    more = {"workers": 2, "min_workers": 1, "every": 50, **SHAPE}
+    return plan(phase("elastic", [50, steps], decaying=True, **more), name="elastic")
+
+
 def many(chains: int = 6, steps: int = 400, seed: int = 0) -> SmallPlan:
     """Chains of two phases, as a laptop-scale sweep has them, with as many tries as it takes."""
     phases: list[Phase] = []
