@@ -405,6 +405,8 @@ def _executor(phase: PlannedPhase, flops: float) -> str:
     if asked != "auto":
         return str(asked)
     resources = _resources(phase)
+    if "least" in resources:
+        return "train"
     if resources["workers"] == 1:
         return "inprocess"
     each = FLOPS_OF_GPU * resources["gpu"] if resources["gpu"] else FLOPS_OF_PROCESSOR * resources["cpu"]
@@ -415,6 +417,7 @@ def _resources(phase: PlannedPhase) -> dict[str, float]:
     given = phase.resources
     return {
         "workers": int(given.get("workers", 1)),
+        **({"least": int(given["min_workers"])} if "min_workers" in given else {}),
         "gpu": float(given.get("gpu", 0.0)),
         "cpu": float(given.get("cpu", 1)),
     }

@@ -34,12 +34,11 @@ def stuck(reason: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("plan", help="a function of plans.py, and its numbers: name:1:2")
+    parser.add_argument("plan", help="see plans.find")
     parser.add_argument("store")
     parser.add_argument("--address")
     chosen = parser.parse_args()
-    name, *numbers = chosen.plan.split(":")
-    plan = getattr(plans, name)(*map(int, numbers))
+    plan = plans.find(chosen.plan)
     try:
         result = run(plan, chosen.store, RunOptions(address=chosen.address, on_event=tell, on_stuck=stuck))
     except ProcrayError as error:

@@ -40,9 +40,8 @@ def fill(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["pair:2500", "group:1500", "group:1500:1"])
 def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(small_disk, sweep, raylets, reference, same_numbers, plan):
-    name, *numbers = plan.split(":")
-    small, store = getattr(plans, name)(*map(int, numbers)), Store(small_disk / "store")
-    address = raylets.address if name == "group" else None
+    small, store = plans.find(plan), Store(small_disk / "store")
+    address = raylets.address if small.name == "group" else None
     running = sweep(plan, store, address)
     trainer_of(store, next(iter(small.phases)))
     fill(small_disk / "ballast")
@@ -59,7 +58,7 @@ def test_a_full_disk_stops_the_sweep_and_room_lets_it_go_on(small_disk, sweep, r
     os.unlink(small_disk / "ballast")
     again = sweep(plan, store, address)
     again.result()
-    if name == "pair":
+    if small.name == "pair":
         same_numbers(small, store, reference(small))
     print(f"{plan}: full to the end of the command: {last['at'] - filled:.1f} s")
 
