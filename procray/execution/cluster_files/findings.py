@@ -12,6 +12,11 @@ from procray.sweep.source import Node, Place, plain
 Path = Sequence[str | int]
 
 
+def words(text: str) -> frozenset[str]:
+    """The names in a text, separated by blanks."""
+    return frozenset(text.split())
+
+
 @dataclass
 class Findings:
     """Everything that was found in a cluster file.

@@ -121,7 +121,7 @@ def _check_start(role: str, tree: Tree, findings: Findings) -> Start | None:
     if host not in LOCAL:
         text = f"--dashboard-host={host} opens the dashboard, which runs code for whoever reaches it"
         findings.add(place, f"{text}; write 127.0.0.1 and use `ray dashboard FILE`")
-    if role == "head" and "autoscaling-config" not in start.options and tree.get("provider", "type") != "local":
+    if role == "head" and "autoscaling-config" not in start.options:
         findings.add(place, "without --autoscaling-config=~/ray_bootstrap_config.yaml the head starts no workers")
     if role == "worker" and not str(start.options.get("address", "")).startswith("$RAY_HEAD_IP:"):
         findings.add(place, "the workers' `ray start` needs --address=$RAY_HEAD_IP:PORT")
