@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from procray.errors import did_you_mean
-from procray.execution.cluster_files.findings import Findings, Tree, words
+from procray.execution.cluster_files.findings import Findings, Tree, whole, words
 from procray.execution.cluster_files.fit import Need, NodeType, check_fit
 from procray.execution.cluster_files.images import check_image
 from procray.execution.cluster_files.secrets import check_open
@@ -282,9 +282,8 @@ def _types(tree: Tree, cluster: Path) -> list[NodeType]:
             "GPU": sum(_amount(value) or 0.0 for key, value in limits.items() if key.endswith("/gpu")),
             **(_custom(parameters) or {}),
         }
-        hosts = tree.get(*group, "numOfHosts", default=1)
-        most = tree.get(*group, "maxReplicas", default=1)
-        found.append(NodeType(name, offered, most * hosts if isinstance(most, int) and isinstance(hosts, int) else 0))
+        most = whole(tree.get(*group, "maxReplicas", default=1)) * whole(tree.get(*group, "numOfHosts", default=1))
+        found.append(NodeType(name, offered, most))
     return found
 
 

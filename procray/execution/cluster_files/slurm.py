@@ -18,13 +18,14 @@ from procray.sweep.source import Place
 _OPTIONS = words(
     """account acctg-freq array batch bb bbf begin chdir cluster-constraint clusters comment constraint container
     contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot dependency
-    distribution error exclude exclusive export export-file extra-node-info get-user-env gid gpu-bind gpu-freq gpus
-    gpus-per-node gpus-per-socket gpus-per-task gres gres-flags hint hold ignore-pbs input job-name kill-on-invalid-dep licenses
-    mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu mincpus network nice no-kill no-requeue nodefile
-    nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node ntasks-per-socket open-mode output overcommit
-    oversubscribe parsable partition power prefer priority profile propagate qos quiet reboot requeue reservation
-    resv-ports segment signal sockets-per-node spread-job stepmgr switches test-only thread-spec threads-per-core time
-    time-min tmp tres-bind tres-per-task uid use-min-nodes verbose wait wait-all-nodes wckey wrap"""
+    distribution error exclude exclusive export export-file extra-node-info get-user-env gid gpu-bind gpu-freq
+    gpus gpus-per-node gpus-per-socket gpus-per-task gres gres-flags hint hold ignore-pbs input job-name
+    kill-on-invalid-dep licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu mincpus
+    network nice no-kill no-requeue nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu
+    ntasks-per-node ntasks-per-socket open-mode output overcommit oversubscribe parsable partition power prefer
+    priority profile propagate qos quiet reboot requeue reservation resv-ports segment signal sockets-per-node
+    spread-job stepmgr switches test-only thread-spec threads-per-core time time-min tmp tres-bind tres-per-task
+    uid use-min-nodes verbose wait wait-all-nodes wckey wrap"""
 )
 _SAVES = 60  # seconds that a sweep gets to save, at least
 
@@ -108,7 +109,7 @@ def _check_code(lines: list[str], code: str, given: dict[str, tuple[str, Place]]
         findings.add(signal[1], f"{match[1]} seconds are little to save in; give it {_SAVES} or more")
     if not re.search(r"\btrap\s+.*kill[^\n]*\bTERM\b", code):
         findings.add(None, "nothing passes SIGTERM on to the sweep: trap 'kill -TERM \"$driver\"' TERM")
-    if not re.search(r"\btrap\s+\S.*\bEXIT\b", code):
+    if not re.search(r"\btrap\s+(?!-\s)\S.*\bEXIT\b", code):
         findings.add(None, "nothing cleans up: trap cleanup EXIT")
     for pattern, message in (
         (r"--dashboard-host[= ]\S*0\.0\.0\.0", "opens the dashboard, which runs code for whoever reaches it"),
