@@ -67,10 +67,11 @@ def _check_shell(text: str, findings: Findings) -> None:
         return
     said = subprocess.run([bash, "-n"], input=text, capture_output=True, text=True, timeout=30, check=False)
     if said.returncode:
-        for line in said.stderr.splitlines():
-            match = re.search(r"line (\d+): (.*)", line)
+        for told in said.stderr.splitlines():
+            match = re.search(r"line (\d+): (.*)", told)
             if match is not None:
-                findings.add(Place(findings.file, int(match[1]), 1), f"bash: {match[2]}")
+                line = min(int(match[1]), len(text.splitlines()))  # it counts the end as one more
+                findings.add(Place(findings.file, line, 1), f"bash: {match[2]}")
 
 
 def _options(lines: list[str], findings: Findings) -> dict[str, tuple[str, Place]]:
