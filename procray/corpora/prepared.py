@@ -31,7 +31,8 @@ _SPLIT = {
 
 
 def _special(value: Any) -> str:
-    if not isinstance(value, dict) or set(value) not in ({"separator"}, set(_NAMES)):
+    records = {"bos", "sep", "pad"}
+    if not isinstance(value, dict) or set(value) - {"separator"} not in (set(), records) or not value:
         return "not the special tokens of a corpus"
     return wrong(value, Every(count))
 
@@ -140,6 +141,11 @@ class Prepared:
         self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
         self.complete: bool = manifest["splits"]["train"]["complete"]
         self._splits = {split: ShardReader(folder, split, manifest) for split in ("train", "validation")}
+        records = "pad" in manifest["tokenizer"]["special"]
+        if any(records != ("mask_sha256" in entry) for reader in self._splits.values() for entry in reader.shards):
+            raise CorpusError(
+                f"{folder / 'manifest.json'}: loss masks belong to records; delete {folder} to prepare anew"
+            )
         self.train_tokens = self._splits["train"].tokens
         self.validation_tokens = self._splits["validation"].tokens
         self._special: dict[str, int] = manifest["tokenizer"]["special"]

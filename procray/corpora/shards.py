@@ -68,13 +68,10 @@ class ShardReader:
         self.dtype = np.dtype(manifest["dtype"]).newbyteorder("<")
         self.tokens = sum(entry["tokens"] for entry in self.shards)
         self._open: dict[tuple[int, str], np.ndarray] = {}
-        records = "pad" in manifest["tokenizer"]["special"]
         for index, entry in enumerate(self.shards):
             last = index == len(self.shards) - 1
             if not (0 < entry["tokens"] <= self.shard_tokens and (last or entry["tokens"] == self.shard_tokens)):
                 raise _damaged(shard_path(folder, split, index), f"cannot have {entry['tokens']:,} tokens")
-            if records != ("mask_sha256" in entry):
-                raise _damaged(shard_path(folder, split, index), "has a loss mask where there is none, or lacks it")
         for index, entry in enumerate(self.shards):
             expected = entry["tokens"] * self.dtype.itemsize
             path = shard_path(folder, split, index)

@@ -58,7 +58,7 @@ class GPT2Config:
             counts["rows"] = self.rows
         for name, value in counts.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ProcrayError(f"model {name} must be a whole number of at least 1, not {str(value)[:40]!r}")
+                raise ProcrayError(f"model {name} must be a whole number of at least 1, not {value!r:.40}")
             if value > _MOST[name]:
                 raise ProcrayError(f"model {name} must be at most {_MOST[name]:,}")
         if self.width % self.heads:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import copy
 import io
 import json
 import os
@@ -30,7 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS = 10.0
+SECONDS = 10.0  # of this process, whatever else runs on the machine
+WAITING = 120.0  # by the clock, for what waits instead of computing
 MEMORY = 3 << 30
 One = Callable[[random.Random], None]
 
@@ -106,13 +108,13 @@ def mutated_json(rng: random.Random, value: Any) -> Any:
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         path = rng.choice(list(places(value)))
         if not path:
-            return rng.choice(VALUES) if rng.random() < 0.3 else value
+            return copy.deepcopy(rng.choice(VALUES)) if rng.random() < 0.3 else value
         parent = value
         for key in path[:-1]:
             parent = parent[key]
         kind = rng.randrange(6)
         if kind <= 2:
-            parent[path[-1]] = rng.choice(VALUES)
+            parent[path[-1]] = copy.deepcopy(rng.choice(VALUES))
         elif kind == 3:
             del parent[path[-1]]
         elif kind == 4 and isinstance(parent, dict):
@@ -544,9 +546,15 @@ def innermost(error: BaseException) -> str:
     return found
 
 
+def limit(computing: float, waiting: float) -> None:
+    """Raises Hang after so many seconds of either; 0 for never."""
+    signal.setitimer(signal.ITIMER_PROF, computing)
+    signal.setitimer(signal.ITIMER_REAL, waiting)
+
+
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
-    """At most MEMORY more than now for the block; SIGALRM raises Hang."""
+    """At most MEMORY more than now for the block; `limit` raises Hang."""
 
     def late(number: int, frame: Any) -> None:
         raise Hang
@@ -554,12 +562,13 @@ def bounded() -> Iterator[None]:
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, before[1]))
-    handler = signal.signal(signal.SIGALRM, late)
+    handlers = {number: signal.signal(number, late) for number in (signal.SIGALRM, signal.SIGPROF)}
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+        limit(0, 0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
@@ -578,7 +587,7 @@ def fuzz(target: str, count: int, seed: int, only: int | None = None) -> tuple[l
         with bounded():
             for number in range(count) if only is None else [only]:
                 rng = random.Random(f"{seed}/{target}/{number}")
-                signal.setitimer(signal.ITIMER_REAL, SECONDS)
+                limit(SECONDS, WAITING)
                 try:
                     with contextlib.redirect_stdout(io.StringIO()):
                         one(rng)
@@ -601,7 +610,7 @@ def fuzz(target: str, count: int, seed: int, only: int | None = None) -> tuple[l
                     text = "".join(traceback.format_exception(error))[-3000:] if only is not None else str(error)[:200]
                     findings.append(Finding(target, seed, number, kind, text))
                 finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    limit(0, 0)
                 outcomes[outcome] += 1
     return findings, outcomes
 
