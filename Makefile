@@ -3,8 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/substitutive.yaml
 
-.PHONY: run test slow browser fuzz audit ui bench bench-sweep bench-scale bench-gpu lint types checks clean
-.PHONY: run test slow chaos browser ui bench bench-sweep bench-gpu lint types checks clean
+.PHONY: run test slow chaos browser fuzz audit ui bench bench-sweep bench-scale bench-gpu lint types checks clean
 
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
