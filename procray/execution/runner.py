@@ -14,8 +14,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
 from procray.sweep.note import Note
+from procray.sweep.objects import PATIENCE_OF_RUNNERS
 from procray.sweep.outside import bring_outside
 from procray.sweep.store import Store
 
@@ -186,6 +187,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
 def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
     started = time.monotonic()
     store.write_plan(select.whole(plan, store) or plan)
+    store.be_patient(PATIENCE_OF_RUNNERS)  # it answers, so what happens from here on is an outage
     first = _run_plan(plan, store, options, started)
     if plan.then is None:
         return first
@@ -271,7 +273,7 @@ def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
             else:
                 old.unlink(missing_ok=True)
     name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    if store.address != str(store.path):  # a bucket: nothing that Ray keeps for itself need be shared
+    if store.in_bucket:  # nothing that Ray keeps for itself need be shared
         return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
     return store.note(folder / name), folder / f"{name}-ray"
 
@@ -333,7 +335,7 @@ def _run_on_ray(
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
-            pulse = partial(_emit_progress, agenda, store, emit)
+            pulse = stack.enter_context(_progress(agenda, store, emit))
             room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
@@ -445,13 +447,30 @@ def _settle_statuses(plan: Plan, store: Store) -> None:
             held.release()
 
 
-def _emit_progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) -> None:
-    live = []
-    for item in agenda.running():
-        row = store.phase(item.phase).progress() or {}
-        facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s", "mfu")}
-        live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
-    emit({"event": "progress", "phases": live})
+@contextlib.contextmanager
+def _progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) -> Iterator[Callable[[], None]]:
+    """What tells the live numbers whenever it is called; those in a bucket are fetched beside the scheduler."""
+
+    def tell(running: list[Item]) -> None:
+        live = []
+        store.refresh([item.phase for item in running], all=False)
+        for item in running:
+            row = store.phase(item.phase).progress() or {}
+            facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s", "mfu")}
+            live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
+        emit({"event": "progress", "phases": live})
+
+    if not store.in_bucket:
+        yield lambda: tell(agenda.running())
+        return
+    with ThreadPoolExecutor(1, "progress") as beside:
+        last: list[Future[None]] = []
+
+        def ask() -> None:
+            if not last or last[0].done():
+                last[:] = [beside.submit(tell, agenda.running())]
+
+        yield ask
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from procray.execution.disk import disk_full, full_text
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
 from procray.sweep.note import open_note
-from procray.sweep.objects import PATIENCE_OF_RUNNERS
+from procray.sweep.objects import PATIENCE_OF_RUNNERS, StoreUnreachable
 from procray.sweep.store import PhaseFolder, Store
 from procray.training.recipe import PhaseRecipe
 
@@ -37,7 +37,7 @@ GO, STOP = "go  ", "stop"  # of one length: on a full disk a file can still be o
 
 def is_hopeless(error: BaseException) -> bool:
     """Whether trying again at once would fail in the same way."""
-    return isinstance(error, HOPELESS)
+    return isinstance(error, HOPELESS) and not isinstance(error, StoreUnreachable)
 
 
 def run_segment(

@@ -28,12 +28,14 @@ from typing import Any, Protocol
 import psutil
 
 from procray.errors import ProcrayError, StoreError
-from procray.files import write_atomic
+from procray.files import parse_json, write_atomic
+from procray.records import check
+from procray.sweep.documents import CLAIM
 
 STALE_AFTER = 90.0  # seconds without a heartbeat after which another host may take over
 HEARTBEAT_EVERY = 10.0
 
-_CLAIM = re.compile(r"(\d+)\.json")
+_CLAIM = re.compile(r"([0-9]{1,18})\.json")
 
 
 class LeaseLost(StoreError):
@@ -210,10 +212,10 @@ def holder(claims: Claims) -> Holder | None:
         return claims.age(attempt)
 
     try:
-        value = json.loads(text)
+        value = check(parse_json(text), CLAIM, f"the claim {attempt}")
         process = {name: value[name] for name in ("host", "pid", "started")}
         return Holder(attempt, process, bool(value.get("released")), age, value.get("about", {}))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, StoreError):
         return Holder(attempt, {}, False, age)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -99,17 +100,25 @@ def _check_profile(name: str, tree: Tree, findings: Findings) -> None:
 
 def _check_names(types: list[str], tree: Tree, findings: Findings) -> None:
     """Keys and values of node_config against EC2's own description of RunInstances, which boto3 brings along."""
-    try:
-        import botocore.session
-    except ImportError:
+    shape = _request()
+    if shape is None:
         findings.skip("the keys of node_config (they need boto3: pip install 'procray[cluster]')")
         return
-    shape = botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
     for name in types:
         here = ("available_node_types", name, "node_config")
         value = {key: child for key, child in tree.mapping(*here).items() if key not in _RAYS_OWN}
         for path, message in _violations(value, shape, ()):
             findings.add(tree.key(*here, *path), f"{name}: {'.'.join(map(str, path))}: {message}")
+
+
+@functools.cache
+def _request() -> Any:
+    """botocore's description of what RunInstances takes, or None where botocore is not installed."""
+    try:
+        import botocore.session
+    except ImportError:
+        return None
+    return botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
 
 
 def _violations(value: Any, shape: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -12,6 +12,16 @@ from procray.sweep.source import Node, Place, plain
 Path = Sequence[str | int]
 
 
+def words(text: str) -> frozenset[str]:
+    """The names in a text, separated by blanks."""
+    return frozenset(text.split())
+
+
+def whole(value: Any) -> int:
+    """A count; 0 for what is none, which is reported elsewhere."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
 @dataclass
 class Findings:
     """Everything that was found in a cluster file.

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from procray.execution.cluster_files.findings import Findings
+from procray.execution.room import DRIVER
 from procray.sweep.source import Place
-
-DRIVER = "train_driver"
 
 
 @dataclass(frozen=True)

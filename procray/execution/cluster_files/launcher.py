@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from procray.execution.cluster_files import aws, gcp
-from procray.execution.cluster_files.findings import Findings, Tree
-from procray.execution.cluster_files.fit import DRIVER, Need, NodeType, check_fit
+from procray.execution.cluster_files.findings import Findings, Tree, whole
+from procray.execution.cluster_files.fit import Need, NodeType, check_fit
 from procray.execution.cluster_files.images import check_image
 from procray.execution.cluster_files.schema import check_by_ray, check_schema
 from procray.execution.cluster_files.secrets import check_open
 from procray.execution.cluster_files.start import Start, container_mounts, container_variables, exported, starts
 from procray.execution.cluster_files.stores import check_store
+from procray.execution.room import DRIVER
 
 TOKEN = ".ray/auth_token"
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -120,7 +122,7 @@ def _check_start(role: str, tree: Tree, findings: Findings) -> Start | None:
     if host not in LOCAL:
         text = f"--dashboard-host={host} opens the dashboard, which runs code for whoever reaches it"
         findings.add(place, f"{text}; write 127.0.0.1 and use `ray dashboard FILE`")
-    if role == "head" and "autoscaling-config" not in start.options and tree.get("provider", "type") != "local":
+    if role == "head" and "autoscaling-config" not in start.options:
         findings.add(place, "without --autoscaling-config=~/ray_bootstrap_config.yaml the head starts no workers")
     if role == "worker" and not str(start.options.get("address", "")).startswith("$RAY_HEAD_IP:"):
         findings.add(place, "the workers' `ray start` needs --address=$RAY_HEAD_IP:PORT")
@@ -163,8 +165,8 @@ def _check_head(start: Start | None, tree: Tree, findings: Findings) -> None:
     """The head drives and does not train."""
     head = tree.get("head_node_type")
     said = start.resources() if start else None
-    resources = tree.mapping("available_node_types", head).get("resources") if isinstance(head, str) else None
-    offered = {**(said or {}), **(resources or {})} if tree.get("provider", "type") != "local" else (said or {})
+    resources = tree.mapping("available_node_types", head, "resources") if isinstance(head, str) else {}
+    offered = {**(said or {}), **resources} if tree.get("provider", "type") != "local" else (said or {})
     where = ("available_node_types", head, "resources") if isinstance(head, str) else (_START["head"],)
     if offered.get("CPU") != 0:
         how = "`resources: {CPU: 0}`" if isinstance(head, str) else "`--num-cpus=0` in its `ray start`"
@@ -186,19 +188,20 @@ def _types(started: dict[str, Start | None], tree: Tree, findings: Findings) -> 
         if not offered or "CPU" not in offered:
             findings.skip("whether the phases fit: write --num-cpus and --num-gpus into the workers' `ray start`")
             return None
-        count = len(tree.get("provider", "worker_ips", default=[]) or [])
+        count = len(tree.texts("provider", "worker_ips"))
         return [NodeType("head", (head.resources() if head else None) or {}, 1), NodeType("worker", offered, count)]
     found = []
-    most, head_type = tree.get("max_workers", default=0), tree.get("head_node_type")
+    head_type = tree.get("head_node_type")
+    most = whole(tree.get("max_workers"))
     for name in node_types(tree):
         resources = tree.mapping("available_node_types", name, "resources")
         if "CPU" not in resources and name != head_type:
             text = f"{name}: its resources are not written out, so nobody can tell offline what fits; name CPU and GPU"
             findings.add(tree.place("available_node_types", name, "resources"), text)
             return None
-        high = 1 if name == head_type else tree.get("available_node_types", name, "max_workers", default=most)
+        high = 1 if name == head_type else whole(tree.get("available_node_types", name, "max_workers", default=most))
         numbers = {key: float(value) for key, value in resources.items() if isinstance(value, (int, float))}
-        found.append(NodeType(name, numbers, min(high, max(most, 1)) if isinstance(high, int) else 0))
+        found.append(NodeType(name, numbers, min(high, max(most, 1))))
     return found
 
 
@@ -226,7 +229,8 @@ def _store_place(tree: Tree) -> tuple[str | int, ...]:
 def _mounted(tree: Tree) -> list[str]:
     """Folders that commands of the file mount on every node, as processes there see them."""
     commands = tree.texts("initialization_commands") + tree.texts("setup_commands")
-    words = {word.strip("'\"();&|") for line in commands if "mount" in line for word in line.split()}
+    mounting = [line for line in commands if re.search(r"\bmount(?:point)?\b", line)]
+    words = {word.strip("'\"();&|") for line in mounting for word in line.split()}
     outside = sorted(word for word in words if word.startswith("/") and len(word) > 1)
     if tree.find(("docker",)) is None or not tree.mapping("docker"):
         return outside

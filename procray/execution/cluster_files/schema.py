@@ -31,7 +31,9 @@ def check_schema(data: dict[str, Any], tree: Tree, findings: Findings) -> bool:
         path = list(error.absolute_path)
         here = ".".join(map(str, path))
         if error.validator == "additionalProperties":
-            known = set(error.schema.get("properties", {}))
+            known = {*error.schema.get("properties", {})}
+            if not path and tree.get("provider", "type") == "local":
+                known.add("min_workers")  # which Ray takes out before it looks
             for name in sorted(set(map(str, error.instance)) - known):
                 findings.add(tree.key(*path, name), _unknown(here, name, known))
         elif error.validator == "required":

@@ -68,4 +68,4 @@ def _word(text: str, match: re.Match[str]) -> str:
     """The whole word around a match."""
     before = re.search(r"[^\s\"'\[\]{},=]*$", text[: match.start()])
     after = re.match(r"[^\s\"'\[\]{},]*", text[match.end() :])
-    return (before[0] if before else "") + match[0] + (after[0] if after else "")
+    return ((before[0] if before else "") + match[0] + (after[0] if after else "")).rpartition(":-")[2]

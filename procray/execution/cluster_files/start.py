@@ -44,9 +44,11 @@ class Start:
 def starts(command: str) -> list[Start]:
     """Every `ray start` of a shell command."""
     found = []
-    for match in re.finditer(r"(?<![\w./-])(?:[\w./~$-]*/)?ray\s+start\b", command):
+    for match in re.finditer(r"(?<![\w./-])(?:[\w./~$-]*/)?ray[\"']?\s+start\b", command):
         begin = max(command.rfind(mark, 0, match.start()) for mark in ("\n", ";", "&", "|"))
-        rest = re.split(r"\n|(?<![\"'\\]);|&&|\|\||(?<!>)&(?!>)|\|", command[match.end() :].replace("\\\n", " "))[0]
+        rest = re.split(
+            r"\n|\s\d?>|(?<![\"'\\]);|&&|\|\||(?<!>)&(?!>)|\|", command[match.end() :].replace("\\\n", " ")
+        )[0]
         try:
             words = shlex.split(rest, comments=True)
         except ValueError:
