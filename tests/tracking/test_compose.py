@@ -196,7 +196,7 @@ def ask(address: str, path: str, host: str | None = None, **body: Any) -> Any:
 
 @pytest.mark.slow
 def test_the_steps_of_compose_work(tmp_path, monkeypatch, postgres, s3_service):
-    """The bucket's command, and `mlflow server` with compose's arguments; a sweep is synced to it and read over HTTP."""
+    """The bucket's command, and `mlflow server` with compose's arguments; a sweep synced to it and read over HTTP."""
     database_port, password = postgres
     bucket_server = s3_service["AWS_ENDPOINT_URL"]
     port = free_port()
