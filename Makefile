@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/substitutive.yaml
 
-.PHONY: run test slow browser ui bench bench-sweep bench-gpu lint types checks clean
+.PHONY: run test slow chaos browser fuzz audit ui bench bench-sweep bench-scale bench-gpu lint types checks clean
 
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
@@ -14,8 +14,23 @@ test: .venv/.installed-dev
 slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow and not browser"
 
+CHAOS ?= --seconds 600
+chaos: .venv/.installed-dev  # kills whatever a sweep stands on for ten minutes, and some more to compare; see tests/faults/chaos.py
+	$(BIN)/python tests/faults/chaos.py $(CHAOS)
+
 browser: .venv/.installed-dev
 	$(BIN)/python -m pytest -m browser
+
+COUNT ?= 100000
+SEED ?= 0
+fuzz: .venv/.installed-dev  # sweep files, the store's documents, checkpoints and corpora that nobody should ever write
+	$(BIN)/python -W ignore tests/security/fuzzing.py --count $(COUNT) --seed $(SEED)
+
+# Asks a public database of vulnerabilities about every pinned version, so it needs a network.
+audit: .venv/.installed
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet 'pip-audit==2.9.0'
+	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 ui: .venv/.installed
 	$(BIN)/procray ui $(SWEEP)

@@ -135,7 +135,7 @@ def measure_answers(file: str) -> dict[str, Any]:
     from procray.sweep.store import Store
 
     def why(trial: str) -> Death:
-        return Death("process", trial)
+        return Death("gone", trial)
 
     graph = plan(load_sweep(file))
     with tempfile.TemporaryDirectory(dir=Path(file).parent) as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -97,6 +98,42 @@ def holds(path: str | os.PathLike[str], parts: Iterable[bytes]) -> bool:
         return False
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+LARGEST_JSON = 1 << 30  # bytes; the plan of 100,000 cells takes a tenth of it
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text, whoever wrote it.
+
+    Raises:
+        ValueError: not JSON or UTF-8, nested too deeply, a number that is not finite, half a character.
+    """
+    text = text.decode("utf-8") if isinstance(text, bytes) else text
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _HALF.search(text):  # could be the half of a pair, which no file and no terminal takes
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError("text with half a character (a lone surrogate)") from None
+    return value
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def read_json(path: str | os.PathLike[str], most: int = LARGEST_JSON) -> Any:
+    """The value of a JSON file of at most so many bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: as `parse_json`, or it is too large.
+    """
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return parse_json(data)

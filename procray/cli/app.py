@@ -71,11 +71,10 @@ def open_store(place: str) -> Store:
 def sweep_of(phase: str, store: Store) -> Plan:
     """The first sweep of a store that has a phase, named by its id or the beginning of it."""
     from procray.errors import StoreError
-    from procray.files import read_json
     from procray.sweep import Plan
 
     for path in store.plans():
-        graph = Plan.from_json(read_json(path))
+        graph = Plan.read(path)
         if any(known.startswith(phase) for known in graph.phases):
             return graph
     raise StoreError(f"no sweep of the store {store} has a phase '{phase}', and there is no such file")

@@ -73,7 +73,7 @@ def run_sweep(
                     on_event=tell,
                     retries=plan.retries,
                     profile=profile,
-                    on_stuck=lambda reason: _give_up(reason, again),
+                    on_stuck=lambda reason: _give_up(reason, again, address is None),
                 ),
             )
         paths = write_report(result.plan, store, file=file)
@@ -104,10 +104,14 @@ def _kept(why: str, again: str) -> str:
     return f"{why}; everything trained so far is kept. Continue with\n  {again}"
 
 
-def _give_up(reason: str, again: str) -> None:
-    """Ray is gone and the main thread waits in it for ever, or until Ray ends the process without a word."""
+def _give_up(reason: str, again: str, local: bool) -> None:
+    """Ray is gone and the main thread waits in it, until Ray ends the process without a word."""
     from procray.execution.cluster import kill_local_ray
+    from procray.execution.fresh import begin_afresh, may_begin_afresh
 
+    if local and may_begin_afresh():
+        print(f"{reason}; starting the command again", file=sys.stderr, flush=True)
+        begin_afresh()
     print(_kept(reason, again), file=sys.stderr, flush=True)
     kill_local_ray()
     os._exit(Stopped.exit_code)
@@ -132,7 +136,7 @@ def _tell(event: dict[str, Any]) -> None:
             say(event["message"])
         case "retry":
             say(f"{event['label']}: {event['reason']}; attempt {event['attempt']} of {event['of']}")
-        case "paused" if event.get("reason"):
+        case "paused" if "node is going away" in event.get("reason", ""):
             say(f"{event['label']}: {event['reason']}; it goes on elsewhere")
         case "ray" if event["state"] == "lost":
             say(f"{event['reason']}; starting Ray again, everything goes on from where it was saved last")
@@ -142,5 +146,7 @@ def _tell(event: dict[str, Any]) -> None:
             say("the head of the Ray cluster answers again")
         case "elsewhere":
             say(f"{event['label']} is being trained by process {event['pid']} on {event['host']}; waiting for it")
+        case "stopping" if event["reason"] == "disk":
+            say("the disk of the store is full; stopping")
         case "stopping":
             say("saving what runs, then stopping (press Ctrl-C again to stop at once)")

@@ -111,11 +111,11 @@ def matching_files(globs: list[str]) -> list[LocalFile]:
         for match in glob.iglob(expanded, recursive=True):
             path = Path(match)
             # A pipe or a device would block for ever; only files have an end.
-            if stat.S_ISREG(path.stat().st_mode if path.exists() else 0):
+            if stat.S_ISREG(path.stat().st_mode if os.path.exists(path) else 0):
                 matched = True
                 found.setdefault(path.resolve(), LocalFile(PurePosixPath(os.path.relpath(path, root)).as_posix(), path))
         if not matched:
-            why = "" if root.is_dir() else f" (there is no folder '{root}')"
+            why = "" if os.path.isdir(root) else f" (there is no folder '{root}')"
             problems.append(f"'{pattern}' matches no file{why}")
     if problems:
         raise CorpusError(f"files: {'; '.join(problems)}; relative paths start from {Path.cwd()}")
@@ -196,7 +196,7 @@ def _json_documents(file: LocalFile, field_name: str) -> Iterator[tuple[str, str
                     decoded, note = line.decode("utf-8-sig", "replace"), "replaced"
                 try:
                     row = json.loads(decoded)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise CorpusError(f"{where}: not JSON: {error}") from error
                 if not isinstance(row, dict) or not isinstance(row.get(field_name), str):
                     fields = ", ".join(sorted(row)) if isinstance(row, dict) else type(row).__name__

@@ -17,10 +17,40 @@ from procray.corpora.questions import row_bounds
 from procray.corpora.recipe import title
 from procray.corpora.shards import ShardReader, content_digest
 from procray.corpora.tokenizer import SEPARATOR, Tokenizer, load_tokenizer, tokenizer_digest
-from procray.errors import CorpusError
+from procray.errors import CorpusError, ProcrayError, StoreError
 from procray.files import digest, read_json
+from procray.records import Every, check, count, sha256, wrong
 
 _NAMES = {"separator": SEPARATOR, "bos": "<|question|>", "sep": "<|answer|>", "pad": "<|pad|>"}
+
+
+_SPLIT = {
+    "tokens": count, "shards": [{"tokens": count, "sha256": sha256, "mask_sha256?": sha256}], "complete": bool,
+    "counts": Every(count), "cursor?": (dict, type(None)),
+}  # fmt: skip
+
+
+def _special(value: Any) -> str:
+    records = {"bos", "sep", "pad"}
+    if not isinstance(value, dict) or set(value) - {"separator"} not in (set(), records) or not value:
+        return "not the special tokens of a corpus"
+    return wrong(value, Every(count))
+
+
+def _dtype(value: Any) -> str:
+    return "" if value in ("uint16", "uint32") else "not a type of tokens"
+
+
+def _positive(value: Any) -> str:
+    return count(value) or ("" if value else "must be above 0")
+
+
+# Of a preparation that has begun; all of it is there when it has come to its end.
+_FORM = {
+    "recipe?": {"corpus": {"source": str}, "tokenizer": dict}, "digest?": sha256, "streamed?": bool,
+    "tokenizer?": {"kind": str, "sha256": sha256, "vocab_size": _positive, "special": _special}, "dtype?": _dtype,
+    "shard_tokens?": _positive, "splits?": {"train?": _SPLIT, "validation?": _SPLIT},
+}  # fmt: skip
 
 
 def corpus_folder(recipe: dict[str, Any], root: Path) -> Path:
@@ -35,10 +65,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "manifest.json"
     try:
-        return read_json(path)
+        return check(read_json(path), _FORM, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StoreError) as error:
         raise CorpusError(f"{path} is damaged ({error}); delete {folder} to prepare the corpus again") from error
 
 
@@ -56,6 +86,10 @@ def saved_tokenizer(folder: Path, facts: dict[str, Any]) -> Tokenizer:
         why = "does not have the content that its manifest says"
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
+    except ProcrayError:
+        raise
+    except Exception as error:  # the tokenizers library raises plain Exception
+        why = f"cannot be read ({' '.join(str(error).split())[:200]})"
     raise CorpusError(f"tokenizer {path} {why}; delete {folder} to prepare the corpus again")
 
 
@@ -93,6 +127,11 @@ class Prepared:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder, self.manifest = folder, manifest
+        lacking = [name.removesuffix("?") for name in _FORM if name.removesuffix("?") not in manifest]
+        lacking += [split for split in ("train", "validation") if split not in manifest.get("splits", {})]
+        if lacking or digest(manifest["recipe"], 16) != folder.name:
+            what = f"lacks {', '.join(lacking)}" if lacking else "is of another corpus than its folder's name says"
+            raise CorpusError(f"{folder / 'manifest.json'} {what}; delete {folder} to prepare the corpus again")
         self.digest: str = manifest["digest"]
         if content_digest(manifest) != self.digest:
             raise CorpusError(
@@ -102,6 +141,11 @@ class Prepared:
         self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
         self.complete: bool = manifest["splits"]["train"]["complete"]
         self._splits = {split: ShardReader(folder, split, manifest) for split in ("train", "validation")}
+        records = "pad" in manifest["tokenizer"]["special"]
+        if any(records != ("mask_sha256" in entry) for reader in self._splits.values() for entry in reader.shards):
+            raise CorpusError(
+                f"{folder / 'manifest.json'}: loss masks belong to records; delete {folder} to prepare anew"
+            )
         self.train_tokens = self._splits["train"].tokens
         self.validation_tokens = self._splits["validation"].tokens
         self._special: dict[str, int] = manifest["tokenizer"]["special"]

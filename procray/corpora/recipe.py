@@ -5,6 +5,7 @@ A recipe needs no network. Local files are hashed here, so that changed files ar
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -132,9 +133,9 @@ def _named(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         canonical["articles"] = name.startswith("wikitext")
         return canonical, hub_recipe("codeparrot/codeparrot" if name == "codeparrot" else "gpt2")
     text = str(name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not Path(text).exists():
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not os.path.exists(text):
         hint = f"; a hub dataset is written {{hf: {text}}}."
-    elif Path(text).expanduser().exists() or any(sign in text for sign in "*?/~"):
+    elif os.path.exists(os.path.expanduser(text)) or any(sign in text for sign in "*?/~"):
         hint = f"; files are written {{files: ['{text}']}}."
     else:
         hint = did_you_mean(text, _SUMMARIES) or "."

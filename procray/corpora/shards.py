@@ -69,6 +69,10 @@ class ShardReader:
         self.tokens = sum(entry["tokens"] for entry in self.shards)
         self._open: dict[tuple[int, str], np.ndarray] = {}
         for index, entry in enumerate(self.shards):
+            last = index == len(self.shards) - 1
+            if not (0 < entry["tokens"] <= self.shard_tokens and (last or entry["tokens"] == self.shard_tokens)):
+                raise _damaged(shard_path(folder, split, index), f"cannot have {entry['tokens']:,} tokens")
+        for index, entry in enumerate(self.shards):
             expected = entry["tokens"] * self.dtype.itemsize
             path = shard_path(folder, split, index)
             if not path.is_file() or path.stat().st_size != expected:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 
 from procray.corpora.network import fetch_file, resolve_revision
 from procray.errors import CorpusError, EnvironmentProblem, did_you_mean
-from procray.files import sha256_file, write_atomic
+from procray.files import parse_json, read_json, sha256_file, write_atomic
 
 SEPARATOR = "<|endoftext|>"
 UNKNOWN = "\ufffd"
@@ -111,7 +112,7 @@ def _from_text(name: str) -> dict[str, Any]:
         return tokenizer_recipe({"bpe": int(match[1])})
     if name in BARE_HUB_NAMES:
         return hub_recipe(name)
-    if Path(name).expanduser().is_dir() or name.startswith((".", "~", "/")):
+    if os.path.isdir(os.path.expanduser(name)) or name.startswith((".", "~", "/")):
         return _folder_recipe(Path(name), None)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return hub_recipe(name)
@@ -127,10 +128,10 @@ def hub_recipe(name: str, revision: str = "main", entries: int | None = None) ->
 
 
 def _folder_recipe(path: Path, entries: int | None) -> dict[str, Any]:
-    folder = path.expanduser()
-    files = {name: folder / name for name in _FOLDER_FILES if (folder / name).is_file()}
+    folder = Path(os.path.expanduser(path))
+    files = {name: folder / name for name in _FOLDER_FILES if os.path.isfile(folder / name)}
     if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= set(files):
-        have = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
+        have = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if os.path.isdir(folder) else "no such folder"
         raise CorpusError(f"tokenizer: '{path}' needs tokenizer.json, or vocab.json and merges.txt (found: {have})")
     expected = entries or KNOWN_ENTRIES.get(folder.resolve().name)
     shas = {name: _sha256(str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files.items()}
@@ -150,13 +151,13 @@ def _entries_of(folder: Path, shas: str) -> int:
     """Entries that a folder's files name, read without the tokenizers library. `shas` only keys the cache."""
     source = folder / "tokenizer.json"
     try:
-        if not source.is_file():
-            return len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
-        content = json.loads(source.read_text(encoding="utf-8"))
+        if not os.path.isfile(source):
+            return len(parse_json((folder / "vocab.json").read_text(encoding="utf-8")))
+        content = parse_json(source.read_text(encoding="utf-8"))
         vocab = content["model"]["vocab"]
         names = set(vocab) if isinstance(vocab, dict) else {entry[0] for entry in vocab}
         return len(names | {token["content"] for token in content.get("added_tokens", [])})
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorpusError(f"tokenizer: the files in '{folder}' are damaged: {error}") from error
 
 
@@ -192,7 +193,7 @@ def build_tokenizer(recipe: dict[str, Any], texts: Callable[[], Iterable[str]]) 
     if kind == "bpe":
         return load_tokenizer("bpe", _train_bpe(recipe["entries"], texts))
     if kind == "folder":
-        folder = Path(recipe["path"]).expanduser()
+        folder = Path(os.path.expanduser(recipe["path"]))
         if _folder_recipe(Path(recipe["path"]), None)["files"] != recipe["files"]:
             raise CorpusError(f"tokenizer: the files in '{recipe['path']}' have changed since the sweep was planned")
         return _from_folder(folder, f"tokenizer '{recipe['path']}'", recipe["entries"] if recipe["stated"] else None)
@@ -280,7 +281,8 @@ def _separator_of(library: Any, folder: Path) -> str | None:
     named: Any = None
     config = folder / "tokenizer_config.json"
     if config.is_file():
-        named = json.loads(config.read_text(encoding="utf-8")).get("eos_token")
+        named = read_json(config)
+        named = named.get("eos_token") if isinstance(named, dict) else None
         named = named.get("content") if isinstance(named, dict) else named
     candidates = ([named] if named else []) + list(_SEPARATORS)
     return next((token for token in candidates if library.token_to_id(token) is not None), None)
@@ -297,11 +299,11 @@ def load_tokenizer(kind: str, content: str) -> Tokenizer:
     if kind == "byte":
         return Tokenizer(kind, 257, 256, sha, _encode_bytes, _decode_bytes, content)
     if kind == "char":
-        alphabet: list[str] = json.loads(content)
+        alphabet: list[str] = parse_json(content)
         encode, decode = _character_codec(alphabet)
         return Tokenizer(kind, len(alphabet) + 2, len(alphabet) + 1, sha, encode, decode, content)
     if kind == "library":
-        saved = json.loads(content)
+        saved = parse_json(content)
         return _library_tokenizer(kind, sha, saved["library"], saved["separator"], content)
     return _library_tokenizer(kind, sha, content, SEPARATOR, content)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from procray.errors import EnvironmentProblem
+from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
 from procray.sweep.lease import process_start
@@ -118,8 +118,14 @@ def cluster(
                 _start(address, options)
             try:
                 yield ray.cluster_resources()
+            except Stopped:
+                if local:
+                    kill_local_ray()  # what still runs of it waits for what is gone
+                raise
             finally:
+                below = _local_ray() if local else []
                 ray.shutdown()
+                _kill(below)
         finally:
             if temporary is not None:
                 _keep_logs(temporary, logs)
@@ -183,16 +189,25 @@ _token = secrets.token_hex(32)  # one for the process: Ray reads it once
 
 def kill_local_ray() -> None:
     """Kills the daemons of a local Ray of this process, and whatever runs below them."""
-    ours = [child for child in psutil.Process().children() if _is_daemon(child)]
-    for process in [*(one for child in ours for one in _below(child)), *ours]:
+    _kill(_local_ray())
+
+
+def _local_ray() -> list[psutil.Process]:
+    """The daemons of a local Ray, and whatever runs below them."""
+    found = []
+    for child in psutil.Process().children():
+        if _is_daemon(child):
+            found.append(child)
+            with contextlib.suppress(psutil.Error):
+                found += child.children(recursive=True)
+    return found
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    """Kills those that still run; Ray leaves its agents to find out by themselves, which takes minutes."""
+    for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
-
-
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.Error):
-        return process.children(recursive=True)
-    return []
 
 
 def _is_daemon(process: psutil.Process) -> bool:

@@ -29,10 +29,14 @@ class Nodes:
     Attributes:
         live: nodes that take work now.
         more: nodes that its autoscaler may add to them.
+        names: of all that live, by Ray's ids.
+        leaving: those that are being drained.
     """
 
     live: tuple[Node, ...]
     more: tuple[Node, ...] = ()
+    names: frozenset[str] = frozenset()
+    leaving: frozenset[str] = frozenset()
 
     @property
     def all(self) -> tuple[Node, ...]:
@@ -45,10 +49,11 @@ def look() -> Nodes:
     from ray._private.state import state
 
     leaving = state.get_draining_nodes()
-    live = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+    nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    live = [resources for name, resources in nodes.items() if name not in leaving]
     config = state.get_cluster_config()
     groups = [] if config is None else [(dict(g.resources), g.max_count) for g in config.node_group_configs]
-    return Nodes(tuple(live), tuple(_growth(live, groups)))
+    return Nodes(tuple(live), tuple(_growth(live, groups)), frozenset(nodes), frozenset(leaving))
 
 
 def _growth(live: Sequence[Node], groups: Iterable[tuple[Node, int]]) -> list[Node]:
@@ -67,12 +72,23 @@ def _growth(live: Sequence[Node], groups: Iterable[tuple[Node, int]]) -> list[No
 class Room:
     """Whether there is room for one segment more beside those that run. Looks at the cluster once a second."""
 
-    def __init__(self, look: Callable[[], Nodes]):
+    def __init__(self, look: Callable[[], Nodes], lost: Callable[[], float] = lambda: -math.inf):
+        """`lost` says when the cluster last lost a node that had not been announced, by the monotonic clock."""
         self._look = look
+        self._lost = lost
         self._next = 0.0
         self._nodes = Nodes(())
         self._known: tuple[Any, ...] = ()
         self._left: list[Node] = []
+
+    @property
+    def lost(self) -> float:
+        return self._lost()
+
+    @property
+    def many(self) -> bool:
+        """Whether the cluster has, or may have, more than one node."""
+        return len(self._nodes.all) > 1
 
     def fits(self, item: Item, running: Sequence[Item]) -> bool:
         if time.monotonic() >= self._next:

@@ -14,23 +14,25 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.errors import EnvironmentProblem
+from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.agenda import Agenda, Event, Item, complete
 from procray.execution.cluster import cluster, local_resources
+from procray.execution.disk import disk_full, full_text
 from procray.execution.preparation import prepare_corpora
 from procray.execution.room import Room, check_feasible, slots
 from procray.execution.segment import GO, STOP
-from procray.execution.watch import RayLost, watching
+from procray.execution.watch import Away, RayLost, watching
 from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
 from procray.sweep.note import Note
+from procray.sweep.objects import PATIENCE_OF_RUNNERS
 from procray.sweep.outside import bring_outside
 from procray.sweep.store import Store
 
@@ -113,20 +115,23 @@ class _Stop:
     control: Note
     emit: Callable[[Event], None]
     reason: str = ""
+    why: str = ""  # in words
     signal: int = 0
     graceful: bool = False
     agenda: Agenda | None = field(default=None)
     running: bool = False  # there may be somebody who reads the note
 
-    def ask(self, reason: str) -> None:
+    def ask(self, reason: str, why: str = "") -> None:
         """Running segments save and return; nothing new starts."""
         if self.reason:
             return
-        self.reason = reason
+        self.reason, self.why = reason, why
         if self.agenda is not None:
             self.agenda.stop(reason)
         if self.running:
-            with contextlib.suppress(EnvironmentProblem):  # a store that is away; a second signal does not wait
+            with contextlib.suppress(
+                EnvironmentProblem, OSError
+            ):  # a store that is away; a second signal does not wait
                 self.control.write(STOP)
         self.emit({"event": "stopping", "reason": reason})
 
@@ -159,19 +164,29 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     ready, stopping; concurrent; lost: reason, and another one is started; silent: seconds that it is waited for;
     answers), `start` (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step,
     whole: all marks of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere`
-    (host, pid: another sweep trains it), `paused` (step; reason: its node goes away), `stopping` (reason: signal or
-    time), `chosen` (plan: the whole one, which is run from here on).
+    (host, pid: another sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping`
+    (reason: signal, time or disk), `chosen` (plan: the whole one, which is run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
         CorpusError: a corpus cannot be prepared.
         StoreError: the store is damaged or does not fit the plan.
-        Stopped: Ray is lost; running the same plan again continues.
+        Stopped: Ray is lost, or the disk is full; running the same plan again continues.
     """
     options = options or RunOptions()
     store = store if isinstance(store, Store) else Store(store)
+    try:
+        return _run_stages(plan, store, options)
+    except Exception as error:
+        if isinstance(error, Stopped) or not disk_full(error):
+            raise
+        raise Stopped(full_text(store.path)) from error
+
+
+def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
     started = time.monotonic()
     store.write_plan(select.whole(plan, store) or plan)
+    store.be_patient(PATIENCE_OF_RUNNERS)  # it answers, so what happens from here on is an outage
     first = _run_plan(plan, store, options, started)
     if plan.then is None:
         return first
@@ -209,6 +224,7 @@ def _run_plan(
         retries=plan.retries if options.retries is None else options.retries,
         retry_failed=options.retry_failed,
         on_event=options.on_event,
+        on_full=lambda reason: stop.ask("disk", reason),
     )
     stop = _Stop(control, options.on_event, agenda=agenda)
     interrupted = False
@@ -224,6 +240,8 @@ def _run_plan(
             stop.running = False
             control.remove()
             shutil.rmtree(scratch, ignore_errors=True)
+    if stop.reason == "disk":
+        raise Stopped(stop.why)
     _settle_statuses(plan, store)
     labels = {phase.id: phase.label for phase in plan.phases.values()}
     unfinished = agenda.unfinished()
@@ -254,7 +272,7 @@ def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
             else:
                 old.unlink(missing_ok=True)
     name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    if store.address != str(store.path):  # a bucket: nothing that Ray keeps for itself need be shared
+    if store.in_bucket:  # nothing that Ray keeps for itself need be shared
         return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
     return store.note(folder / name), folder / f"{name}-ray"
 
@@ -312,13 +330,13 @@ def _run_on_ray(
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
-            pulse = partial(_emit_progress, agenda, store, emit)
-            room = Room(lambda: watch.nodes)
+            pulse = stack.enter_context(_progress(agenda, store, emit))
+            room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
-            except Exception as error:
-                if not isinstance(error, RayLost):
-                    watch.check()  # whatever it was, it came of this
+            except (Exception, Away) as error:
+                if not disk_full(error):
+                    watch.explain(within=2.0)
                 raise
         emit({"event": "ray", "state": "stopping"})
 
@@ -387,6 +405,8 @@ def _executor(phase: PlannedPhase, flops: float) -> str:
     if asked != "auto":
         return str(asked)
     resources = _resources(phase)
+    if "least" in resources:
+        return "train"
     if resources["workers"] == 1:
         return "inprocess"
     each = FLOPS_OF_GPU * resources["gpu"] if resources["gpu"] else FLOPS_OF_PROCESSOR * resources["cpu"]
@@ -397,6 +417,7 @@ def _resources(phase: PlannedPhase) -> dict[str, float]:
     given = phase.resources
     return {
         "workers": int(given.get("workers", 1)),
+        **({"least": int(given["min_workers"])} if "min_workers" in given else {}),
         "gpu": float(given.get("gpu", 0.0)),
         "cpu": float(given.get("cpu", 1)),
     }
@@ -421,13 +442,30 @@ def _settle_statuses(plan: Plan, store: Store) -> None:
             held.release()
 
 
-def _emit_progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) -> None:
-    live = []
-    for item in agenda.running():
-        row = store.phase(item.phase).progress() or {}
-        facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s", "mfu")}
-        live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
-    emit({"event": "progress", "phases": live})
+@contextlib.contextmanager
+def _progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) -> Iterator[Callable[[], None]]:
+    """What tells the live numbers whenever it is called; those in a bucket are fetched beside the scheduler."""
+
+    def tell(running: list[Item]) -> None:
+        live = []
+        store.refresh([item.phase for item in running], all=False)
+        for item in running:
+            row = store.phase(item.phase).progress() or {}
+            facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s", "mfu")}
+            live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
+        emit({"event": "progress", "phases": live})
+
+    if not store.in_bucket:
+        yield lambda: tell(agenda.running())
+        return
+    with ThreadPoolExecutor(1, "progress") as beside:
+        last: list[Future[None]] = []
+
+        def ask() -> None:
+            if not last or last[0].done():
+                last[:] = [beside.submit(tell, agenda.running())]
+
+        yield ask
 
 
 @contextlib.contextmanager

@@ -23,11 +23,11 @@ class Death:
 
     Attributes:
         kind: `leaving`: its node goes away, and it has saved. `node`: its node was lost, or there is none.
-            `process`: anything else.
+            `gone`: anything else; whether its node is gone with it is not known yet.
         reason: one line.
     """
 
-    kind: Literal["leaving", "node", "process"]
+    kind: Literal["leaving", "node", "gone"]
     reason: str
 
 
@@ -54,6 +54,7 @@ class SegmentSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         self._check()
+        self._agenda.settle(self._room.lost)
         if self._agenda.finished():
             return Searcher.FINISHED
         item = self._agenda.next(self._fits)
@@ -75,9 +76,15 @@ class SegmentSearcher(Searcher):
             if death.kind == "leaving":
                 self._agenda.report(item.key, {"state": "paused", "reason": death.reason})
             else:
-                self._agenda.crash(item.key, death.reason, node=death.kind == "node")
+                self._agenda.crash(item.key, death.reason, node=self._node(death))
         else:
             self._agenda.report(item.key, json.loads(result["outcome"]))
+
+    def _node(self, death: Death) -> bool | None:
+        """Whether a node was lost; None where the next seconds will tell."""
+        if death.kind == "gone" and self._room.many:
+            return None
+        return death.kind == "node"
 
     def _fits(self, item: Item) -> bool:
         return self._room.fits(item, list(self._running.values()))

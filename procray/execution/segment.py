@@ -15,10 +15,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
+from procray.execution.disk import disk_full, full_text
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
 from procray.sweep.note import open_note
-from procray.sweep.objects import PATIENCE_OF_RUNNERS
+from procray.sweep.objects import PATIENCE_OF_RUNNERS, StoreUnreachable
 from procray.sweep.store import PhaseFolder, Store
 from procray.training.recipe import PhaseRecipe
 
@@ -36,7 +37,7 @@ GO, STOP = "go  ", "stop"  # of one length: on a full disk a file can still be o
 
 def is_hopeless(error: BaseException) -> bool:
     """Whether trying again at once would fail in the same way."""
-    return isinstance(error, HOPELESS)
+    return isinstance(error, HOPELESS) and not isinstance(error, StoreUnreachable)
 
 
 def run_segment(
@@ -52,8 +53,8 @@ def run_segment(
         rank, world_size: this process in its group; above 1 torch.distributed is initialised.
 
     Returns:
-        `{"state": "done" | "paused" | "failed" | "leased", "step", "reason", "seconds", "tokens"}`.
-        `leased`: another living process trains the phase. A failure that a retry cannot cure is
+        `{"state": "done" | "paused" | "failed" | "leased" | "full", "step", "reason", "seconds", "tokens"}`.
+        `leased`: another living process trains the phase. `full`: the disk is. A failure that a retry cannot cure is
         recorded in the store and returned (one process) or raised (several, so that nobody waits for
         the rank that failed).
 
@@ -66,7 +67,7 @@ def run_segment(
     folder = store.phase(recipe.id)
     held = folder.acquire(job.get("about")) if rank == 0 else None
     try:
-        go, at_most = _agree((held is not None, _resume_limit(recipe, folder, job["marks"])), world_size)
+        go, at_most = _agree(held is not None, _resume_limit(recipe, folder, job["marks"]), world_size)
         if not go:
             return {"state": "leased"}
         try:
@@ -74,7 +75,9 @@ def run_segment(
         except LeaseLost as lost:
             return {"state": "leased", "reason": str(lost)}
         except Exception as error:
-            if held is not None:
+            if disk_full(error) and world_size == 1:
+                return {"state": "full", "reason": full_text(store.path)}
+            if held is not None and not disk_full(error):
                 record_failure(folder, error, held)
             if not is_hopeless(error) or world_size > 1:
                 raise
@@ -243,12 +246,15 @@ def _source(recipe: PhaseRecipe, store: Store) -> tuple[Source, str | None]:
     return text_source(recipe, prepared), prepared.digest
 
 
-def _agree(value: Any, world_size: int) -> Any:
-    """Rank 0's value on every rank."""
+def _agree(go: bool, at_most: int | None, world_size: int) -> tuple[bool, int | None]:
+    """Rank 0's answers on every rank. As numbers: torch.distributed sends whole objects as pickles."""
     if world_size == 1:
-        return value
+        return go, at_most
+    import torch
     import torch.distributed as distributed
 
-    box = [value]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    box = torch.tensor([go, -1 if at_most is None else at_most], dtype=torch.int64, device=device)
+    distributed.broadcast(box, src=0)
+    agreed = box.tolist()
+    return bool(agreed[0]), None if agreed[1] < 0 else int(agreed[1])

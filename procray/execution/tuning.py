@@ -23,7 +23,9 @@ from procray.execution.trial import SegmentTrial
 
 _PROGRESS_EVERY = 0.5
 # How Ray's texts say that a worker or its node is gone, whatever the class of the error.
-_DEAD = re.compile(r"actor (is dead|died)|ActorDiedError|OutOfMemoryError|worker process has died")
+_DEAD = re.compile(
+    r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|OutOfMemoryError|worker process has died"
+)
 _NODE = re.compile(r"[Nn]ode .*(has )?died|node was terminated|NodeDiedError")
 _LEAVING = NodeLeaving.__name__
 
@@ -70,8 +72,8 @@ class _Pulse(tune.Callback):
         if "WorkerGroupStartupTimeoutError" in text:
             return Death("node", "its workers found no room")
         if _DEAD.search(text):
-            return Death("process", "its worker process died: killed, out of memory, or its node is gone")
-        return Death("process", last)
+            return Death("gone", "its worker process died: killed, out of memory, or its node is gone")
+        return Death("gone", last)
 
 
 def tune_segments(

@@ -8,6 +8,7 @@ made from there: they would wait in it.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -29,11 +30,16 @@ class RayLost(Stopped):
     """Ray's head is gone, or a daemon of the local Ray."""
 
 
+class Away(BaseException):
+    """Leaves Tune's loop. Not an Exception: after one of those Tune waits ten minutes for actors that are gone."""
+
+
 class Watch:
-    """What is known of the cluster. `check` raises when it is lost."""
+    """What is known of the cluster."""
 
     def __init__(self, nodes: Nodes):
         self.nodes = nodes
+        self.node_lost = -math.inf  # when a node was last found gone that had not been drained
         self.lost = ""
         self._seen = threading.Event()
 
@@ -41,8 +47,21 @@ class Watch:
         """Called from Tune's loop.
 
         Raises:
-            RayLost: why.
+            Away: Ray is lost.
         """
+        if self.lost:
+            self._seen.set()
+            raise Away
+
+    def explain(self, within: float) -> None:
+        """After an error of Ray: was it this?
+
+        Raises:
+            RayLost: it was, as turns out in time.
+        """
+        until = time.monotonic() + within
+        while not self.lost and time.monotonic() < until:
+            time.sleep(_EVERY / 5)
         if self.lost:
             self._seen.set()
             raise RayLost(self.lost)
@@ -101,7 +120,9 @@ def watching(
     def nodes() -> None:
         while not over.wait(2 * _EVERY):
             with contextlib.suppress(Exception):
-                watch.nodes = look()
+                before, watch.nodes = watch.nodes, look()
+                if before.names - before.leaving - watch.nodes.names:
+                    watch.node_lost = time.monotonic()
 
     jobs = (daemons,) if node is not None and "gcs_server" in node.all_processes else (head, nodes)
     threads = [threading.Thread(target=job, name=f"watch-{job.__name__}", daemon=True) for job in jobs]

@@ -19,6 +19,8 @@ from procray.model.gpt2 import GPT2
 from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards, to_transformers
 from procray.model.shape import GPT2Config, parameter_shapes
 
+_SHOWN = 200  # tensors in a message
+
 
 def save_weights(model: GPT2, folder: Path) -> dict[str, Any]:
     """Writes a model so that `GPT2LMHeadModel.from_pretrained(folder)` loads it; both files are synced to disk.
@@ -91,6 +93,8 @@ def tidy_weights(raw: Mapping[str, Tensor], config: GPT2Config, place: str) -> d
             problems.append(f"{name}: shape {tuple(found[name].shape)}, the configuration means {wanted[name]}")
         elif name in found and not found[name].is_floating_point():
             problems.append(f"{name}: holds {found[name].dtype}, not floating-point numbers")
+    if len(problems) > _SHOWN:
+        problems[_SHOWN:] = [f"and {len(problems) - _SHOWN:,} more"]
     if problems:
         raise TransferError(f"{place} is not the GPT-2 that its configuration describes:\n  " + "\n  ".join(problems))
     return {name: found[name].to(torch.float32) for name in wanted}

@@ -5,16 +5,18 @@ Needs no torch, so that planning a sweep stays quick.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from procray.errors import ProcrayError, StoreError, TransferError
+from procray.files import read_json
 from procray.model.shape import GPT2Config
+from procray.records import is_plain
 
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
 ROWS_TYPE = "procray-eca-rows"
+_LARGEST = 1 << 26  # bytes of a configuration or an index
 
 # What a GPT-2 configuration may say beside its shape and still mean the network in gpt2.py; the first value is
 # the default where config.json is silent.
@@ -35,8 +37,10 @@ def shards(folder: Path) -> list[Path]:
     """
     if (folder / INDEX).exists():
         index = read_config(folder / INDEX)
-        parts = sorted(set(index["weight_map"].values())) if isinstance(index.get("weight_map"), dict) else []
-        if not parts or any(Path(part).name != part for part in parts):
+        listed = index.get("weight_map")
+        names = list(listed.values()) if isinstance(listed, dict) else []
+        parts = sorted({name for name in names if is_plain(name)})
+        if not parts or not all(map(is_plain, names)):
             raise StoreError(f"{folder / INDEX} does not list the weight files of this folder")
     else:
         parts = [WEIGHTS]
@@ -50,7 +54,7 @@ def shards(folder: Path) -> list[Path]:
 
 def read_config(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path, _LARGEST)
     except FileNotFoundError:
         raise StoreError(f"{path} is missing, so {path.parent} holds no model") from None
     except (OSError, ValueError) as error:
@@ -86,7 +90,7 @@ def to_transformers(config: GPT2Config) -> dict[str, Any]:
 
 
 def from_transformers(value: Mapping[str, Any], path: Path) -> GPT2Config:
-    if value.get("model_type") not in {"gpt2", ROWS_TYPE}:
+    if value.get("model_type") not in ("gpt2", ROWS_TYPE):
         raise TransferError(f"{path}: model_type is {value.get('model_type')!r}, not 'gpt2'")
     problems = [
         f"{key} is {value[key]!r}, and only {' or '.join(map(repr, allowed))} is known"

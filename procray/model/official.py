@@ -83,8 +83,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors and plain containers, which could run code when read; it was refused: "
             + str(error).splitlines()[0]
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read, so it is damaged or cut short: {error}") from error
+    except Exception as error:  # what a damaged zip or pickle makes of torch's reader: KeyError, struct.error, ...
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise StoreError(f"{path} cannot be read, so it is damaged or cut short: {reason}") from error
     weights = content.get("model") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise TransferError(f"{path}: expected a dict with the weights under 'model', as the released code saves it")

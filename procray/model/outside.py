@@ -5,6 +5,7 @@ Looking one up needs no torch, but for the papers' `.pth` files, whose shape sta
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from procray.errors import EnvironmentProblem, ProcrayError, StoreError, Transfe
 from procray.files import digest, sha256_file, write_json
 from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards
 from procray.model.shape import GPT2Config
+from procray.records import Exactly, check, of, plain, sha256
 
 OUTSIDE = "outside.json"  # beside the weights of a brought-in checkpoint: where they came from
 HUB = "hf:"
@@ -46,7 +48,21 @@ class Outside:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Outside:
+        """What `to_json` gave.
+
+        Raises:
+            StoreError: something else.
+        """
+        check(value, OUTSIDE_FORM, "an outside checkpoint")
         return Outside(**{**value, "config": GPT2Config(**value["config"]) if value["config"] else None})
+
+
+OUTSIDE_FORM = of(
+    Outside,
+    id=plain,
+    origin=(Exactly({"path": str, "heads?": (int, type(None))}), Exactly({"hf": str, "revision": str})),
+    digest=(sha256, type(None)),
+)
 
 
 def look_up(origin: str | Mapping[str, Any]) -> Outside:
@@ -69,7 +85,7 @@ def look_up(origin: str | Mapping[str, Any]) -> Outside:
             )
         where = {"hf": name, "revision": revision}
         return Outside(digest({"outside": where}, 16), name.rpartition("/")[2], where, None, None)
-    path, heads = Path(str(origin["path"])).expanduser(), origin.get("heads")
+    path, heads = Path(os.path.expanduser(str(origin["path"]))), origin.get("heads")
     place, files = _files(path)
     if path.suffix in _PICKLES:
         from procray.model.official import load_official
@@ -100,7 +116,9 @@ def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
     from procray.model.checkpoint import load_weights, write_weights
 
     origin = outside.origin
-    place = _from_hub(origin["hf"], origin["revision"]) if "hf" in origin else Path(str(origin["path"])).expanduser()
+    place = (
+        _from_hub(origin["hf"], origin["revision"]) if "hf" in origin else Path(os.path.expanduser(str(origin["path"])))
+    )
     place, files = _files(place)
     found = _digest(files)
     if outside.digest is not None and found != outside.digest:
@@ -123,14 +141,14 @@ def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
 def _files(path: Path) -> tuple[Path, list[Path]]:
     """The folder of a checkpoint and its weight files."""
     if path.suffix in _PICKLES:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise StoreError(f"{path} is missing")
         return path.parent, [path]
     if path.name == WEIGHTS:
         path = path.parent
-    if not path.exists():
+    if not os.path.exists(path):
         raise StoreError(f"{path} is missing")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise TransferError(f"{path} is neither a folder with {WEIGHTS} and {CONFIG} nor a .pth of the papers' code")
     return path, shards(path)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from procray.errors import TransferError
 from procray.model.components import part_of, parts_of
+from procray.records import wrong
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +65,16 @@ class Perturbation:
         kind = next(name for name in ("noise", "shuffle", "random") if name in value)
         sigma = float(value["noise"]) if kind == "noise" else None
         return Perturbation(kind, sigma, tuple(value.get("components", ())))  # type: ignore[arg-type]
+
+
+def perturbation_form(value: Any) -> str:
+    """As a form of `procray.records`: what `Perturbation.to_json` gives."""
+    kinds = [name for name in ("noise", "shuffle", "random") if isinstance(value, dict) and name in value]
+    if len(kinds) != 1:
+        return "not a perturbation"
+    if kinds == ["noise"] and (wrong(value["noise"], float) or not value["noise"] > 0):
+        return "noise without a number above 0"
+    return wrong(value.get("components", []), [str])
 
 
 def perturbed(tensor: Tensor, name: str, perturbation: Perturbation, seed: int) -> Tensor:

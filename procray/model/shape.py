@@ -11,6 +11,17 @@ from functools import cache
 
 from procray.errors import ProcrayError
 
+# Far beyond anything that has been trained; a configuration from elsewhere must not cost memory by its numbers alone.
+_MOST = {
+    "layers": 10_000,
+    "heads": 10_000,
+    "width": 10**6,
+    "vocab": 2**31,
+    "context": 10**8,
+    "pad_vocab": 2**20,
+    "rows": 10**6,
+}
+
 
 @dataclass(frozen=True)
 class GPT2Config:
@@ -47,10 +58,12 @@ class GPT2Config:
             counts["rows"] = self.rows
         for name, value in counts.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ProcrayError(f"model {name} must be a whole number of at least 1, not {value!r}")
+                raise ProcrayError(f"model {name} must be a whole number of at least 1, not {value!r:.40}")
+            if value > _MOST[name]:
+                raise ProcrayError(f"model {name} must be at most {_MOST[name]:,}")
         if self.width % self.heads:
             raise ProcrayError(f"model width {self.width} cannot be divided among {self.heads} heads")
-        if not 0 <= self.dropout < 1:
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ProcrayError(f"model dropout must lie in [0, 1), not {self.dropout!r}")
 
 

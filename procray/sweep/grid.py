@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 from procray.errors import Problem, did_you_mean
 from procray.sweep.counts import parse_count
 from procray.sweep.source import Node, Place, plain
+
+MOST_VALUES = 5_000  # of all grids of a file; each is checked with the whole file
+MOST_CELLS = 2_000_000  # seeds included; 100,000 take some seconds and half a gigabyte
 
 Path = tuple[str | int, ...]
 Pick = tuple[int, ...]
@@ -127,6 +131,14 @@ def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], dict[st
         broken[name] = path
 
     walk(root, ())
+    if sum(len(axis.nodes) for axis in axes) > MOST_VALUES:
+        widest = max(axes, key=lambda axis: len(axis.nodes))
+        total = sum(len(axis.nodes) for axis in axes)
+        problems.append(
+            widest.place.problem(f"the grids hold {total:,} values, and at most {MOST_VALUES:,} are planned")
+        )
+        broken |= {axis.name: axis.path for axis in axes}
+        axes = []
     return axes, broken, problems
 
 
@@ -407,6 +419,11 @@ def picks(axes: list[Axis], selection: Selection, relevant: frozenset[int], targ
             for pick in _product(axes, groups, relevant, entry.values):
                 found[pick] = None
     return list(found)
+
+
+def combinations(axes: list[Axis], selection: Selection, relevant: frozenset[int]) -> int:
+    """How many cells `picks` looks at before `exclude` and `include`."""
+    return math.prod(axes[group[0]].size for group in selection.groups if relevant.intersection(group))
 
 
 def _product(

@@ -14,6 +14,9 @@ from typing import Any, Protocol
 
 from procray.batch import EXACT_MATCH, PARTS
 from procray.errors import StoreError
+from procray.files import parse_json
+from procray.records import check, digits
+from procray.sweep.documents import ROW
 
 # What a replay must reproduce bit for bit on one machine.
 COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length", "tokens_by_task")
@@ -23,19 +26,22 @@ TOLERANCE = 5e-2
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of one attempt; a torn last line is left out."""
+    """The whole lines of one attempt; a torn last line is left out.
+
+    Raises:
+        StoreError: a whole line holds something else than an evaluation.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
     rows = []
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             continue  # a block of zeros that a power cut left behind
-        if isinstance(row, dict) and "step" in row:
-            rows.append(row)
+        rows.append(check(row, ROW, f"{path}, line {number},"))
     return rows
 
 
@@ -45,7 +51,7 @@ def attempts(folder: Path) -> list[int]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
-    return sorted(int(name[:-6]) for name in names if name.endswith(".jsonl") and name[:-6].isdigit())
+    return sorted(int(name[:-6]) for name in names if name.endswith(".jsonl") and not digits(name[:-6]))
 
 
 def merged(folder: Path) -> dict[int, tuple[int, dict[str, Any]]]:

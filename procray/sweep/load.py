@@ -7,6 +7,7 @@ too, so that a mistake in them does not wait for the day when they are used.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -18,8 +19,10 @@ from procray.errors import Problem, SpecError, did_you_mean
 from procray.sweep import schema, source
 from procray.sweep.chain import Chains
 from procray.sweep.grid import (
+    MOST_CELLS,
     Axis,
     Path,
+    combinations,
     drop,
     find_axes,
     find_axes_of_targets,
@@ -36,6 +39,8 @@ from procray.sweep.spec import Search, SweepSpec, find, locate, read_tails
 
 DEFAULT_SCALE = "default"  # the name of a file's only scale, where it has no overlays
 
+_LARGEST = 1 << 19  # bytes of a sweep file
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _TAILS = ("semantic", "diagnostic", "targets")
 _OUTSIDE_CHAIN = ("procedural", "transfer", "freeze", "perturb", "finetune", *_TAILS)
 
@@ -55,11 +60,16 @@ def load_sweep(
     """
     file = str(path)
     try:
-        text = FilePath(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise SpecError([Problem(0, 0, f"cannot be read: {error.strerror or error}", "", file)]) from None
-    except UnicodeDecodeError as error:
-        raise SpecError([Problem(0, 0, f"not UTF-8 text (byte {error.start})", "", file)]) from None
+        with open(path, "rb") as opened:
+            data = opened.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise SpecError([Problem(0, 0, f"more than {_LARGEST:,} bytes, so it is no sweep file", "", file)])
+        text = data.decode("utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise SpecError([Problem(0, 0, f"not UTF-8 text (byte {error.start})", "", file)]) from None
+        reason = getattr(error, "strerror", None) or error  # ValueError: a NUL in the name
+        raise SpecError([Problem(0, 0, f"cannot be read: {reason}", "", file)]) from None
     return load_text(text, file, scale, set)
 
 
@@ -105,8 +115,8 @@ def _overlays(root: Node, problems: list[Problem]) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for name, overlay in node.value.items():
         here = node.keys[name]
-        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            problems.append(here.problem(f"scales: '{name}' must consist of letters, digits, '-', '_' and '.'"))
+        if not _NAME.fullmatch(name):
+            problems.append(here.problem(f"scales: {_short(name)} must consist of letters, digits, '-', '_' and '.'"))
         if overlay.value is None:
             overlay = Node({}, overlay.place)
         if not overlay.is_mapping:
@@ -181,6 +191,12 @@ def _check(
     problems += _compare(spec)
     chains = Chains(spec, light)
     spec.chains = chains
+    for tail in spec.tails:
+        cells = combinations(axes, selection, chains.axes_of(tail.links)) * len(spec.seeds)
+        if cells > MOST_CELLS:
+            about = f" of the target '{tail.name}'" if tail.name else ""
+            message = f"the grid{about} spans {cells:,} cells, and at most {MOST_CELLS:,} are planned"
+            return None, [*problems, Problem(0, 0, message, "", file)]
     _check_chains(spec, chains)
     problems += _select(spec, chains, broken)
     problems += chains.problems.values()
@@ -381,13 +397,19 @@ def _validate(root: Node, axes: list[Axis], broken: Iterable[Path]) -> tuple[dic
 def _model(root: Node, data: dict[str, Any], chosen: dict[Path, Node]) -> tuple[dict[str, Any], list[Problem]]:
     """The converted data without what is wrong with them, and that."""
     problems: list[Problem] = []
+    dropped: set[tuple[Any, ...]] = set()
     while True:
         try:
             return schema.Sweep.model_validate(data).model_dump(exclude_none=True), problems
         except ValidationError as error:
             for item in error.errors(include_url=False):
-                problems.append(_translate(root, item, chosen))
-                data = drop(data, tuple(item["loc"]))
+                loc = tuple(item["loc"])
+                if loc not in dropped:
+                    problems.append(_translate(root, item, chosen))
+                while loc in dropped:  # an entry of a list stays, empty: then the list goes
+                    loc = loc[:-1]
+                dropped.add(loc)
+                data = drop(data, loc)
 
 
 def _missing(root: Node, chosen: dict[Path, Node]) -> list[Problem]:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
-from procray.files import canonical_json
+from procray.errors import StoreError
+from procray.files import canonical_json, read_json
 from procray.garbage import keeping_everything
 from procray.model.components import parts_of
-from procray.model.outside import Outside
+from procray.model.outside import OUTSIDE_FORM, Outside
+from procray.records import Every, check, count, digits, of, plain
 from procray.sweep.chain import Chains, Facts
 from procray.sweep.grid import Pick, picks
 from procray.sweep.inheritance import Giver, Inheritance
@@ -220,8 +223,29 @@ class Plan:
         }
 
     @staticmethod
+    def read(path: FilePath) -> Plan:
+        """The plan in a plan.json.
+
+        Raises:
+            StoreError: it cannot be read, or is damaged.
+        """
+        try:
+            return Plan.from_json(read_json(path))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from None
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}") from None
+
+    @staticmethod
     @keeping_everything()
     def from_json(value: dict[str, Any]) -> Plan:
+        """What `to_json` gave.
+
+        Raises:
+            StoreError: something else, or it names phases that it does not have.
+        """
+        check(value, _FORM, "the plan")
+        _check_references(value)
         phases = [_phase_from_json(phase) for phase in value["phases"]]
         return Plan(
             name=value["sweep"],
@@ -241,6 +265,27 @@ class Plan:
         )
 
 
+def _check_references(value: dict[str, Any]) -> None:
+    """Raises StoreError where a plan names what it does not have."""
+    steps: dict[str, set[int]] = {one["id"]: {0} for one in value.get("outside", ())}
+    for phase in value["phases"]:
+        for parent in phase["needs"]:
+            if parent["phase"] not in steps:
+                raise StoreError(
+                    f"phase {phase['id']} comes after {parent['phase']}, which the plan does not name before"
+                )
+        marks = phase["marks"]
+        if not marks or marks != sorted(set(marks)) or any(str(mark) not in phase["nominal"] for mark in marks):
+            raise StoreError(f"the marks of phase {phase['id']} are not ascending steps with their tokens")
+        steps[phase["id"]] = set(marks)
+    for cell in (*value["cells"], *value.get("trials", ())):
+        for mark in (
+            {"phase": cell["compared"], "step": cell["step"]}, *cell.get("warmups", ()), *cell.get("stages", ())
+        ):  # fmt: skip
+            if mark["phase"] not in steps:
+                raise StoreError(f"{cell['variant']} is read from phase {mark['phase']}, which the plan does not have")
+
+
 _CELL_FIELDS = ("variant", "seed", "axes", "target", "compared", "step", "baseline", "t1", "fraction")
 _PLAN_FIELDS = (
     "scale", "setting", "question", "spec", "source", "resources", "retries", "matched", "published", "axes", "totals"
@@ -248,11 +293,34 @@ _PLAN_FIELDS = (
 _PHASE_FIELDS = ("label", "marks", "resources", "variants", "tokens_per_step", "vocab", "rows", "flops")
 
 
+_MARK = of(Parent, phase=plain, step=count)
+_RESOURCES = {"workers": count, "gpu": float, "cpu": float, "executor?": str}
+_FORM = {
+    "sweep": plain, "scale": plain, "setting": str, "question": str, "source": str, "spec": dict, "resources": dict,
+    "retries": count, "matched": [float], "published": [dict], "axes": [dict], "totals": dict,
+    "search?": ({"axes": [str], "seeds": [int]}, type(None)), "trials?": [of(Trial, compared=plain, step=count)],
+    "outside?": [OUTSIDE_FORM],
+    "phases": [
+        {
+            "id": plain, "kind": str, "variant": str, "label": str, "recipe": dict, "needs": [_MARK], "marks": [count],
+            "nominal": Every(count, digits), "asked": Every([count], digits), "resources": _RESOURCES,
+            "variants": [str], "tokens_per_step": float, "vocab": count, "rows": (count, type(None)), "flops": float,
+        }
+    ],
+    "cells": [
+        {
+            "variant": str, "seed": int, "axes": dict, "target": str, "compared": plain, "step": count,
+            "warmups": [_MARK], "baseline": str, "t1": count, "fraction": (float, type(None)), "stages?": [_MARK],
+        }
+    ],
+}  # fmt: skip
+
+
 def _enough_for_both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The resources of a phase that two parts of a sweep describe; `executor` only where they agree."""
-    merged = {key: max(one[key], other[key]) for key in one.keys() - {"executor"}}
-    agreed = "executor" in one and one["executor"] == other.get("executor")
-    return {**merged, "executor": one["executor"]} if agreed else merged
+    """The resources of a phase that two parts of a sweep describe; what need not be said only where they agree."""
+    may_lack = {"executor", "min_workers"}
+    merged = {key: max(one[key], other[key]) for key in one.keys() - may_lack}
+    return {**merged, **{key: one[key] for key in may_lack & one.keys() if one[key] == other.get(key)}}
 
 
 def _summary(phase: PlannedPhase) -> dict[str, Any]:

@@ -233,11 +233,13 @@ def _seeds(value: Any) -> Any:
         raise _wrong("expected a list of whole numbers, such as [0, 1, 2]")
     if not value:
         raise _wrong("expected at least one seed")
+    seen: set[int] = set()
     for i, seed in enumerate(value):
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise _wrong(f"a seed is a whole number from 0 to 2^32 - 1 (got {seed!r})", i)
-        if seed in value[:i]:
+        if seed in seen:
             raise _wrong(f"seed {seed} stands here twice", i)
+        seen.add(seed)
     return value
 
 
@@ -253,7 +255,7 @@ def _fractions(value: Any) -> Any:
 
 
 def _quantity(value: Any) -> Any:
-    if value not in QUANTITIES:
+    if not isinstance(value, str) or value not in QUANTITIES:
         raise _wrong(f"no quantity '{value}'{did_you_mean(str(value), QUANTITIES)} (known: {', '.join(QUANTITIES)})")
     return value
 
@@ -326,6 +328,13 @@ class Resources(Section):
     """What one phase takes."""
 
     workers: int | None = Field(None, ge=1, le=100_000, description="default 1")
+    min_workers: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="with how few workers to go on where nodes are gone, in place of waiting for them; needs the "
+        "executor train, which it chooses; default: as many as `workers`",
+    )
     gpu: Number | None = Field(None, ge=0, description="GPUs of one worker, may be a fraction; default 0")
     cpu: Number | None = Field(None, gt=0, description="processors of one worker; default 1")
     executor: Literal["auto", "inprocess", "train-warm", "train"] | None = Field(
@@ -436,6 +445,8 @@ class Published(Section):
         if not isinstance(data, dict):
             return data
         quantity = data.get("quantity", "data_fraction")
+        if not isinstance(quantity, str):
+            return data  # the field says what is wrong
         for key in ("value", "tolerance"):
             given = data.get(key)
             if isinstance(given, str) and given.rstrip().endswith("%"):

@@ -17,6 +17,8 @@ import yaml
 from procray.errors import Problem, did_you_mean
 
 _LARGEST = 200_000  # nodes, after anchors are followed
+_DEEPEST = 60  # of mappings and lists within each other
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")  # what neither files nor their names can hold, written as an escape
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _TAG = "tag:yaml.org,2002:"
@@ -97,6 +99,8 @@ def read(text: str, file: str, *, shift: int = 0, line: str | None = None) -> tu
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part)
         return None, [place(mark).problem(f"not YAML: {message}") if mark else Problem(0, 0, message, "", file)]
+    except RecursionError:
+        return None, [Problem(0, 0, "not YAML: nested too deeply", "", file)]
     except yaml.YAMLError as error:  # a character that YAML does not allow
         return None, [Problem(0, 0, f"not YAML: {' '.join(str(error).split())}", "", file)]
     if root is None:
@@ -123,6 +127,9 @@ class _Builder:
         here = self.place(node.start_mark)
         if id(node) in self.active:
             self.problems.append(here.problem("an anchor cannot contain itself"))
+            return Node(None, here), 1
+        if len(self.active) > _DEEPEST:
+            self.problems.append(here.problem(f"nested deeper than {_DEEPEST} levels"))
             return Node(None, here), 1
         self.active.add(id(node))
         size = 1
@@ -156,6 +163,9 @@ class _Builder:
                 self.problems.append(here.problem("a key must be plain text"))
                 continue
             key = key_node.value
+            if _NO_TEXT.search(key):
+                self.problems.append(here.problem("a key with a character that no text can hold"))
+                continue
             if key in built.value:
                 self.problems.append(here.problem(f"duplicate key '{key}' (first at line {built.keys[key].line})"))
                 continue
@@ -177,6 +187,9 @@ class _Builder:
 
     def _scalar(self, node: yaml.ScalarNode, here: Place) -> Any:
         text, kind = node.value, node.tag.removeprefix(_TAG)
+        if _NO_TEXT.search(text):
+            self.problems.append(here.problem("a character that no text can hold (NUL, or half of one)"))
+            return None
         try:
             if kind == "null":
                 return None

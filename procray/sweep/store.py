@@ -25,12 +25,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from procray.corpora.prepared import corpus_folder
+from procray.corpora.prepared import Prepared, corpus_folder, read_manifest
 from procray.errors import StoreError
 from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
+from procray.records import digits, is_plain
 from procray.sweep import journal, lease
+from procray.sweep.documents import checked
 from procray.sweep.lease import Holder, Lease
 from procray.sweep.nearby import nearby
 from procray.sweep.note import Note, open_note
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
 _KEPT_RESUMES = 2
+_LARGEST_DOCUMENT = 1 << 26  # bytes of a JSON file of a phase
 
 
 class Store:
@@ -81,11 +85,28 @@ class Store:
         return self.address
 
     @property
+    def in_bucket(self) -> bool:
+        """Whether `path` holds copies only."""
+        return self._bucket is not None
+
+    def be_patient(self, seconds: float) -> None:
+        """From here on, goes on trying for so long while a bucket does not answer."""
+        if self._bucket is not None:
+            self._bucket.be_patient(seconds)
+
+    @property
     def corpora(self) -> Path:
         """Where corpora are prepared, on this machine."""
         return self.path / "corpora"
 
     def phase(self, phase_id: str) -> PhaseFolder:
+        """What the store holds of a phase.
+
+        Raises:
+            StoreError: such an id would lead out of the store.
+        """
+        if not is_plain(phase_id):
+            raise StoreError(f"{phase_id!r} is no id of a phase: it might lead out of the store")
         if self._bucket is not None:
             return self._bucket.phase(phase_id)
         return PhaseFolder(self._phases / phase_id)
@@ -105,14 +126,25 @@ class Store:
         if self._bucket is not None:
             self._bucket.check()
 
-    def refresh(self, phases: Iterable[str]) -> None:
-        """Brings what is known here of some phases up to date, many at once. A folder is always so."""
+    def refresh(self, phases: Iterable[str], all: bool = True) -> None:
+        """Brings what is known here of some phases up to date, many at once. A folder is always so.
+
+        Args:
+            all: also what was looked at a moment ago, as for a decision; not only as for a display.
+        """
         if self._bucket is not None:
-            self._bucket.refresh(phases)
+            self._bucket.refresh(phases, all)
 
     def sweep_folder(self, name: str, scale: str | None) -> Path:
-        """Where the plan, the report and the logs of one sweep stand, on this machine."""
-        return self.path / "sweeps" / f"{name}@{scale or 'default'}"
+        """Where the plan, the report and the logs of one sweep stand, on this machine.
+
+        Raises:
+            StoreError: such a name would lead out of the store.
+        """
+        folder = f"{name}@{scale or 'default'}"
+        if not is_plain(folder):
+            raise StoreError(f"{folder!r} is no name of a sweep: it might lead out of the store")
+        return self.path / "sweeps" / folder
 
     def plans(self) -> list[Path]:
         """plan.json of every sweep, in order of their names."""
@@ -122,6 +154,8 @@ class Store:
 
     def forget(self, sweep: str) -> None:
         """Removes the plan, the report and the logs of a sweep, named as its folder is; its phases stay."""
+        if not is_plain(sweep):
+            raise StoreError(f"{sweep!r} is no name of a sweep: it might lead out of the store")
         if self._bucket is not None:
             self._bucket.forget(sweep)
         (self.path / "sweeps" / sweep / "plan.json").unlink(missing_ok=True)  # first: it is what names phases
@@ -157,6 +191,8 @@ class Store:
 
     def bring_corpus_named(self, name: str) -> Path:
         """As `bring_corpus`, by the name of the corpus's folder."""
+        if not is_plain(name):
+            raise StoreError(f"{name!r} is no name of a corpus: it might lead out of the store")
         if self._bucket is not None:
             self._bucket.fetch_corpus(name)
             return self.corpora
@@ -168,8 +204,24 @@ class Store:
             return self._bucket.corpora_sizes()
         return {name: sum(_sizes(self.corpora / name).values()) for name in sorted(_entries(self.corpora))}
 
+    def examine_corpus(self, name: str) -> str:
+        """What is wrong with a prepared corpus where it is kept, every shard read anew; empty when nothing is.
+
+        Raises:
+            CorpusError: as for reading it.
+        """
+        if self._bucket is not None:
+            return self._bucket.examine_corpus(name)
+        folder = self.corpora / name
+        manifest = read_manifest(folder)
+        if manifest is not None and "digest" in manifest:  # else its preparation has not come to an end
+            Prepared(folder, manifest).verify()
+        return ""
+
     def remove_corpus(self, name: str) -> None:
         """Deletes a prepared corpus. A sweep that reads it prepares it again."""
+        if not is_plain(name):
+            raise StoreError(f"{name!r} is no name of a corpus: it might lead out of the store")
         if self._bucket is not None:
             self._bucket.remove_corpus(name)
         (self.corpora / name / MANIFEST).unlink(missing_ok=True)  # first: without it nothing is prepared
@@ -320,10 +372,14 @@ class PhaseFolder:
         self._look()
         return [self.path / "journal" / f"{attempt}.jsonl" for attempt in journal.attempts(self.path / "journal")]
 
-    def journal(self, attempt: int, provenance: dict[int, dict[str, Any]]) -> journal.Journal:
+    def journal(self, held: Lease, provenance: dict[int, dict[str, Any]]) -> journal.Journal:
         """Where an attempt writes its evaluations; `provenance` as `write_description` returns it."""
         self._look()
-        return journal.Journal(self.id, self.path / "journal", attempt, provenance)
+        return journal.Journal(self.id, self.path / "journal", held.attempt, provenance)
+
+    def fence(self, held: Lease) -> None:
+        """Raises LeaseLost where an evaluation must not be added any more."""
+        held.check()
 
     def progress(self) -> dict[str, Any] | None:
         """The last live numbers, or None; they may be those of an attempt that has ended."""
@@ -478,7 +534,8 @@ class PhaseFolder:
     def _sweep_up(self, held: Lease) -> None:
         for kind in ("marks", "resume"):
             for entry in _entries(self.path / kind):
-                if entry.startswith(_TEMPORARY) and int(entry.split("-")[1]) < held.attempt:
+                attempt = entry.removeprefix(_TEMPORARY).partition("-")[0]
+                if entry.startswith(_TEMPORARY) and not digits(attempt) and int(attempt) < held.attempt:
                     shutil.rmtree(self.path / kind / entry, ignore_errors=True)
         listed = self._resumes()
         for step in _steps(self.path / "resume"):  # renamed, but killed before resume.json named it
@@ -533,7 +590,7 @@ def _entries(folder: Path) -> list[str]:
 
 
 def _steps(folder: Path) -> list[int]:
-    return sorted(int(entry) for entry in _entries(folder) if entry.isdigit())
+    return sorted(int(entry) for entry in _entries(folder) if not digits(entry))
 
 
 def _read(path: Path) -> Any:
@@ -543,7 +600,7 @@ def _read(path: Path) -> Any:
         StoreError: the file is damaged.
     """
     try:
-        return read_json(path)
+        return checked(path, read_json(path, _LARGEST_DOCUMENT))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
@@ -569,9 +626,11 @@ def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -
     for name, expected in files.items():
         path = folder / name
         try:
-            stat = path.stat()
+            stat = path.lstat()
         except FileNotFoundError:
             return f"{name} is missing"
+        if not S_ISREG(stat.st_mode):  # a link might lead out of the store
+            return f"{name} is no plain file"
         if stat.st_size != expected["bytes"]:
             return f"{name} has {stat.st_size} bytes instead of {expected['bytes']}"
         seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns, expected["sha256"])

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import EnvironmentProblem, ProcrayError
-from procray.files import read_json
 from procray.tracking import backend
 from procray.tracking.sync import LATER, Session, SyncResult, open_session, write
 
@@ -238,7 +237,7 @@ def main(arguments: list[str]) -> None:
     orders = Orders(int(parent))
     with contextlib.suppress(OSError):
         os.nice(10)  # training goes first
-    follow(Plan.from_json(read_json(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)
+    follow(Plan.read(Path(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)
 
 
 __all__ = ["FINAL_SECONDS", "INTERVAL", "LATER", "Follower", "follow", "main"]

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from procray.errors import StoreError
 from procray.files import digest
 from procray.model.components import show_layers
-from procray.model.perturb import Perturbation
+from procray.model.perturb import Perturbation, perturbation_form
+from procray.records import Every, Exactly, check, count, of, plain
 
 Kind = Literal["procedural", "semantic", "finetune", "diagnostic"]
 Schedule = Literal["constant", "linear", "cosine", "wsd"]
@@ -228,6 +230,14 @@ class PhaseRecipe:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PhaseRecipe:
+        """The recipe that `to_json` gave.
+
+        Raises:
+            StoreError: something else.
+        """
+        check(value, _FORM, "the recipe of a phase")
+        if (value.get("steps") is None) != (value["optimizer"].get("schedule", "constant") == "constant"):
+            raise StoreError("the recipe of a phase is damaged: steps belong to decaying schedules, and to them only")
         evaluation = value["evaluation"]
         solved = evaluation.get("solved")
         return PhaseRecipe(
@@ -239,6 +249,36 @@ class PhaseRecipe:
                 "init": Init.from_json(value["init"]),
             }
         )
+
+
+def _layer_pair(value: Any) -> str:
+    """As a form: a layer here and a layer of the parent."""
+    fits = isinstance(value, list) and len(value) == 2 and not any(map(count, value))
+    return "" if fits else "not a pair of layers"
+
+
+_PARENT = of(Parent, phase=plain, step=count)
+_INIT = Exactly(
+    {
+        "components": Every(_PARENT),
+        "embeddings": str,
+        "shares?": [
+            Exactly(
+                {
+                    "part": str,
+                    "phase": plain,
+                    "step": count,
+                    "layers?": [_layer_pair],
+                    "second?": _PARENT,
+                    "weight?": (float, type(None)),
+                }
+            )
+        ],
+        "perturb?": perturbation_form,
+        "freeze?": [str],
+    }
+)
+_FORM = Exactly({**of(PhaseRecipe, init=_INIT, steps=(count, type(None))).form, "init": _INIT})
 
 
 def _copied(value: Any) -> Any:

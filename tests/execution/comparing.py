@@ -64,22 +64,24 @@ def reference(tmp_path):
     return train
 
 
+TIMING = {"tokens_per_s", "positions_per_s", "mfu", "seconds", "time"}
+
+
+def compare(plan, one: Store, other: Store) -> None:
+    """Asserts that two stores hold the same marks and curves of a plan, bit for bit."""
+    for phase in plan.phases.values():
+        a, b = one.phase(phase.id), other.phase(phase.id)
+        assert a.marks() == b.marks() == sorted(phase.marks)
+        for step in phase.marks:
+            files = [folder.manifest(step)["files"]["model.safetensors"]["sha256"] for folder in (a, b)]
+            assert files[0] == files[1], (phase.label, step)
+        curves = [
+            [{key: value for key, value in row.items() if key not in TIMING} for row in folder.curve()]
+            for folder in (a, b)
+        ]
+        assert curves[0] == curves[1]
+
+
 @pytest.fixture
 def same_numbers():
-    """Asserts that two stores hold the same marks and curves of a plan, bit for bit."""
-    timing = {"tokens_per_s", "positions_per_s", "mfu", "seconds", "time"}
-
-    def compare(plan, one: Store, other: Store) -> None:
-        for phase in plan.phases.values():
-            a, b = one.phase(phase.id), other.phase(phase.id)
-            assert a.marks() == b.marks() == sorted(phase.marks)
-            for step in phase.marks:
-                files = [folder.manifest(step)["files"]["model.safetensors"]["sha256"] for folder in (a, b)]
-                assert files[0] == files[1], (phase.label, step)
-            curves = [
-                [{key: value for key, value in row.items() if key not in timing} for row in folder.curve()]
-                for folder in (a, b)
-            ]
-            assert curves[0] == curves[1]
-
     return compare

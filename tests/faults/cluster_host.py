@@ -42,8 +42,8 @@ class Host:
         self.cluster = cluster
         self.gcs = ray._raylet.GcsClient(address=cluster.address)
 
-    def add(self, cpus: float = 1, **resources: float) -> dict[str, Any]:
-        node = self.cluster.add_node(num_cpus=cpus, resources=resources, object_store_memory=ROOM)
+    def add(self, cpus: float = 1, env: dict[str, str] | None = None, **resources: float) -> dict[str, Any]:
+        node = self.cluster.add_node(num_cpus=cpus, resources=resources, object_store_memory=ROOM, env_vars=env)
         return {"id": node.node_id, "pid": node.all_processes["raylet"][0].process.pid}
 
     def head(self) -> dict[str, Any]:
@@ -89,6 +89,8 @@ class Host:
 
 
 if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Ray prints
     with tempfile.TemporaryDirectory(prefix="rc-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         host = Host(start(folder))
         try:
@@ -98,7 +100,7 @@ if __name__ == "__main__":
                     answer = getattr(host, command.pop("do"))(**command)
                 except Exception as error:
                     answer = {"error": f"{type(error).__name__}: {error}"}
-                print(json.dumps(answer), flush=True)
+                print(json.dumps(answer), file=answers, flush=True)
         finally:
             ray.shutdown()
             host.cluster.shutdown()

@@ -23,21 +23,22 @@ def tell(event: dict[str, Any]) -> None:
 
 
 def stuck(reason: str) -> None:
-    from procray.execution.cluster import kill_local_ray
+    """As the command does."""
+    from procray.execution.fresh import begin_afresh, may_begin_afresh
 
     tell({"event": "stuck", "reason": reason})
-    kill_local_ray()
+    if "--address" not in sys.argv and may_begin_afresh():
+        begin_afresh()
     os._exit(Stopped.exit_code)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("plan", help="a function of plans.py, and its numbers: name:1:2")
+    parser.add_argument("plan", help="see plans.find")
     parser.add_argument("store")
     parser.add_argument("--address")
     chosen = parser.parse_args()
-    name, *numbers = chosen.plan.split(":")
-    plan = getattr(plans, name)(*map(int, numbers))
+    plan = plans.find(chosen.plan)
     try:
         result = run(plan, chosen.store, RunOptions(address=chosen.address, on_event=tell, on_stuck=stuck))
     except ProcrayError as error:

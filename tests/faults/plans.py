@@ -23,10 +23,27 @@ def group(steps: int = 600, warm: int = 0) -> SmallPlan:
     return plan(phase("group", [50, steps], decaying=True, **more), name="group")
 
 
-def many(chains: int = 6, steps: int = 400) -> SmallPlan:
-    """Chains of two phases, as a laptop-scale sweep has them."""
+def elastic(steps: int = 3000) -> SmallPlan:
+    """A phase of two workers, or of one where there is no room for more."""
+    more = {"workers": 2, "min_workers": 1, "every": 50, **SHAPE}
+    return plan(phase("elastic", [50, steps], decaying=True, **more), name="elastic")
+
+
+def many(chains: int = 6, steps: int = 400, seed: int = 0) -> SmallPlan:
+    """Chains of two phases, as a laptop-scale sweep has them, with as many tries as it takes."""
     phases: list[Phase] = []
-    for seed in range(chains):
-        first = phase(f"warm-{seed}", [50, steps], seed=seed, **SHAPE)
-        phases += [first, phase(f"tail-{seed}", [steps], parent=(first, steps), seed=seed, decaying=True, **SHAPE)]
-    return plan(*phases, name="many")
+    for number in range(seed * chains, (seed + 1) * chains):
+        first = phase(f"warm-{number}", [50, steps], seed=number, **SHAPE)
+        phases += [first, phase(f"tail-{number}", [steps], parent=(first, steps), seed=number, decaying=True, **SHAPE)]
+    return SmallPlan(f"many-{seed}", {one.id: one for one in phases}, retries=1000)
+
+
+def find(text: str) -> Any:
+    """A plan of this file as `name:1:2`, or the laptop scale of a sweep file."""
+    if text.endswith(".yaml"):
+        from procray.sweep import load_sweep
+        from procray.sweep import plan as planned
+
+        return planned(load_sweep(text))
+    name, *numbers = text.split(":")
+    return globals()[name](*map(int, numbers))

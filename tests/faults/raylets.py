@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -59,14 +58,18 @@ class Raylets:
         assert "error" not in answer, answer
         return answer
 
-    def add(self, **resources: float) -> str:
-        node = self.ask("add", **resources)
+    def add(self, env: dict[str, str] | None = None, **resources: float) -> str:
+        """Starts a node; `env` are variables of its processes alone."""
+        node = self.ask("add", env=env, **resources)
         self.nodes[node["id"]] = node["pid"]
         return str(node["id"])
 
     def kill(self, node: str) -> None:
-        """Kills a raylet; its workers die of it."""
-        os.kill(self.nodes.pop(node), signal.SIGKILL)
+        """Kills a raylet and all below it, as when a machine vanishes."""
+        raylet = psutil.Process(self.nodes.pop(node))
+        for process in [raylet, *raylet.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
     def remove(self, node: str) -> None:
         self.nodes.pop(node)
@@ -128,7 +131,7 @@ class Sweep:
     def __init__(self, plan: str, store: Store, address: str | None = None, **variables: str):
         more = ["--address", address] if address else []
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "driver.py"), plan, str(store.path), *more],
+            [sys.executable, str(HERE / "driver.py"), plan, store.address, *more],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
