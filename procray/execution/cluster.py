@@ -19,6 +19,7 @@ from typing import Any
 from procray.errors import EnvironmentProblem
 from procray.execution.agenda import Item
 from procray.execution.segment import describe
+from procray.redaction import redact
 from procray.sweep.lease import process_start
 
 DRIVER = "train_driver"  # the resource of a trial that drives a worker group
@@ -234,8 +235,18 @@ def _keep_logs(temporary: Path, logs: Path) -> None:
         if source.name.startswith(("worker-", "raylet.", "gcs_server.")):
             kept.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
-                shutil.copyfile(source, kept / source.name)
+                _copy_redacted(source, kept / source.name)
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _copy_redacted(source: Path, target: Path) -> None:
+    """A log without credentials: workers print what libraries say, addresses included."""
+    target.write_text(redact(source.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+
+
+class _Redacted(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 @contextlib.contextmanager
@@ -245,7 +256,7 @@ def _quiet(path: Path) -> Iterator[None]:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Redacted(_FORMAT))
     before = []
     for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.rllib"):
         logger = logging.getLogger(name)
