@@ -25,7 +25,7 @@ fuzz: .venv/.installed-dev  # sweep files, the store's documents, checkpoints an
 # Asks a public database of vulnerabilities about every pinned version, so it needs a network.
 audit: .venv/.installed
 	$(PYTHON) -m venv .venv/audit
-	.venv/audit/bin/python -m pip install --quiet 'pip-audit==2.9.0'
+	.venv/audit/bin/python -m pip install --quiet 'pip-audit==2.10.1'
 	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 ui: .venv/.installed

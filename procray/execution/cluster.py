@@ -145,7 +145,7 @@ def cluster(
                     "resources": {DRIVER: _SLOTS},
                     "include_dashboard": False,  # 200 MB; what Train needs it for does reaper.py
                     "object_store_memory": OBJECT_STORE,
-                    "_temp_dir": str(temporary),
+                    "_temp_dir": str(temporary / "r"),  # Ray opens it to everybody, so one below a folder that is not
                 }
                 # Inherited from the daemons: as a runtime environment it costs each worker another start of Python.
                 with _variables(environment):
@@ -207,16 +207,22 @@ def _local_only() -> dict[str, str]:
     found = {}
     if "ray" not in sys.modules:  # Ray reads it at import, its daemons at their start: never one without the other
         found["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # not what its name says: 127.0.0.1 on every system
-    if "RAY_AUTH_MODE" not in os.environ:
+    # A program that imported Ray itself has had it read what to do about tokens; another word now would split the two.
+    if "RAY_AUTH_MODE" not in os.environ and ("ray" not in sys.modules or _told):
+        _told.append(True)
         found |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token}
     return found
 
 
+_told: list[bool] = []  # Ray was given the token before it was imported
 _token = secrets.token_hex(32)  # one for the process: Ray reads it once
 
 
 def _short_folder() -> Path:
-    """Ray's session folder. Its sockets allow paths of some 100 characters only, so not in the store."""
+    """A folder of this user alone for Ray's sessions.
+
+    Its sockets allow paths of some 100 characters only, so it is not in the store.
+    """
     base = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp")
     for old in base.glob(f"procray-{os.getuid()}-*"):
         pid = old.name.split("-")[2]
@@ -229,7 +235,7 @@ def _keep_logs(temporary: Path, logs: Path) -> None:
     """Moves what workers and daemons wrote beside the sweep and removes the rest of the session."""
     kept = logs / "ray"
     shutil.rmtree(kept, ignore_errors=True)
-    for source in temporary.glob("session_*/logs/*"):
+    for source in temporary.glob("r/session_*/logs/*"):
         if source.is_symlink() or not source.is_file() or not source.stat().st_size:
             continue
         if source.name.startswith(("worker-", "raylet.", "gcs_server.")):
