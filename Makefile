@@ -48,6 +48,9 @@ bench: .venv/.installed-dev
 bench-sweep: .venv/.installed-dev  # 8 minutes
 	$(BIN)/python benchmarks/whole_sweep.py
 
+bench-scale: .venv/.installed-dev  # 12 minutes
+	$(BIN)/python benchmarks/scale.py
+
 bench-gpu: .venv/.installed-dev
 	$(BIN)/python benchmarks/gpu.py
 
