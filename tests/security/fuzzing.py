@@ -324,7 +324,7 @@ def store_target(folder: Path) -> One:
             if held is not None:
                 try:
                     known = phase.write_description(recipe, {"device_type": "cpu"}, held.attempt, "d" * 64)
-                    lines = phase.journal(held.attempt, known)
+                    lines = phase.journal(held, known)
                     lines.add({"step": 10, "tokens": 100, "loss": 2.0, "tokens_by_task": {"set": 5}, "length": 4})
                     lines.close()
                     phase.write_resume(held, 30, lambda at: (at / "s").write_text("x") and None, keep=False)
