@@ -98,10 +98,10 @@ def tune_segments(
     callbacks: list[tune.Callback] = [pulse]
     register = None
     if groups:
-        from procray.execution.reaper import Reaper, Register
+        from procray.execution.reaper import Reaper, Register, beside_me
 
         name = f"procray-groups-{os.getpid()}-{scratch.name}"
-        register = ray.remote(Register).options(name=name, num_cpus=0).remote()
+        register = ray.remote(Register).options(name=name, num_cpus=0, scheduling_strategy=beside_me()).remote()
         agenda.tell_runners(register=name)
         callbacks.append(Reaper(register))
     tuner = tune.Tuner(
