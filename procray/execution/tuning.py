@@ -25,6 +25,7 @@ _PROGRESS_EVERY = 0.5
 # How Ray's texts say that a worker or its node is gone, whatever the class of the error.
 _DEAD = re.compile(
     r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|OutOfMemoryError|worker process has died"
+    r"|gloo.*by peer"
 )
 _NODE = re.compile(r"[Nn]ode .*(has )?died|node was terminated|NodeDiedError")
 _LEAVING = NodeLeaving.__name__
