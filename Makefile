@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/substitutive.yaml
 
-.PHONY: run test slow browser fuzz audit ui bench bench-sweep bench-scale bench-gpu lint types checks clean
+.PHONY: run test slow chaos browser fuzz audit ui bench bench-sweep bench-scale bench-gpu lint types checks clean
 
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
@@ -13,6 +13,10 @@ test: .venv/.installed-dev
 
 slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow and not browser"
+
+CHAOS ?= --seconds 600
+chaos: .venv/.installed-dev  # kills whatever a sweep stands on for ten minutes, and some more to compare; see tests/faults/chaos.py
+	$(BIN)/python tests/faults/chaos.py $(CHAOS)
 
 browser: .venv/.installed-dev
 	$(BIN)/python -m pytest -m browser

@@ -126,12 +126,16 @@ def leave_marks(store: Store, phase: str, steps: Iterable[int]) -> None:
 def measure_answers(file: str) -> dict[str, Any]:
     """In a fresh process: the searcher over the whole plan, on a store where others are at work too."""
     from procray.execution.agenda import Agenda
+    from procray.execution.room import Nodes, Room
     from procray.execution.runner import _items
-    from procray.execution.searcher import SegmentSearcher
+    from procray.execution.searcher import Death, SegmentSearcher
     from procray.garbage import set_aside
     from procray.sweep import load_sweep, plan
     from procray.sweep.lease import this_process
     from procray.sweep.store import Store
+
+    def why(trial: str) -> Death:
+        return Death("gone", trial)
 
     graph = plan(load_sweep(file))
     with tempfile.TemporaryDirectory(dir=Path(file).parent) as folder:
@@ -145,7 +149,7 @@ def measure_answers(file: str) -> dict[str, Any]:
             leases.mkdir(parents=True)
             (leases / "1.json").write_text(claim)
         agenda = Agenda(_items(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
-        searcher = SegmentSearcher(agenda, str, {"CPU": 2.0})
+        searcher = SegmentSearcher(agenda, why, Room(lambda: Nodes(({"CPU": 2.0},))), lambda: None)
         outcome = {"outcome": json.dumps({"state": "done"})}
         answers, turns = [], []
         with set_aside():  # as the runner does

@@ -38,6 +38,10 @@ class EnvironmentProblem(ProcrayError):
     exit_code = 3
 
 
+class Stopped(EnvironmentProblem):
+    """What a sweep needs is gone: Ray, or room on the disk. Nothing is lost, and the same command continues."""
+
+
 class PhaseFailed(ProcrayError):
     """A phase that failed for a reason that trying again cannot cure (NaN, impossible data)."""
 

@@ -12,6 +12,13 @@ from urllib.parse import urlsplit
 Verdict = str | float | None
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Clients are killed in these tests, in the middle of a request."""
+
+
 class FaultyS3:
     """A proxy on 127.0.0.1.
 
@@ -66,8 +73,7 @@ class FaultyS3:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -1,4 +1,7 @@
-"""The `procray` command. Exit codes: 0 ok, 1 some phases failed, 2 bad input, 3 environment, 130 interrupted."""
+"""The `procray` command.
+
+Exit codes: 0 ok, 1 some phases failed, 2 bad input, 3 environment, 130 interrupted, 143 terminated.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from procray import __version__
+from procray.cli.cluster_command import cluster
 from procray.cli.terminal import answer, answer_json, say, short_bytes, short_count, width
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Prepare and inspect corpora.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(data, name="data")
+app.add_typer(cluster, name="cluster")
 kept = typer.Typer(help="Look after the store.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(kept, name="store")
 

@@ -48,7 +48,7 @@ def examine(store: Store, plan: Plan | None = None) -> tuple[dict[str, Any], lis
     facts["gpus"] = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"
     store.path.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(store.path).free
-    copies = "" if store.address == str(store.path) else f"; copies in {store.path}"
+    copies = f"; copies in {store.path}" if store.in_bucket else ""
     facts["store"] = f"{store}{copies} ({short_bytes(free)} free)"
     try:
         store.check()

@@ -78,6 +78,7 @@ class Watcher:
 
     def rows(self) -> list[Row]:
         rows = []
+        self.store.refresh((phase for phase in self.plan.phases if phase not in self.settled), all=False)
         for phase in self.plan.phases.values():
             current = self.settled.get(phase.id) or row(phase, self.store)
             if current.state == "done":

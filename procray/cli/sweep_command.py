@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from typing import Any
 
 from procray.cli import live
 from procray.cli.plan_view import finished
 from procray.cli.prediction import against, predict
 from procray.cli.terminal import answer, answer_json, say, short_time, width
+from procray.errors import Stopped
 from procray.sweep import Plan, select
 from procray.sweep.store import Store
 
@@ -38,6 +42,8 @@ def run_sweep(
     from procray.report import answer as answer_text
     from procray.report import results_json, write_report
 
+    if address is not None:
+        again += f" --address {shlex.quote(address)}"
     before = predict(plan, store, finished(plan, store))
     shown = select.whole(plan, store) or plan  # of a sweep with `select:` as far as it can be planned
     follower = _follow(shown, store) if tracking else None
@@ -67,9 +73,12 @@ def run_sweep(
                     on_event=tell,
                     retries=plan.retries,
                     profile=profile,
+                    on_stuck=lambda reason: _give_up(reason, again, address is None),
                 ),
             )
         paths = write_report(result.plan, store, file=file)
+    except Stopped as error:
+        raise Stopped(_kept(str(error), again)) from None
     finally:
         if follower is not None:
             _finish(follower)
@@ -86,11 +95,26 @@ def run_sweep(
     else:
         say(f"{against(before.seconds if before else None, result.seconds)}; logs in {result.logs}")
     if result.interrupted or result.out_of_time:
-        why = "interrupted" if result.interrupted else "out of time"
-        say(f"{why}; everything trained so far is kept. Continue with")
-        say(f"  {again}")
-        return 130 if result.interrupted else 0
+        say(_kept("interrupted" if result.interrupted else "out of time", again))
+        return 128 + result.signal if result.interrupted else 0
     return 1 if result.failed or result.skipped else 0
+
+
+def _kept(why: str, again: str) -> str:
+    return f"{why}; everything trained so far is kept. Continue with\n  {again}"
+
+
+def _give_up(reason: str, again: str, local: bool) -> None:
+    """Ray is gone and the main thread waits in it, until Ray ends the process without a word."""
+    from procray.execution.cluster import kill_local_ray
+    from procray.execution.fresh import begin_afresh, may_begin_afresh
+
+    if local and may_begin_afresh():
+        print(f"{reason}; starting the command again", file=sys.stderr, flush=True)
+        begin_afresh()
+    print(_kept(reason, again), file=sys.stderr, flush=True)
+    kill_local_ray()
+    os._exit(Stopped.exit_code)
 
 
 def _follow(plan: Plan, store: Store) -> Any:
@@ -112,7 +136,17 @@ def _tell(event: dict[str, Any]) -> None:
             say(event["message"])
         case "retry":
             say(f"{event['label']}: {event['reason']}; attempt {event['attempt']} of {event['of']}")
+        case "paused" if "node is going away" in event.get("reason", ""):
+            say(f"{event['label']}: {event['reason']}; it goes on elsewhere")
+        case "ray" if event["state"] == "lost":
+            say(f"{event['reason']}; starting Ray again, everything goes on from where it was saved last")
+        case "ray" if event["state"] == "silent":
+            say(f"the head of the Ray cluster does not answer; waiting for it, {event['seconds']:.0f} s at most")
+        case "ray" if event["state"] == "answers":
+            say("the head of the Ray cluster answers again")
         case "elsewhere":
             say(f"{event['label']} is being trained by process {event['pid']} on {event['host']}; waiting for it")
+        case "stopping" if event["reason"] == "disk":
+            say("the disk of the store is full; stopping")
         case "stopping":
             say("saving what runs, then stopping (press Ctrl-C again to stop at once)")

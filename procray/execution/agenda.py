@@ -21,6 +21,8 @@ from procray.sweep.store import Store
 
 Event = dict[str, Any]
 
+NODES_LOST = 20  # so often may a segment lose its node; more means that it takes the node down itself
+_TOGETHER = 30.0  # seconds between the death of a worker and the news that its node is gone, at most
 _LOOK_AHEAD = 50  # segments; they differ in what they need by a few kinds only
 _LOOKS = 8  # at phases that other sweeps train, in one answer to the scheduler
 
@@ -68,6 +70,7 @@ class Agenda:
         retries: how often a segment whose runner died is offered again.
         retry_failed: try again what an earlier run recorded as failed for good.
         on_event: told what happens, see `procray.execution.runner`.
+        on_full: told that there is no room on the disk; must `stop`, or the other segments run into it one by one.
         recheck: seconds between two looks at a phase that another sweep trains.
     """
 
@@ -80,6 +83,7 @@ class Agenda:
         retries: int = 2,
         retry_failed: bool = False,
         on_event: Callable[[Event], None] = lambda event: None,
+        on_full: Callable[[str], None] = lambda reason: None,
         recheck: float = 1.0,
     ):
         self.items = {item.key: item for item in items}
@@ -88,9 +92,12 @@ class Agenda:
         self._store = store
         self._retries = retries
         self._emit = on_event
+        self._on_full = on_full
         self._recheck = recheck
         self._stopping = ""
         self._crashes: dict[str, int] = {}
+        self._nodes_lost: dict[str, int] = {}
+        self._doubts: dict[str, tuple[float, str]] = {}
         self._state = dict.fromkeys(self.items, State.BLOCKED)
         self._in: dict[State, dict[str, None]] = {state: {} for state in State}
         self._in[State.BLOCKED] = dict.fromkeys(self.items)
@@ -170,8 +177,13 @@ class Agenda:
             self._fail(key, str(result.get("reason", "failed")), record=False)
         elif state == "leased":
             self._wait_elsewhere(key)
+        elif state == "full":
+            self._set(key, State.PAUSED)
+            self._tell("paused", item, reason=result["reason"])
+            self._on_full(str(result["reason"]))
         elif state == "paused":
-            self._tell("paused", item, step=result.get("step"))
+            reason = result.get("reason")
+            self._tell("paused", item, step=result.get("step"), **({"reason": reason} if reason else {}))
             if self._stopping:
                 self._set(key, State.PAUSED)
             else:  # its node goes away: it continues elsewhere, and that is no failure
@@ -179,8 +191,13 @@ class Agenda:
         else:
             self.crash(key, str(result.get("reason") or "its worker ended without a result"))
 
-    def crash(self, key: str, reason: str) -> None:
-        """A running segment ended in a way that another try may cure."""
+    def crash(self, key: str, reason: str, node: bool | None = False) -> None:
+        """A running segment ended in a way that another try may cure.
+
+        Args:
+            node: its node was lost, for which the phase cannot be blamed: that is counted apart. None: perhaps,
+                `settle` will tell.
+        """
         item = self.items[key]
         self._store.refresh([item.phase])
         if complete(item, self._store):  # it died after its last mark
@@ -190,12 +207,44 @@ class Agenda:
             self._set(key, State.PAUSED)
             self._tell("paused", item, reason=reason)
             return
-        self._crashes[key] = self._crashes.get(key, 0) + 1
-        if self._crashes[key] <= self._retries:
-            self._tell("retry", item, reason=reason, attempt=self._crashes[key], of=self._retries)
+        if node is None:
+            self._doubts[key] = time.monotonic(), reason
+            if self._crashes.get(key, 0) >= self._retries:
+                return  # it would be the end of the phase: that can wait
+        count, most = (self._nodes_lost, NODES_LOST) if node else (self._crashes, self._retries)
+        count[key] = count.get(key, 0) + 1
+        if count[key] <= most:
+            self._tell("retry", item, reason=reason, attempt=count[key], of=most)
             self._push(key)
         else:
             self._fail(key, reason, record=True)
+
+    def settle(self, lost: float) -> None:
+        """Decides about what may have died with its node; called often.
+
+        Args:
+            lost: when the cluster last lost a node, by the monotonic clock; it takes some seconds to find out.
+        """
+        for key, (died, reason) in list(self._doubts.items()):
+            guilty, over = lost >= died - _TOGETHER, time.monotonic() > died + _TOGETHER
+            if not guilty and not over:
+                continue
+            del self._doubts[key]
+            if self._crashes.get(key, 0) >= self._retries and self._state[key] is State.RUNNING:
+                self.crash(key, reason, node=guilty)
+            elif guilty:
+                self._crashes[key] -= 1
+                self._nodes_lost[key] = self._nodes_lost.get(key, 0) + 1
+
+    def again(self) -> None:
+        """Whatever runs is offered once more, and nothing is counted: Ray itself is gone."""
+        for item in self.running():
+            if complete(item, self._store):
+                self._finish(item.key)
+            elif self._stopping:
+                self._set(item.key, State.PAUSED)
+            else:
+                self._push(item.key)
 
     def stop(self, reason: str) -> None:
         """Offers nothing more. What runs is reported as usual."""

@@ -12,17 +12,18 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from procray.errors import EnvironmentProblem
-from procray.execution.agenda import Item
+import psutil
+
+from procray.errors import EnvironmentProblem, Stopped
+from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
 from procray.redaction import redact
 from procray.sweep.lease import process_start
 
-DRIVER = "train_driver"  # the resource of a trial that drives a worker group
 OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
 _SLOTS = 64
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -39,14 +40,15 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt is ours: running segments save and return
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_STATE_REFRESH_PERIOD": "86400",  # it asks Ray's head from the loop, where nothing may wait for it
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the store is the state; Tune's own is never read
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",  # checked before the start
 }
 
 
-def local_resources(gpus: bool) -> dict[str, float]:
+def local_resources(gpus: bool) -> Node:
     """What this machine offers. GPUs are looked for only when `gpus`: it takes the import of torch."""
-    found: dict[str, float] = {"CPU": float(processors()), DRIVER: float(_SLOTS)}
+    found: Node = {"CPU": float(processors()), DRIVER: float(_SLOTS)}
     if gpus:
         import torch
 
@@ -61,44 +63,6 @@ def processors() -> int:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         count = min(count, max(1, math.floor(int(quota) / int(period))))
     return count
-
-
-def check_feasible(items: Iterable[Item], available: dict[str, float], where: str) -> None:
-    """Refuses what could never start; Ray would wait for it for ever.
-
-    Raises:
-        EnvironmentProblem: names the phase, what it wants and what there is.
-    """
-    for item in items:
-        want = item.resources
-        workers = int(want["workers"])
-        for name, resource, each in (("processors", "CPU", want["cpu"]), ("GPUs", "GPU", want["gpu"])):
-            total = workers * each
-            if total > available.get(resource, 0.0) + 1e-9:
-                raise EnvironmentProblem(
-                    f"phase '{item.label}' wants {workers} worker{'s' * (workers > 1)} with {each:g} {name} each, "
-                    f"{total:g} in all, but {where} has {available.get(resource, 0.0):g}; "
-                    f"lower `resources:` in the sweep file or use another machine"
-                )
-        if item.job.get("executor", "inprocess") != "inprocess" and available.get(DRIVER, 0.0) < 1:
-            raise EnvironmentProblem(
-                f"phase '{item.label}' wants a worker group, but no node of {where} offers the resource `{DRIVER}`, "
-                f"which drives it; start the head with --resources '{{\"{DRIVER}\": 16}}'"
-            )
-
-
-def slots(items: Iterable[Item], available: dict[str, float]) -> int:
-    """How many segments fit side by side."""
-    best = 1
-    for resources in {tuple(sorted(item.resources.items())) for item in items}:
-        want = dict(resources)
-        fits = [
-            available.get(name, 0.0) / (want["workers"] * each)
-            for name, each in (("CPU", want["cpu"]), ("GPU", want["gpu"]))
-            if each
-        ]
-        best = max(best, math.floor(min(fits, default=1.0) + 1e-9))
-    return best
 
 
 @contextlib.contextmanager
@@ -155,8 +119,14 @@ def cluster(
                 _start(address, options)
             try:
                 yield ray.cluster_resources()
+            except Stopped:
+                if local:
+                    kill_local_ray()  # what still runs of it waits for what is gone
+                raise
             finally:
+                below = _local_ray() if local else []
                 ray.shutdown()
+                _kill(below)
         finally:
             if temporary is not None:
                 _keep_logs(temporary, logs)
@@ -205,7 +175,9 @@ def _local_only() -> dict[str, str]:
     Left to itself Ray would listen on every interface, write a token to the home folder and say so.
     """
     found = {}
-    if "ray" not in sys.modules:  # Ray reads it at import, its daemons at their start: never one without the other
+    global _bound
+    if "ray" not in sys.modules or _bound:  # read at import and by the daemons: never one without the other
+        _bound = True
         found["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # not what its name says: 127.0.0.1 on every system
     # A program that imported Ray itself has had it read what to do about tokens; another word now would split the two.
     if "RAY_AUTH_MODE" not in os.environ and ("ray" not in sys.modules or _told):
@@ -215,7 +187,37 @@ def _local_only() -> dict[str, str]:
 
 
 _told: list[bool] = []  # Ray was given the token before it was imported
+_bound = False
 _token = secrets.token_hex(32)  # one for the process: Ray reads it once
+
+
+def kill_local_ray() -> None:
+    """Kills the daemons of a local Ray of this process, and whatever runs below them."""
+    _kill(_local_ray())
+
+
+def _local_ray() -> list[psutil.Process]:
+    """The daemons of a local Ray, and whatever runs below them."""
+    found = []
+    for child in psutil.Process().children():
+        if _is_daemon(child):
+            found.append(child)
+            with contextlib.suppress(psutil.Error):
+                found += child.children(recursive=True)
+    return found
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    """Kills those that still run; Ray leaves its agents to find out by themselves, which takes minutes."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _is_daemon(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any(f"procray-{os.getuid()}-{os.getpid()}-" in word for word in process.cmdline())
+    return False
 
 
 def _short_folder() -> Path:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.agenda import Agenda, Event, Item, complete
-from procray.execution.cluster import check_feasible, cluster, local_resources, slots
+from procray.execution.cluster import cluster, local_resources
+from procray.execution.disk import disk_full, full_text
 from procray.execution.preparation import prepare_corpora
+from procray.execution.room import Room, check_feasible, slots
 from procray.execution.segment import GO, STOP
+from procray.execution.watch import Away, RayLost, watching
 from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.sweep import select
 from procray.sweep.lease import process_start, this_host, this_process
 from procray.sweep.note import Note
+from procray.sweep.objects import PATIENCE_OF_RUNNERS
 from procray.sweep.outside import bring_outside
 from procray.sweep.store import Store
 
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
 FRESH_FROM_SECONDS = 300.0
 FLOPS_OF_PROCESSOR = 1e11
 FLOPS_OF_GPU = 4e14
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RAYS_LOST = 3  # so often is a local Ray started again that died
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,8 @@ class RunOptions:
             often as the plan says.
         profile: trace the steps from the first to the second of every phase that this run trains, into
             `profile/` of its folder.
+        on_stuck: called from a thread when Ray is lost while this process waits inside of it, from where it
+            cannot be taken; a minute after its end Ray ends the process. The command says so and exits.
     """
 
     max_concurrent: int | None = None
@@ -63,6 +74,7 @@ class RunOptions:
     on_event: Callable[[Event], None] = lambda event: None
     retries: int | None = None
     profile: tuple[int, int] | None = None
+    on_stuck: Callable[[str], None] = lambda reason: None
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class RunResult:
         skipped: phases that a failed one keeps from starting, with the reason.
         unfinished: phases to continue when the same plan is run again.
         interrupted: a signal asked to stop.
+        signal: its number; 0 without one.
         out_of_time: `max_hours` ran out.
         trained: segments that this run finished.
         seconds: wall time.
@@ -87,6 +100,7 @@ class RunResult:
     skipped: dict[str, str]
     unfinished: list[str]
     interrupted: bool
+    signal: int
     out_of_time: bool
     trained: int
     seconds: float
@@ -101,22 +115,34 @@ class _Stop:
     control: Note
     emit: Callable[[Event], None]
     reason: str = ""
+    why: str = ""  # in words
+    signal: int = 0
     graceful: bool = False
     agenda: Agenda | None = field(default=None)
     running: bool = False  # there may be somebody who reads the note
 
-    def ask(self, reason: str) -> None:
+    def ask(self, reason: str, why: str = "") -> None:
         """Running segments save and return; nothing new starts."""
         if self.reason:
             return
-        self.reason = reason
+        self.reason, self.why = reason, why
         if self.agenda is not None:
             self.agenda.stop(reason)
         if self.running:
-            self.control.write(STOP)
+            with contextlib.suppress(
+                EnvironmentProblem, OSError
+            ):  # a store that is away; a second signal does not wait
+                self.control.write(STOP)
         self.emit({"event": "stopping", "reason": reason})
 
+    def listen(self) -> None:
+        """Takes the signals, again where Ray has taken them away: it would print a trace and exit with 1."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self.on_signal)
+
     def on_signal(self, number: int, frame: Any) -> None:
+        self.signal = self.signal or number
         if not self.graceful or self.reason == "signal":  # nothing to save, or asked a second time
             self.reason = "signal"
             raise KeyboardInterrupt
@@ -135,20 +161,32 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
 
     Events are dictionaries with `event` and, where it concerns one, `phase` (id) and `label`:
     `plan` (phases, segments, done), `corpus` (message, also of an outside checkpoint), `ray` (state: starting,
-    ready, stopping; concurrent), `start` (until), `progress` (phases: live numbers of those that run, about twice a
-    second), `done` (step, whole: all marks of the phase), `failed` (reason), `skipped` (reason),
-    `retry` (reason, attempt, of), `elsewhere` (host, pid: another sweep trains it), `paused`,
-    `stopping` (reason: signal or time), `chosen` (plan: the whole one, which is run from here on).
+    ready, stopping; concurrent; lost: reason, and another one is started; silent: seconds that it is waited for;
+    answers), `start` (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step,
+    whole: all marks of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere`
+    (host, pid: another sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping`
+    (reason: signal, time or disk), `chosen` (plan: the whole one, which is run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
         CorpusError: a corpus cannot be prepared.
         StoreError: the store is damaged or does not fit the plan.
+        Stopped: Ray is lost, or the disk is full; running the same plan again continues.
     """
     options = options or RunOptions()
     store = store if isinstance(store, Store) else Store(store)
+    try:
+        return _run_stages(plan, store, options)
+    except Exception as error:
+        if isinstance(error, Stopped) or not disk_full(error):
+            raise
+        raise Stopped(full_text(store.path)) from error
+
+
+def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
     started = time.monotonic()
     store.write_plan(select.whole(plan, store) or plan)
+    store.be_patient(PATIENCE_OF_RUNNERS)  # it answers, so what happens from here on is an outage
     first = _run_plan(plan, store, options, started)
     if plan.then is None:
         return first
@@ -186,6 +224,7 @@ def _run_plan(
         retries=plan.retries if options.retries is None else options.retries,
         retry_failed=options.retry_failed,
         on_event=options.on_event,
+        on_full=lambda reason: stop.ask("disk", reason),
     )
     stop = _Stop(control, options.on_event, agenda=agenda)
     interrupted = False
@@ -201,6 +240,8 @@ def _run_plan(
             stop.running = False
             control.remove()
             shutil.rmtree(scratch, ignore_errors=True)
+    if stop.reason == "disk":
+        raise Stopped(stop.why)
     _settle_statuses(plan, store)
     labels = {phase.id: phase.label for phase in plan.phases.values()}
     unfinished = agenda.unfinished()
@@ -211,6 +252,7 @@ def _run_plan(
         skipped={labels[phase]: reason for phase, reason in agenda.skipped.items() if phase not in agenda.failed},
         unfinished=[labels[phase] for phase in unfinished],
         interrupted=interrupted or stop.reason == "signal",
+        signal=stop.signal or (signal.SIGINT if interrupted else 0),
         out_of_time=stop.reason == "time",
         trained=sum(1 for item in items if complete(item, store)) - done_before,
         seconds=time.monotonic() - started,
@@ -230,17 +272,32 @@ def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
             else:
                 old.unlink(missing_ok=True)
     name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
-    if store.address != str(store.path):  # a bucket: nothing that Ray keeps for itself need be shared
+    if store.in_bucket:  # nothing that Ray keeps for itself need be shared
         return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
     return store.note(folder / name), folder / f"{name}-ray"
 
 
 def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path) -> None:
+    """Gives the agenda to Ray, and to another local one when it dies."""
+    ours = options.address is None and not ("ray" in sys.modules and sys.modules["ray"].is_initialized())
+    for tried in itertools.count(1):
+        try:
+            return _run_on_ray(plan, store, agenda, options, stop, logs, scratch)
+        except RayLost as lost:
+            agenda.again()
+            if not ours or tried > RAYS_LOST:
+                raise
+            options.on_event({"event": "ray", "state": "lost", "reason": str(lost)})
+
+
+def _run_on_ray(
+    plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _Stop, logs: Path, scratch: Path
+) -> None:
     emit = options.on_event
     items = agenda.open()
     phases = list(dict.fromkeys(item.phase for item in items))
     groups = any(item.job["executor"] != "inprocess" for item in items)
-    threads = max(int(item.job["threads"]) for item in items)
+    threads = max((int(item.job["threads"]) for item in items), default=1)
 
     def prepare() -> None:
         prepare_corpora(plan, store, lambda message: emit({"event": "corpus", "message": message}), phases)
@@ -248,7 +305,8 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
     with contextlib.ExitStack() as stack:
         stack.enter_context(set_aside())
         if options.address is None:
-            check_feasible(items, local_resources(gpus=any(item.resources["gpu"] for item in items)), "this machine")
+            machine = local_resources(gpus=any(item.resources["gpu"] for item in items))
+            check_feasible(items, [machine], "this machine")
             prepare()
         from procray.training.environment import worker_environment
 
@@ -259,18 +317,27 @@ def _run(plan: Plan, store: Store, agenda: Agenda, options: RunOptions, stop: _S
         def import_tune() -> None:
             importlib.import_module("procray.execution.tuning")
 
-        available = stack.enter_context(cluster(options.address, logs, worker_environment(threads), import_tune))
-        where = f"the cluster at {options.address}" if options.address else "the local Ray"
-        check_feasible(items, available, where)
+        stack.enter_context(cluster(options.address, logs, worker_environment(threads), import_tune))
+        stop.listen()
+        watch = stack.enter_context(watching(emit, options.on_stuck))
+        check_feasible(
+            items, watch.nodes.all, f"the cluster at {options.address}" if options.address else "the local Ray"
+        )
         if options.address is not None:
             prepare()
-        concurrent = min(slots(items, available), options.max_concurrent or 10**6)
+        concurrent = min(slots(items, watch.nodes.all), options.max_concurrent or 10**6)
         emit({"event": "ray", "state": "ready", "concurrent": concurrent})
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
-            pulse = partial(_emit_progress, agenda, store, emit)
-            tune_segments(agenda, available, concurrent, groups, scratch, pulse)
+            pulse = stack.enter_context(_progress(agenda, store, emit))
+            room = Room(lambda: watch.nodes, lambda: watch.node_lost)
+            try:
+                tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
+            except (Exception, Away) as error:
+                if not disk_full(error):
+                    watch.explain(within=2.0)
+                raise
         emit({"event": "ray", "state": "stopping"})
 
 
@@ -322,12 +389,24 @@ def _items(
     return items
 
 
+def needs(plan: Plan) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """Of every segment: the label of its phase, how it runs and what it takes, without a store."""
+    reached: dict[str, int] = {}
+    for segment in sorted(plan.segments(), key=lambda segment: (segment.phase, segment.until)):
+        phase = plan.phases[segment.phase]
+        flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
+        reached[phase.id] = segment.until
+        yield phase.label, _executor(phase, flops), _resources(phase)
+
+
 def _executor(phase: PlannedPhase, flops: float) -> str:
     """How to run a segment of so many FLOPs, unless the sweep file says it."""
     asked = phase.resources.get("executor", "auto")
     if asked != "auto":
         return str(asked)
     resources = _resources(phase)
+    if "least" in resources:
+        return "train"
     if resources["workers"] == 1:
         return "inprocess"
     each = FLOPS_OF_GPU * resources["gpu"] if resources["gpu"] else FLOPS_OF_PROCESSOR * resources["cpu"]
@@ -338,6 +417,7 @@ def _resources(phase: PlannedPhase) -> dict[str, float]:
     given = phase.resources
     return {
         "workers": int(given.get("workers", 1)),
+        **({"least": int(given["min_workers"])} if "min_workers" in given else {}),
         "gpu": float(given.get("gpu", 0.0)),
         "cpu": float(given.get("cpu", 1)),
     }
@@ -362,13 +442,30 @@ def _settle_statuses(plan: Plan, store: Store) -> None:
             held.release()
 
 
-def _emit_progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) -> None:
-    live = []
-    for item in agenda.running():
-        row = store.phase(item.phase).progress() or {}
-        facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s", "mfu")}
-        live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
-    emit({"event": "progress", "phases": live})
+@contextlib.contextmanager
+def _progress(agenda: Agenda, store: Store, emit: Callable[[Event], None]) -> Iterator[Callable[[], None]]:
+    """What tells the live numbers whenever it is called; those in a bucket are fetched beside the scheduler."""
+
+    def tell(running: list[Item]) -> None:
+        live = []
+        store.refresh([item.phase for item in running], all=False)
+        for item in running:
+            row = store.phase(item.phase).progress() or {}
+            facts = {key: row.get(key) for key in ("step", "tokens", "loss", "tokens_per_s", "mfu")}
+            live.append({"phase": item.phase, "label": item.label, "until": item.until, **facts})
+        emit({"event": "progress", "phases": live})
+
+    if not store.in_bucket:
+        yield lambda: tell(agenda.running())
+        return
+    with ThreadPoolExecutor(1, "progress") as beside:
+        last: list[Future[None]] = []
+
+        def ask() -> None:
+            if not last or last[0].done():
+                last[:] = [beside.submit(tell, agenda.running())]
+
+        yield ask
 
 
 @contextlib.contextmanager
@@ -377,7 +474,8 @@ def _signals(stop: _Stop) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, stop.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    stop.listen()
     try:
         yield
     finally:

@@ -8,33 +8,53 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from ray.tune.search import Searcher
 
 from procray.execution.agenda import Agenda, Item
+from procray.execution.room import Room
+
+
+@dataclass(frozen=True)
+class Death:
+    """Why a trial ended without a result.
+
+    Attributes:
+        kind: `leaving`: its node goes away, and it has saved. `node`: its node was lost, or there is none.
+            `gone`: anything else; whether its node is gone with it is not known yet.
+        reason: one line.
+    """
+
+    kind: Literal["leaving", "node", "gone"]
+    reason: str
 
 
 class SegmentSearcher(Searcher):
     """Offers the segments of an agenda to Tune and hands their results back."""
 
-    def __init__(self, agenda: Agenda, why: Callable[[str], str], available: dict[str, float]):
+    def __init__(self, agenda: Agenda, why: Callable[[str], Death], room: Room, check: Callable[[], None]):
         """
         Args:
             why: says why a trial died.
-            available: the resources of the cluster. A worker group asks for its own, behind Tune's back, and gives
-                up after some minutes; so no segment is offered before there is room for it.
+            room: on the cluster. A worker group asks for its own, behind Tune's back, and gives up after some
+                minutes; so no segment is offered before there is room for it.
+            check: raises when Ray is gone; called from Tune's loop whatever it does.
         """
         super().__init__()  # no metric: with one, Tune demands it in every result
         self._agenda = agenda
         self._why = why
-        self._available = available
+        self._room = room
+        self._check = check
         self._running: dict[str, Item] = {}  # by trial
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
         return True
 
     def suggest(self, trial_id: str) -> Any:
+        self._check()
+        self._agenda.settle(self._room.lost)
         if self._agenda.finished():
             return Searcher.FINISHED
         item = self._agenda.next(self._fits)
@@ -52,16 +72,22 @@ class SegmentSearcher(Searcher):
         if item is None:
             return
         if error or result is None:
-            self._agenda.crash(item.key, self._why(trial_id))
+            death = self._why(trial_id)
+            if death.kind == "leaving":
+                self._agenda.report(item.key, {"state": "paused", "reason": death.reason})
+            else:
+                self._agenda.crash(item.key, death.reason, node=self._node(death))
         else:
             self._agenda.report(item.key, json.loads(result["outcome"]))
 
+    def _node(self, death: Death) -> bool | None:
+        """Whether a node was lost; None where the next seconds will tell."""
+        if death.kind == "gone" and self._room.many:
+            return None
+        return death.kind == "node"
+
     def _fits(self, item: Item) -> bool:
-        for each, total in (("cpu", "CPU"), ("gpu", "GPU")):
-            wanted = sum(one.resources["workers"] * one.resources[each] for one in (item, *self._running.values()))
-            if wanted > self._available.get(total, 0.0) + 1e-9:
-                return False
-        return True
+        return self._room.fits(item, list(self._running.values()))
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher to restore a run, which is never done here; the agenda cannot be."""

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
+from procray.execution.disk import disk_full, full_text
 from procray.redaction import redact
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
 from procray.sweep.note import open_note
-from procray.sweep.objects import PATIENCE_OF_RUNNERS
+from procray.sweep.objects import PATIENCE_OF_RUNNERS, StoreUnreachable
 from procray.sweep.store import PhaseFolder, Store
 from procray.training.recipe import PhaseRecipe
 
@@ -32,12 +33,12 @@ HOPELESS = (ProcrayError, ValueError, TypeError, LookupError, AttributeError, Ar
 # Of these, what the user can mend outside the sweep file; the next run tries it again without being told.
 MENDABLE = (EnvironmentProblem, StoreError, CorpusError)
 
-GO, STOP = "go", "stop"
+GO, STOP = "go  ", "stop"  # of one length: on a full disk a file can still be overwritten in place
 
 
 def is_hopeless(error: BaseException) -> bool:
     """Whether trying again at once would fail in the same way."""
-    return isinstance(error, HOPELESS)
+    return isinstance(error, HOPELESS) and not isinstance(error, StoreUnreachable)
 
 
 def run_segment(
@@ -53,8 +54,8 @@ def run_segment(
         rank, world_size: this process in its group; above 1 torch.distributed is initialised.
 
     Returns:
-        `{"state": "done" | "paused" | "failed" | "leased", "step", "reason", "seconds", "tokens"}`.
-        `leased`: another living process trains the phase. A failure that a retry cannot cure is
+        `{"state": "done" | "paused" | "failed" | "leased" | "full", "step", "reason", "seconds", "tokens"}`.
+        `leased`: another living process trains the phase. `full`: the disk is. A failure that a retry cannot cure is
         recorded in the store and returned (one process) or raised (several, so that nobody waits for
         the rank that failed).
 
@@ -75,7 +76,9 @@ def run_segment(
         except LeaseLost as lost:
             return {"state": "leased", "reason": str(lost)}
         except Exception as error:
-            if held is not None:
+            if disk_full(error) and world_size == 1:
+                return {"state": "full", "reason": full_text(store.path)}
+            if held is not None and not disk_full(error):
                 record_failure(folder, error, held)
             if not is_hopeless(error) or world_size > 1:
                 raise
@@ -125,6 +128,11 @@ def stop_flag(address: str | None, every: float | None = None) -> Callable[[], b
         return bool(state["stop"])
 
     return asked
+
+
+def any_of(*flags: Callable[[], bool]) -> Callable[[], bool]:
+    """True as soon as one of the flags is."""
+    return lambda: any(flag() for flag in flags)
 
 
 _watched: set[tuple[Any, ...]] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,15 @@ from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
+from procray.execution.disk import disk_full, full_text
+from procray.execution.leaving import node_leaving
 from procray.execution.reaper import Report
-from procray.execution.segment import describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
+from procray.execution.segment import any_of, describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
 from procray.sweep.store import Store
+
+# Until then Ray counts on a node that is gone; a group that can do with fewer workers need not wait for it any longer.
+_NODE_DEAD_WITHIN = "15"
+_NEVER = 1e9  # seconds
 
 
 class _Trainer(TorchTrainer):
@@ -57,13 +64,20 @@ def trainer(
     each = {"CPU": resources["cpu"]}
     if resources["gpu"]:
         each["GPU"] = resources["gpu"]
+    most, least = int(resources["workers"]), int(resources.get("least", resources["workers"]))
+    if least < most:
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _NODE_DEAD_WITHIN)
     register = ray.get_actor(job["register"]) if job.get("register") else None
     return _Trainer(
         worker,
         train_loop_config=config,
         torch_config=TorchConfig(backend="nccl" if resources["gpu"] else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=int(resources["workers"]), use_gpu=bool(resources["gpu"]), resources_per_worker=each
+            num_workers=(least, most) if least < most else most,
+            use_gpu=bool(resources["gpu"]),
+            resources_per_worker=each,
+            # To grow Ray would kill the workers. The next segment, or the next try, is as large as it can be.
+            elastic_resize_monitor_interval_s=_NEVER,
         ),
         run_config=ray.train.RunConfig(
             name=f"{job['phase']}-{job['until']}-{uuid.uuid4().hex[:8]}",
@@ -83,6 +97,8 @@ def broken_group(job: dict[str, Any], error: BaseException) -> dict[str, Any]:
     """
     failures = sorted(error.worker_failures.items()) if isinstance(error, WorkerGroupError) else []
     causes = [_cause(failure) for _, failure in failures]
+    if any(disk_full(cause) for cause in causes):
+        return {"state": "full", "reason": full_text(Store(job["store"]).path)}
     hopeless = [cause for cause in causes if is_hopeless(cause)]
     if not hopeless:
         raise RuntimeError(describe(causes[0] if causes else error)) from None
@@ -97,7 +113,9 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     die_with(job.get("driver"))
     context = ray.train.get_context()
     job = {**job, "device": str(get_device())}
-    return run_segment(job, stop_flag(job.get("control")), context.get_world_rank(), context.get_world_size())
+    return run_segment(
+        job, any_of(stop_flag(job.get("control")), node_leaving()), context.get_world_rank(), context.get_world_size()
+    )
 
 
 def _cause(failure: BaseException) -> BaseException:

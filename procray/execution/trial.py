@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from procray.execution.segment import die_with, run_segment, stop_flag
+from procray.execution.leaving import NodeLeaving, leaving_now, node_leaving
+from procray.execution.segment import any_of, die_with, run_segment, stop_flag
 
 if TYPE_CHECKING:
     from procray.execution.warm import WarmGroup
@@ -32,7 +33,11 @@ class SegmentTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
+        """Raises NodeLeaving when the segment saved because a node goes away, its own or one of its group's."""
         job = self._job
+        stop = stop_flag(job.get("control"))
+        if leaving_now():  # Tune keeps idle processes
+            raise NodeLeaving("its node is going away; nothing was started")
         if job["executor"] == "train-warm":
             outcome = self._warm(job).run(job)
         elif job["executor"] == "train":
@@ -41,7 +46,9 @@ class SegmentTrial(tune.Trainable):
             self.cleanup()  # an idle group would hold what this one waits for
             outcome = run_group(job, self.trial_id)
         else:
-            outcome = run_segment(job, stop_flag(job.get("control")))
+            outcome = run_segment(job, any_of(stop, node_leaving()))
+        if outcome["state"] == "paused" and not stop():
+            raise NodeLeaving(f"a node is going away; saved at step {outcome['step']}")
         return {"outcome": json.dumps(outcome), "done": True}
 
     def cleanup(self) -> None:

@@ -16,20 +16,26 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from procray.execution.agenda import Agenda
-from procray.execution.cluster import DRIVER
-from procray.execution.searcher import SegmentSearcher
+from procray.execution.leaving import NodeLeaving
+from procray.execution.room import DRIVER, Room
+from procray.execution.searcher import Death, SegmentSearcher
 from procray.execution.trial import SegmentTrial
 
 _PROGRESS_EVERY = 0.5
 # How Ray's texts say that a worker or its node is gone, whatever the class of the error.
-_DEAD = re.compile(r"actor (is dead|died)|ActorDiedError|OutOfMemoryError|worker process has died|[Nn]ode .*died")
+_DEAD = re.compile(
+    r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|OutOfMemoryError|worker process has died"
+)
+_NODE = re.compile(r"[Nn]ode .*(has )?died|node was terminated|NodeDiedError")
+_LEAVING = NodeLeaving.__name__
 
 
 class _Pulse(tune.Callback):
     """Knows the trials, so that the searcher can say why one died, and reports progress."""
 
-    def __init__(self, on_pulse: Callable[[], None]):
+    def __init__(self, on_pulse: Callable[[], None], check: Callable[[], None]):
         self.trials: dict[str, Trial] = {}
+        self._check = check
         self._on_pulse = on_pulse
         self._next = 0.0
 
@@ -43,26 +49,37 @@ class _Pulse(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.trials[trial.trial_id] = trial
 
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._check()
+
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _PROGRESS_EVERY
             self._on_pulse()
 
-    def why(self, trial_id: str) -> str:
-        """Why a trial died, in one line."""
+    def why(self, trial_id: str) -> Death:
+        """Why a trial died."""
         trial = self.trials.get(trial_id)
         text = ""
         if trial is not None and trial.error_file:  # the text, not the pickle beside it
             with contextlib.suppress(OSError):
                 text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace").strip()
+        last = text.splitlines()[-1].strip() if text else "its worker ended without a result"
+        if _LEAVING in text:
+            return Death("leaving", last.rpartition(f"{_LEAVING}: ")[2])
+        if _NODE.search(text):
+            return Death("node", "its node is gone")
+        if "WorkerGroupStartupTimeoutError" in text:
+            return Death("node", "its workers found no room")
         if _DEAD.search(text):
-            return "its worker process died: killed, out of memory, or its node is gone"
-        return text.splitlines()[-1].strip() if text else "its worker ended without a result"
+            return Death("gone", "its worker process died: killed, out of memory, or its node is gone")
+        return Death("gone", last)
 
 
 def tune_segments(
     agenda: Agenda,
-    available: dict[str, float],
+    room: Room,
+    check: Callable[[], None],
     concurrent: int,
     groups: bool,
     scratch: Path,
@@ -71,12 +88,12 @@ def tune_segments(
     """Returns when the agenda is finished; Ray must be connected.
 
     Args:
-        available: the resources of the cluster.
+        room, check: as in SegmentSearcher.
         concurrent: trials side by side, at most.
         groups: some trials form worker groups, so placement groups must be watched.
         scratch: a folder on storage that all nodes share; holds nothing of worth.
     """
-    pulse = _Pulse(on_pulse)
+    pulse = _Pulse(on_pulse, check)
     callbacks: list[tune.Callback] = [pulse]
     register = None
     if groups:
@@ -89,7 +106,7 @@ def tune_segments(
     tuner = tune.Tuner(
         tune.with_resources(SegmentTrial, _request),
         tune_config=tune.TuneConfig(
-            search_alg=SegmentSearcher(agenda, pulse.why, available),
+            search_alg=SegmentSearcher(agenda, pulse.why, room, check),
             num_samples=-1,
             max_concurrent_trials=concurrent,
             reuse_actors=True,

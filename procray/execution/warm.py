@@ -17,8 +17,9 @@ import ray
 import ray.train
 from ray.train.torch import get_device
 
+from procray.execution.leaving import node_leaving
 from procray.execution.reaper import reap
-from procray.execution.segment import describe, die_with, is_hopeless, run_segment, stop_flag
+from procray.execution.segment import any_of, describe, die_with, is_hopeless, run_segment, stop_flag
 from procray.execution.train import broken_group, trainer
 
 _SHAPE = ("workers", "cpu", "gpu")
@@ -151,7 +152,7 @@ def _worker(config: dict[str, Any]) -> None:
     while (job := ray.get(mailbox.job.remote(number))) is not None:
         try:
             job = {**job, "device": str(device)}
-            outcome = run_segment(job, stop_flag(job.get("control")), rank, world_size)
+            outcome = run_segment(job, any_of(stop_flag(job.get("control")), node_leaving()), rank, world_size)
             ray.get(mailbox.put.remote(rank, outcome))
         except Exception as error:
             # All ranks find a NaN at the same step: then none of them waits for another, and the group is sound.

@@ -215,6 +215,15 @@ class Chains:
             own = path if "executor" in section.get("resources", {}) else ()
             text = f"'inprocess' trains in one process, but this phase has {resources['workers']} workers"
             self.report((*own, "resources", "executor"), pick, text)
+        least = resources.get("min_workers")
+        if least is not None:
+            own = (*path, "resources") if "min_workers" in section.get("resources", {}) else ("resources",)
+            if least > resources["workers"]:
+                text = f"at least {least} workers are more than the {resources['workers']} of `workers`"
+                self.report((*own, "min_workers"), pick, text)
+            if resources.get("executor", "auto") not in ("auto", "train"):
+                text = f"only the executor 'train' can do with fewer workers, not '{resources['executor']}'"
+                self.report((*own, "min_workers"), pick, text)
         if source is None or context is None or batch is None or budget is None:
             return None
         length = source.mean_tokens or context

@@ -55,7 +55,7 @@ class StoreContext:
         self._should_stop = should_stop
         self._keep = frozenset(keep_resumes)
         self._at_most = resume_at_most
-        self._journal = folder.journal(held.attempt, provenance or {}) if held else None
+        self._journal = folder.journal(held, provenance or {}) if held else None
 
     def should_stop(self) -> bool:
         """Whether to save and return. A lost lease is found out by the next write, or here."""
@@ -81,7 +81,7 @@ class StoreContext:
 
     def journal(self, row: dict[str, Any]) -> None:
         if self._held is not None and self._journal is not None:
-            self._held.check()
+            self._folder.fence(self._held)
             self._journal.add(row)
 
     def progress(self, row: dict[str, Any]) -> None:

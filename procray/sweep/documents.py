@@ -56,11 +56,11 @@ ROW = {
 }  # fmt: skip
 
 
-def checked(path: PurePath, value: Any) -> Any:
+def checked(path: PurePath | str, value: Any) -> Any:
     """The content of one of a phase's files, if it has the form that the file's name promises.
 
     Raises:
         StoreError: it has not.
     """
-    form = FORMS.get(path.name)
+    form = FORMS.get(str(path).rpartition("/")[2])
     return value if form is None else check(value, form, path)

@@ -95,8 +95,8 @@ class Claims(Protocol):
     name: str  # of the phase
     beat_every: float  # seconds between heartbeats
 
-    def newest(self) -> int:
-        """The highest attempt; 0 when nobody ever claimed."""
+    def attempts(self) -> list[int]:
+        """The attempts that have a claim, in any order."""
 
     def read(self, attempt: int) -> str | None:
         """A claim's text; None when it is gone."""
@@ -116,9 +116,6 @@ class Claims(Protocol):
     def drop(self, attempts: Iterable[int]) -> None:
         """Removes claims; those that are gone already are no error."""
 
-    def outnumbered(self, attempt: int) -> list[int]:
-        """Claims below a number."""
-
 
 class FolderClaims:
     """Claims as files of a folder; made when missing."""
@@ -129,8 +126,11 @@ class FolderClaims:
         self.name = folder.parent.name
         self._folder = folder
 
-    def newest(self) -> int:
-        return max(self._attempts(), default=0)
+    def attempts(self) -> list[int]:
+        try:
+            return claims_in(os.listdir(self._folder))
+        except FileNotFoundError:
+            return []
 
     def read(self, attempt: int) -> str | None:
         try:
@@ -165,17 +165,8 @@ class FolderClaims:
         for attempt in attempts:
             self._path(attempt).unlink(missing_ok=True)
 
-    def outnumbered(self, attempt: int) -> list[int]:
-        return [other for other in self._attempts() if other < attempt]
-
     def _path(self, attempt: int) -> Path:
         return self._folder / f"{attempt}.json"
-
-    def _attempts(self) -> list[int]:
-        try:
-            return claims_in(os.listdir(self._folder))
-        except FileNotFoundError:
-            return []
 
 
 def claims_in(names: Iterable[str]) -> list[int]:
@@ -203,9 +194,14 @@ class Holder:
         return self.age() < STALE_AFTER
 
 
+def newest(claims: Claims) -> int:
+    """The highest attempt; 0 when nobody ever claimed."""
+    return max(claims.attempts(), default=0)
+
+
 def holder(claims: Claims) -> Holder | None:
     """The newest claim, dead or alive; None when nobody ever claimed."""
-    attempt = claims.newest()
+    attempt = newest(claims)
     if not attempt:
         return None
     text = claims.read(attempt)
@@ -236,10 +232,11 @@ def acquire(claims: Claims, about: dict[str, Any] | None = None) -> Lease | None
     content = {"attempt": attempt, **this_process(), "since": time.time(), "about": about or {}}
     if not claims.create(attempt, _text(content)):
         return None
-    if claims.newest() != attempt:  # others came, worked and were outnumbered since we looked
+    there = claims.attempts()
+    if max(there, default=0) != attempt:  # others came, worked and were outnumbered since we looked
         claims.drop([attempt])
         return None
-    claims.drop(claims.outnumbered(attempt))
+    claims.drop(other for other in there if other < attempt)
     return Lease(claims, attempt, content)
 
 
@@ -257,7 +254,7 @@ class Lease:
 
     def held(self) -> bool:
         """Whether this is still the newest claim. Looks at the claims: ask right before what must be fenced."""
-        if not self._lost and not self._end.is_set() and self._claims.newest() != self.attempt:
+        if not self._lost and not self._end.is_set() and newest(self._claims) != self.attempt:
             self._lost = True
         return not self._lost and not self._end.is_set()
 
@@ -288,7 +285,7 @@ class Lease:
     def _released(self) -> bool:
         """Marks the claim as released, unless it is lost; False when its place does not answer."""
         try:
-            if not self._lost and self._claims.newest() == self.attempt:
+            if not self._lost and newest(self._claims) == self.attempt:
                 self._claims.write(self.attempt, _text({**self._content, "released": True}))
         except (OSError, ProcrayError):
             return False

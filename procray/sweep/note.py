@@ -42,8 +42,13 @@ class _FileNote:
         self._path = Path(address)
 
     def write(self, text: str) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(text, encoding="utf-8")
+        try:
+            with open(self._path, "r+", encoding="utf-8") as file:  # over what stands there: works on a full disk too
+                file.write(text)
+                file.truncate()
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(text, encoding="utf-8")
 
     def read(self) -> str:
         try:
@@ -64,7 +69,7 @@ class _ObjectNote:
         self._objects = Objects(folder, PATIENCE)
 
     def write(self, text: str) -> None:
-        self._objects.put(self._name, text.encode())
+        self._objects.put(self._name, text.encode(), patience=10.0)
 
     def read(self) -> str:
         found = self._objects.get(self._name, patience=0.0)

@@ -318,10 +318,10 @@ _FORM = {
 
 
 def _enough_for_both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The resources of a phase that two parts of a sweep describe; `executor` only where they agree."""
-    merged = {key: max(one[key], other[key]) for key in one.keys() - {"executor"}}
-    agreed = "executor" in one and one["executor"] == other.get("executor")
-    return {**merged, "executor": one["executor"]} if agreed else merged
+    """The resources of a phase that two parts of a sweep describe; what need not be said only where they agree."""
+    may_lack = {"executor", "min_workers"}
+    merged = {key: max(one[key], other[key]) for key in one.keys() - may_lack}
+    return {**merged, **{key: one[key] for key in may_lack & one.keys() if one[key] == other.get(key)}}
 
 
 def _summary(phase: PlannedPhase) -> dict[str, Any]:

@@ -29,9 +29,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from procray.corpora.shards import shard_path
 from procray.errors import StoreError
-from procray.files import cache_folder, digest
+from procray.files import cache_folder, digest, parse_json
+from procray.records import is_plain
 from procray.sweep import lease
+from procray.sweep.documents import checked
 from procray.sweep.journal import Journal
 from procray.sweep.lease import Lease, LeaseLost
 from procray.sweep.nearby import CORPUS_FILE, alone
@@ -39,14 +42,14 @@ from procray.sweep.objects import Entry, Objects, StoreUnreachable
 from procray.sweep.store import MANIFEST, PhaseFolder, damage, move
 
 FRESH = 5.0  # seconds for which what was read of others holds
+_CALM = 60.0  # and of phases that nobody trains
+_SETTLED = ("done", "failed", "skipped")
 _THREADS = 16
 _QUIET = 60.0  # seconds without live numbers after the bucket did not answer
 _BEAT_EVERY = 30.0  # a heartbeat is a request that costs money
-_DOCUMENT = re.compile(r"(phase|status|progress|resume)\.json|leases/\d+\.json|journal/\d+\.jsonl")
-_MANIFEST = re.compile(r"marks/(\d+)/manifest\.json")
-_STORED = re.compile(r"(marks|resume)/(\d+)/(\d+)/([^/]+)")
-_ID = re.compile(r"[0-9a-z]{1,64}")
-_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_DOCUMENT = re.compile(r"(phase|status|progress|resume)\.json|leases/[0-9]{1,18}\.json|journal/[0-9]{1,18}\.jsonl")
+_MANIFEST = re.compile(r"marks/([0-9]{1,18})/manifest\.json")
+_STORED = re.compile(r"(marks|resume)/([0-9]{1,18})/([0-9]{1,18})/([^/]+)")
 _INDEX = ".objects.json"  # etags of the documents as they were copied last
 _AGE_OF_DELETION = 10.0  # seconds; a file that a listing does not name may have been written since
 
@@ -72,30 +75,33 @@ class Bucket:
 
     def phases(self) -> list[str]:
         if time.monotonic() - self._phases[0] >= FRESH:
-            found = [name for name in self._objects.children("phases") if _ID.fullmatch(name)]
+            found = [name for name in self._objects.children("phases") if is_plain(name)]
             self._phases = (time.monotonic(), sorted(found))
         return self._phases[1]
 
-    def refresh(self, phases: Iterable[str]) -> None:
+    def refresh(self, phases: Iterable[str], all: bool) -> None:
         """Copies what has changed of some phases. Of many, those that nobody has begun are not asked for."""
         wanted = list(phases)
-        if len(wanted) > _THREADS:
+        if len(wanted) > _THREADS or not all:
             begun = set(self.phases())
             for phase in wanted:
                 if phase not in begun:
                     self.phase(phase).nothing_there()
-            wanted = [phase for phase in wanted if phase in begun]
+            wanted = [phase for phase in wanted if phase in begun and (all or self.phase(phase).due(begun=True))]
         if len(wanted) == 1:
             self.phase(wanted[0]).refresh()
         elif wanted:
             with ThreadPoolExecutor(_THREADS, "store") as pool:
                 list(pool.map(lambda phase: self.phase(phase).refresh(), wanted))
 
+    def be_patient(self, seconds: float) -> None:
+        self._objects.patience = seconds
+
     def check(self) -> None:
         self._objects.check_conditions()
 
     def fetch_plans(self) -> None:
-        there = [name for name in self._objects.children("sweeps") if all(map(_PLAIN.fullmatch, name.split("@")))]
+        there = [name for name in self._objects.children("sweeps") if is_plain(name)]
         for name in there:
             self._fetch(f"sweeps/{name}/plan.json")
         for path in self.path.glob("sweeps/*/plan.json"):
@@ -142,6 +148,19 @@ class Bucket:
             found[corpus] = found.get(corpus, 0) + entry.bytes
         return found
 
+    def examine_corpus(self, name: str) -> str:
+        found = self._objects.get(f"corpora/{name}/{MANIFEST}")
+        if found is None:
+            return ""  # its preparation has not come to an end
+        manifest = parse_json(found[0])
+        for split, part in manifest["splits"].items():
+            for index, entry in enumerate(part["shards"]):
+                for suffix, key in (("bin", "sha256"), ("mask", "mask_sha256")):
+                    file = shard_path(Path(), split, index, suffix).as_posix()
+                    if key in entry and self._objects.sha256(f"corpora/{name}/{file}") != entry[key]:
+                        return f"{file} is missing or does not have the content that its manifest says"
+        return ""
+
     def remove_corpus(self, name: str) -> None:
         self._objects.remove([f"corpora/{name}/{MANIFEST}"])
         self._objects.remove(f"corpora/{name}/{file}" for file in self._objects.below(f"corpora/{name}").entries)
@@ -159,8 +178,11 @@ class RemotePhase(PhaseFolder):
         self._came_or_went = came_or_went
         self._objects = objects
         self._at = f"phases/{self.id}"
-        self._seen = -FRESH
+        self._seen = -_CALM
         self._say_again = 0.0
+        self._calm = False  # nothing is expected to change soon
+        self._empty = False  # nobody has begun it
+        self._names: list[str] = []  # of all objects, when they were listed last
         self._lock = threading.RLock()
 
     # -- reading -------------------------------------------------------------------------------------
@@ -174,6 +196,7 @@ class RemotePhase(PhaseFolder):
         with self._lock:
             began = time.time()
             listing = self._objects.below(self._at)
+            self._names = list(listing.entries)
             etags = self._etags()
             manifests = {}
             for name, entry in listing.entries.items():
@@ -189,21 +212,31 @@ class RemotePhase(PhaseFolder):
             self._set_ages(listing.entries, listing.now)
             if etags or self.path.exists():
                 _replace(self.path / _INDEX, json.dumps(etags).encode())
-            self._seen = time.monotonic()
+            state = self._state() if listing.entries else "waiting"
+            self._seen, self._calm, self._empty = time.monotonic(), state in _SETTLED, not listing.entries
+
+    def _state(self) -> str:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return str(json.loads((self.path / "status.json").read_bytes())["state"])
+        return "unknown"
 
     def where(self, step: int) -> str:
         return f"{self._objects.url}/{self._at}/marks/{step}/{self.manifest(step)['attempt']}"
 
     def nothing_there(self) -> None:
         """A listing of all phases did not name this one."""
-        self._seen = time.monotonic()
+        self._seen, self._calm, self._empty = time.monotonic(), True, True
+
+    def due(self, begun: bool = False) -> bool:
+        """Whether it is time to look again; of a phase that is known to have begun sooner, if it had not."""
+        return (begun and self._empty) or time.monotonic() - self._seen >= (_CALM if self._calm else FRESH)
 
     def _outdated(self) -> None:
         """What this process wrote itself shows at the next look."""
-        self._seen = -FRESH
+        self._seen = -_CALM
 
     def _look(self) -> None:
-        if time.monotonic() - self._seen >= FRESH:
+        if self.due():
             self.refresh()
 
     def _bring(self, folder: Path, about: dict[str, Any]) -> None:
@@ -212,7 +245,7 @@ class RemotePhase(PhaseFolder):
         step, kind, attempt = folder.name, folder.parent.name, int(about["attempt"])
         fresh = folder.with_name(f".bring-{uuid.uuid4().hex[:8]}")
         try:
-            for file in _plain(about["files"]):
+            for file in about["files"]:
                 self._objects.download(f"{self._at}/{kind}/{step}/{attempt}/{file}", fresh / file)
             if kind == "marks":
                 _replace(fresh / MANIFEST, (folder / MANIFEST).read_bytes())
@@ -232,34 +265,49 @@ class RemotePhase(PhaseFolder):
             _replace(self.path / name, found[0])
             etags[name] = found[1]
 
+    def _read(self, name: str, data: bytes) -> dict[str, Any]:
+        """The content of a manifest or of resume.json.
+
+        Raises:
+            StoreError: it is damaged, or names files outside of its folder.
+        """
+        place = f"{self._objects.url}/{self._at}/{name}"
+        try:
+            value: dict[str, Any] = checked(place, parse_json(data))
+        except ValueError as error:
+            raise StoreError(f"{place} is damaged: {error}") from None
+        if name.startswith("marks/") and "attempt" not in value:
+            raise StoreError(f"{place} is damaged: it does not say which attempt wrote it")
+        return value
+
     def _copy_mark(self, name: str) -> None:
         """A manifest and the small files beside it; the weights follow when somebody asks for them."""
         found = self._objects.get(f"{self._at}/{name}")
         if found is None:
             return
-        try:
-            manifest = json.loads(found[0])
-            files, attempt = _plain(manifest["files"]), int(manifest["attempt"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self._objects.url}/{self._at}/{name} is damaged: {error}") from None
+        manifest = self._read(name, found[0])
         folder = (self.path / name).parent
-        for file in files:
+        for file in manifest["files"]:
             if file.endswith(".json") and not (folder / file).is_file():
-                small = self._objects.get(f"{self._at}/marks/{folder.name}/{attempt}/{file}")
+                small = self._objects.get(f"{self._at}/marks/{folder.name}/{manifest['attempt']}/{file}")
                 if small is not None:
                     _replace(folder / file, small[0])
         _replace(folder / MANIFEST, found[0])  # last: it makes the mark exist
 
     def _forget(self, there: dict[str, Entry], etags: dict[str, str], began: float) -> None:
         """Removes what the bucket no longer has, unless it may have been written since it was asked."""
-        for name in [name for name in etags if name not in there]:
+        here = {*etags, *(f"marks/{step}/{MANIFEST}" for step in self._local("marks") if step.isdigit())}
+        for name in here - there.keys():
             copy = self.path / name
-            with contextlib.suppress(OSError):
-                if copy.stat().st_mtime < began - _AGE_OF_DELETION:
-                    copy.unlink()
-                    if _MANIFEST.fullmatch(name):
-                        shutil.rmtree(copy.parent, ignore_errors=True)
-            del etags[name]
+            try:
+                if copy.stat().st_mtime >= began - _AGE_OF_DELETION:
+                    continue  # at the next look
+                copy.unlink()
+            except OSError:
+                pass
+            if _MANIFEST.fullmatch(name):
+                shutil.rmtree(copy.parent, ignore_errors=True)
+            etags.pop(name, None)
 
     def _set_ages(self, there: dict[str, Entry], now: float) -> None:
         """Gives the copies of claims the age that the originals have by the clock of the bucket."""
@@ -278,7 +326,7 @@ class RemotePhase(PhaseFolder):
     def examine(self, kind: str, step: int, about: dict[str, Any]) -> str:
         at = f"{self._at}/{kind}/{step}/{int(about['attempt'])}"
         there = self._objects.below(at).entries
-        for file in _plain(about["files"]):
+        for file in about["files"]:
             expected = about["files"][file]
             if file not in there:
                 return f"{file} is missing"
@@ -293,6 +341,7 @@ class RemotePhase(PhaseFolder):
         if kind == "marks":
             held.check()
             self._objects.remove([f"{self._at}/marks/{step}/{MANIFEST}"])
+            self.refresh()
             self._remove(kind, lambda found, attempt: int(found) == step)
         super().discard(held, kind, step)
 
@@ -328,10 +377,14 @@ class RemotePhase(PhaseFolder):
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def journal(self, attempt: int, provenance: dict[int, dict[str, Any]]) -> Journal:
+    def journal(self, held: Lease, provenance: dict[int, dict[str, Any]]) -> Journal:
         self._look()
-        lines = _Lines(self._objects, f"{self._at}/journal/{attempt}.jsonl", self._outdated)
-        return Journal(self.id, self.path / "journal", attempt, provenance, lines)
+        lines = _Lines(self._objects, f"{self._at}/journal/{held.attempt}.jsonl", held, self._outdated)
+        return Journal(self.id, self.path / "journal", held.attempt, provenance, lines)
+
+    def fence(self, held: Lease) -> None:
+        if held.lost():  # a line is only kept in memory; whether it may be written is asked when it is
+            held.check()
 
     def write_progress(self, row: dict[str, Any]) -> None:
         now = time.monotonic()
@@ -372,10 +425,10 @@ class RemotePhase(PhaseFolder):
         held.check()
         name = f"{self._at}/resume.json"
         value = _json({"attempt": held.attempt, "states": states})
-        known = self._objects.get(name)
+        known, before = self._objects.get(name), {}
         if known is None:
             written = self._objects.create(name, value)
-        elif json.loads(known[0]).get("attempt", 0) > held.attempt:
+        elif (before := self._read("resume.json", known[0])).get("attempt", 0) > held.attempt:
             written = None
         else:
             written = self._objects.swap(name, value, known[1])
@@ -383,8 +436,10 @@ class RemotePhase(PhaseFolder):
             held.check()
             raise LeaseLost(f"another attempt than {held.attempt} has written resume states of phase {self.id}")
         _replace(self.path / "resume.json", value)
-        used = {(step, str(entry["attempt"])) for step, entry in states.items()}
-        self._remove("resume", lambda step, attempt: (step, attempt) not in used and int(attempt) <= held.attempt)
+        for step, entry in before.get("states", {}).items():
+            if states.get(step, {}).get("attempt") != entry["attempt"]:
+                at = f"{self._at}/resume/{step}/{int(entry['attempt'])}"
+                self._objects.remove(f"{at}/{file}" for file in entry["files"])
         for entry in self._local("resume"):
             if entry.isdigit() and entry not in states:
                 shutil.rmtree(self.path / "resume" / entry, ignore_errors=True)
@@ -405,10 +460,11 @@ class RemotePhase(PhaseFolder):
                     shutil.rmtree(self.path / kind / entry, ignore_errors=True)
 
     def _remove(self, kind: str, which: Any) -> None:
-        """Deletes the files of those (step, attempt) of one kind for which `which` holds."""
-        names = self._objects.below(f"{self._at}/{kind}").entries
-        parts = [_STORED.fullmatch(f"{kind}/{name}") for name in names]
-        self._objects.remove(f"{self._at}/{found[0]}" for found in parts if found and which(found[2], found[3]))
+        """Deletes the files of those (step, attempt) of one kind for which `which` holds, as last listed."""
+        parts = [_STORED.fullmatch(name) for name in self._names]
+        self._objects.remove(
+            f"{self._at}/{found[0]}" for found in parts if found and found[1] == kind and which(found[2], found[3])
+        )
 
     def _local(self, kind: str) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
@@ -428,8 +484,8 @@ class _Claims:
         self._changed = changed
         self._etag: str | None = None
 
-    def newest(self) -> int:
-        return max(self._attempts(), default=0)
+    def attempts(self) -> list[int]:
+        return lease.claims_in(self._objects.below(self._at).entries)
 
     def read(self, attempt: int) -> str | None:
         found = self._objects.get(self._name(attempt))
@@ -458,12 +514,6 @@ class _Claims:
     def drop(self, attempts: Iterable[int]) -> None:
         self._objects.remove(self._name(attempt) for attempt in attempts)
 
-    def outnumbered(self, attempt: int) -> list[int]:
-        return [other for other in self._attempts() if other < attempt]
-
-    def _attempts(self) -> list[int]:
-        return lease.claims_in(self._objects.below(self._at).entries)
-
     def _name(self, attempt: int) -> str:
         return f"{self._at}/{attempt}.json"
 
@@ -471,9 +521,10 @@ class _Claims:
 class _Lines:
     """The journal of an attempt, written as a whole whenever it has grown for some seconds."""
 
-    def __init__(self, objects: Objects, name: str, changed: Callable[[], None]):
+    def __init__(self, objects: Objects, name: str, held: Lease, changed: Callable[[], None]):
         self._objects = objects
         self._name = name
+        self._held = held
         self._changed = changed
         self._text = b""
         self._written = 0  # bytes
@@ -486,20 +537,13 @@ class _Lines:
 
     def sync(self) -> None:
         if len(self._text) > self._written:
+            self._held.check()
             self._objects.put(self._name, self._text)
             self._written, self._when = len(self._text), time.monotonic()
             self._changed()
 
     def close(self) -> None:
         self.sync()
-
-
-def _plain(files: dict[str, Any]) -> list[str]:
-    """The names in a manifest, none of which leads out of its folder."""
-    for name in files:
-        if not _PLAIN.fullmatch(name):
-            raise StoreError(f"a manifest names the file '{name}', which is no plain name; it is not used")
-    return list(files)
 
 
 def _json(value: dict[str, Any]) -> bytes:

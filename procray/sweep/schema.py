@@ -328,6 +328,13 @@ class Resources(Section):
     """What one phase takes."""
 
     workers: int | None = Field(None, ge=1, le=100_000, description="default 1")
+    min_workers: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="with how few workers to go on where nodes are gone, in place of waiting for them; needs the "
+        "executor train, which it chooses; default: as many as `workers`",
+    )
     gpu: Number | None = Field(None, ge=0, description="GPUs of one worker, may be a fraction; default 0")
     cpu: Number | None = Field(None, gt=0, description="processors of one worker; default 1")
     executor: Literal["auto", "inprocess", "train-warm", "train"] | None = Field(

@@ -28,7 +28,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from procray.corpora.prepared import corpus_folder
+from procray.corpora.prepared import Prepared, corpus_folder, read_manifest
 from procray.errors import StoreError
 from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
 from procray.records import digits, is_plain
@@ -86,6 +86,16 @@ class Store:
         return self.address
 
     @property
+    def in_bucket(self) -> bool:
+        """Whether `path` holds copies only."""
+        return self._bucket is not None
+
+    def be_patient(self, seconds: float) -> None:
+        """From here on, goes on trying for so long while a bucket does not answer."""
+        if self._bucket is not None:
+            self._bucket.be_patient(seconds)
+
+    @property
     def corpora(self) -> Path:
         """Where corpora are prepared, on this machine."""
         return self.path / "corpora"
@@ -117,10 +127,14 @@ class Store:
         if self._bucket is not None:
             self._bucket.check()
 
-    def refresh(self, phases: Iterable[str]) -> None:
-        """Brings what is known here of some phases up to date, many at once. A folder is always so."""
+    def refresh(self, phases: Iterable[str], all: bool = True) -> None:
+        """Brings what is known here of some phases up to date, many at once. A folder is always so.
+
+        Args:
+            all: also what was looked at a moment ago, as for a decision; not only as for a display.
+        """
         if self._bucket is not None:
-            self._bucket.refresh(phases)
+            self._bucket.refresh(phases, all)
 
     def sweep_folder(self, name: str, scale: str | None) -> Path:
         """Where the plan, the report and the logs of one sweep stand, on this machine.
@@ -193,6 +207,20 @@ class Store:
         if self._bucket is not None:
             return self._bucket.corpora_sizes()
         return {name: sum(_sizes(self.corpora / name).values()) for name in sorted(_entries(self.corpora))}
+
+    def examine_corpus(self, name: str) -> str:
+        """What is wrong with a prepared corpus where it is kept, every shard read anew; empty when nothing is.
+
+        Raises:
+            CorpusError: as for reading it.
+        """
+        if self._bucket is not None:
+            return self._bucket.examine_corpus(name)
+        folder = self.corpora / name
+        manifest = read_manifest(folder)
+        if manifest is not None and "digest" in manifest:  # else its preparation has not come to an end
+            Prepared(folder, manifest).verify()
+        return ""
 
     def remove_corpus(self, name: str) -> None:
         """Deletes a prepared corpus. A sweep that reads it prepares it again."""
@@ -348,10 +376,14 @@ class PhaseFolder:
         self._look()
         return [self.path / "journal" / f"{attempt}.jsonl" for attempt in journal.attempts(self.path / "journal")]
 
-    def journal(self, attempt: int, provenance: dict[int, dict[str, Any]]) -> journal.Journal:
+    def journal(self, held: Lease, provenance: dict[int, dict[str, Any]]) -> journal.Journal:
         """Where an attempt writes its evaluations; `provenance` as `write_description` returns it."""
         self._look()
-        return journal.Journal(self.id, self.path / "journal", attempt, provenance)
+        return journal.Journal(self.id, self.path / "journal", held.attempt, provenance)
+
+    def fence(self, held: Lease) -> None:
+        """Raises LeaseLost where an evaluation must not be added any more."""
+        held.check()
 
     def progress(self) -> dict[str, Any] | None:
         """The last live numbers, or None; they may be those of an attempt that has ended."""

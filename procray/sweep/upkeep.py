@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from procray.corpora.prepared import Prepared, corpus_folder, read_manifest
+from procray.corpora.prepared import corpus_folder
 from procray.errors import ProcrayError, StoreError
 from procray.files import read_json
 from procray.sweep import journal
@@ -229,6 +229,7 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
     What a sweep that was started meanwhile has come to need is left alone.
     """
     freed = 0
+    before, needed = _version(store), _planned(store).needed
     for phase, size in found.phases.items():
         folder = store.phase(phase)
         held = folder.acquire({"upkeep": "gc"})
@@ -236,7 +237,9 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
             say(f"{phase}: a runner has it now, so it stays")
             continue
         try:
-            if phase in _planned(store).needed:
+            if before != (now := _version(store)):
+                before, needed = now, _planned(store).needed
+            if phase in needed:
                 say(f"{phase}: a sweep names it now, so it stays")
                 continue
             folder.remove(held)
@@ -263,6 +266,11 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
         store.remove_corpus(name)
         freed += size
     return freed
+
+
+def _version(store: Store) -> list[tuple[str, int, int]]:
+    """Changes when a sweep is started."""
+    return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in store.plans()]
 
 
 def _planned(store: Store, forget: Iterable[str] = ()) -> _Planned:
@@ -376,12 +384,9 @@ def _files(about: Any) -> dict[str, Any]:
 
 def _verify_corpus(store: Store, name: str) -> list[Damage]:
     try:
-        folder = store.bring_corpus_named(name) / name
-        manifest = read_manifest(folder)
-        if manifest is not None and "digest" in manifest:  # else its preparation has not come to an end
-            Prepared(folder, manifest).verify()
+        wrong = store.examine_corpus(name)
+        return [Damage(name, "corpus", None, wrong)] if wrong else []
     except ProcrayError as error:
         return [Damage(name, "corpus", None, str(error))]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [Damage(name, "corpus", None, f"its manifest is damaged: {type(error).__name__}: {error}")]
-    return []

@@ -193,6 +193,7 @@ def write(session: Session, limit: float | None = None) -> SyncResult:
             if changed:
                 _read_back(session)
             try:
+                session.store.refresh(session.plan.phases, all=False)
                 for phase in session.plan.phases:  # parents before children
                     session.check_time()
                     _attempt(session, session.plan.phases[phase].label, partial(_write_phase, session, phase))

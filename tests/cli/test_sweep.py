@@ -146,3 +146,18 @@ def test_ctrl_c_saves_and_names_the_line_that_continues(command):
     assert process.returncode == 130, err
     assert f"procray sweep {command.file}" in err
     assert any(r["state"] == "paused" for r in rows(command))
+
+
+def test_the_store_is_listed_verified_and_cleared(finished):
+    command, _ = finished
+    listed = command("store", "ls").stdout
+    assert "small@default" in listed
+    assert "12 of 12 phases" in listed
+    assert json.loads(command("store", "ls", "--json").stdout)["sweeps"].keys() == {"small@default"}
+    assert "all sound" in command("store", "verify").stdout
+    assert "nothing to delete" in command("store", "gc").stdout
+    assert "did you mean 'small@default'?" in command("store", "gc", "--forget", "smal@default", code=2).stderr
+    offered = command("store", "gc", "--forget", "small@default").stdout
+    assert offered.count("named by no sweep") == 12
+    assert "--delete" in offered
+    assert "12 of 12 phases" in command("store", "ls").stdout, "without --delete nothing is deleted"

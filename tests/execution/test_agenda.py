@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from procray.errors import StoreError
-from procray.execution.agenda import Agenda, Item, State
+from procray.execution.agenda import NODES_LOST, Agenda, Item, State
 from procray.sweep.store import PhaseFolder, Store
 
 
@@ -171,6 +171,47 @@ def test_dead_workers_are_tried_again_a_few_times(store):
     status = store.phase("a").status()
     assert (status["state"], status["final"]) == ("failed", False)
     assert list(agenda.skipped) == ["child"]
+
+
+def test_a_lost_node_is_not_the_phases_fault(store, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("procray.execution.agenda.time.monotonic", lambda: clock[0])
+    agenda = Watched([item("a")], store, retries=1)
+    for _ in range(3):
+        assert agenda.next().key == "a@10"
+        agenda.crash("a@10", "gone", node=None)
+        clock[0] += 10
+        agenda.settle(lost=clock[0])  # the news that a node is gone come later than the death of what ran there
+        clock[0] += 100
+    assert agenda.next().key == "a@10"
+    agenda.crash("a@10", "gone", node=None)
+    clock[0] += 40
+    agenda.settle(lost=clock[0] - 100)
+    assert agenda.next().key == "a@10"
+    agenda.crash("a@10", "killed", node=None)
+    agenda.settle(lost=clock[0] - 100)
+    assert not agenda.finished(), "its last try is not given up before it is clear whether a node is gone"
+    clock[0] += 40
+    agenda.settle(lost=clock[0] - 100)
+    assert agenda.failed == {"a": "killed"}
+
+
+def test_a_phase_that_takes_its_node_down_ends(store):
+    agenda = Watched([item("a")], store)
+    while agenda.next() is not None:
+        agenda.crash("a@10", "its node is gone", node=True)
+    assert agenda.failed == {"a": "its node is gone"}
+    assert len(agenda.told("retry")) == NODES_LOST
+
+
+def test_when_ray_dies_everything_that_runs_is_offered_again(store):
+    agenda = Watched([item("a"), item("b"), item("c")], store, retries=0)
+    for _ in range(3):
+        agenda.next()
+    make(store, "b", 10)
+    agenda.again()
+    assert agenda.running() == []
+    assert everything(agenda, store) == ["a@10", "c@10"]
 
 
 def test_a_worker_that_dies_after_its_last_mark_is_done(store):

@@ -94,6 +94,7 @@ def test_time_runs_out_and_the_next_run_goes_on(local_ray, store, listen, refere
 
 def test_a_segment_is_offered_when_there_is_room_for_it(local_ray, store):
     from procray.execution.agenda import Agenda, Item
+    from procray.execution.room import Nodes, Room
     from procray.execution.searcher import SegmentSearcher
 
     def wanting(name, weight, workers):
@@ -107,7 +108,7 @@ def test_a_segment_is_offered_when_there_is_room_for_it(local_ray, store):
         searcher.on_trial_complete(trial, {"outcome": '{"state": "done"}'})
 
     agenda = Agenda([wanting("pair", 3.0, 2), wanting("four", 2.0, 4), wanting("one", 1.0, 1)], store)
-    searcher = SegmentSearcher(agenda, lambda trial: "", {"CPU": 4.0})
+    searcher = SegmentSearcher(agenda, lambda trial: "", Room(lambda: Nodes(({"CPU": 4.0},))), lambda: None)
     assert searcher.suggest("t1")["key"] == "pair@10"
     assert searcher.suggest("t2")["key"] == "one@10", "four workers do not fit beside two"
     assert searcher.suggest("t3") is None
@@ -210,18 +211,3 @@ def test_a_local_ray_gets_a_second_chance_to_start(monkeypatch):
     monkeypatch.setattr(ray, "init", lambda **options: ray.nothing)
     with pytest.raises(EnvironmentProblem, match="Ray does not start on this machine: AttributeError"):
         cluster_room._start(None, {})
-
-
-def test_slots_follow_the_resources():
-    from procray.execution.agenda import Item
-
-    def items(**resources):
-        return [Item("a", "a", 1, (1,), (), 1.0, {"workers": 1, "cpu": 1.0, "gpu": 0.0, **resources})]
-
-    machine = {"CPU": 8.0, "GPU": 1.0}
-    assert cluster_room.slots(items(), machine) == 8
-    assert cluster_room.slots(items(cpu=3.0), machine) == 2
-    assert cluster_room.slots(items(gpu=0.25), machine) == 4
-    assert cluster_room.slots(items(gpu=0.1), machine) == 8
-    assert cluster_room.slots(items(workers=2, cpu=2.0), machine) == 2
-    assert cluster_room.slots(items(cpu=99.0), machine) == 1

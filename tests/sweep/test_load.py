@@ -280,6 +280,16 @@ has 2, semantic has 4; 'layers' maps them
         """\
         f.yaml:10:35: resources.executor: 'inprocess' trains in one process, but this phase has 2 workers""",
     ),
+    "at least more workers than at most": (
+        ("transfer:", "resources: {workers: 2, min_workers: 3}\ntransfer:"),
+        """\
+        f.yaml:10:38: resources.min_workers: at least 3 workers are more than the 2 of `workers`""",
+    ),
+    "fewer workers than a warm group can do with": (
+        ("transfer:", "resources: {workers: 2, min_workers: 1, executor: train-warm}\ntransfer:"),
+        """\
+        f.yaml:10:38: resources.min_workers: only the executor 'train' can do with fewer workers, not 'train-warm'""",
+    ),
     "an unknown executor": (
         ("transfer:", "resources: {executor: warm}\ntransfer:"),
         """\

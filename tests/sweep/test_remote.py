@@ -60,7 +60,7 @@ def test_another_machine_goes_on_from_what_one_wrote(machines, bucket):
     here, there = machines("one").phase(PHASE), machines("two").phase(PHASE)
     assert there.marks() == []
     held = here.acquire()
-    log = here.journal(held.attempt, {})
+    log = here.journal(held, {})
     log.add({"step": 10, "loss": 1.0})
     log.close()
     here.write_mark(held, 10, weights(), {"tokens": 100})
@@ -288,9 +288,10 @@ def test_what_was_removed_from_the_bucket_is_gone_from_the_copy(machines, bucket
     there.mark(10)
     place, prefix = stored(bucket)
     place.objects.filter(Prefix=prefix).delete()
-    there.refresh()
-    assert there.marks() == []
-    assert not (there.path / "marks/10").exists()
+    for copy in (here, there):
+        copy.refresh()
+        assert copy.marks() == []
+        assert not (copy.path / "marks/10").exists()
 
 
 def _write_for_ever(bucket: str) -> None:
@@ -298,7 +299,7 @@ def _write_for_ever(bucket: str) -> None:
     held = folder.acquire()
     assert held is not None
     where = {"device_type": "cpu", "world_size": 1}
-    log = folder.journal(held.attempt, dict.fromkeys(range(1, 100), where))
+    log = folder.journal(held, dict.fromkeys(range(1, 100), where))
     step = max(folder.marks(), default=0)
     while True:
         step += 1
@@ -369,3 +370,34 @@ def test_shards_on_a_file_server_are_copied_to_this_machine_once(tmp_path, monke
     assert (root / "abc/shards/train-00001.bin").read_bytes() == b"more"
     assert (root / "abc/shards/train-00000.bin").stat().st_mtime_ns == before
     assert nearby(tmp_path / "local", "abc", str(mounts)) == tmp_path / "local"
+
+
+def test_a_corpus_is_prepared_once_and_read_on_every_machine(machines, bucket, faulty, tmp_path):
+    from procray import corpora
+    from procray.sweep import upkeep
+
+    for number in range(12):
+        (tmp_path / f"{number}.txt").write_text(f"some text of document {number}\n" * 30)
+    recipe = corpora.recipe({"files": [str(tmp_path / "*.txt")]}, "byte")
+    here = machines("one")
+    corpora.prepare(recipe, here.corpora, 100)
+    here.publish_corpus(recipe)
+    for file in tmp_path.glob("*.txt"):
+        file.unlink()
+    there = machines("two")
+    prepared = corpora.load(recipe, there.bring_corpus(recipe))
+    prepared.verify()
+    assert prepared.decode(prepared.batch(0, 0, 1, 8).tokens_BT[0])
+    faulty.requests.clear()
+    there.bring_corpus(recipe)
+    assert len(faulty.requests) == 1, "only the manifest is looked at"
+    (corpora_name,) = there.corpora_sizes()
+    assert upkeep.verify(there) == ([], 1)
+    place, prefix = stored(bucket)
+    key = f"{prefix.rpartition('/phases/')[0]}/corpora/{corpora_name}/shards/train-00000.bin"
+    place.put_object(Key=key, Body=b"x" * (there.corpora / corpora_name / "shards/train-00000.bin").stat().st_size)
+    (damaged,), _ = upkeep.verify(there)
+    assert (damaged.kind, damaged.phase) == ("corpus", corpora_name)
+    assert "shards/train-00000.bin" in damaged.text
+    assert upkeep.discard(there, [damaged]) == []
+    assert there.corpora_sizes() == {}

@@ -49,7 +49,7 @@ def filled(store: Store, folder, name: str, task: str):
         at = store.phase(phase.id)
         held = at.acquire()
         at.write_description(phase.recipe, {}, held.attempt)
-        log = at.journal(held.attempt, {})
+        log = at.journal(held, {})
         log.add({"step": 0, "loss": 1.0})
         log.close()
         for step in phase.marks:

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# One sweep on the nodes of a Slurm allocation: Ray's head and the driver on the first node, one Ray worker on each other.
+#
+#   cp cluster/slurm.sh my-slurm.sh      fill in the lines below, for your cluster
+#   procray cluster validate my-slurm.sh --ready --sweep sweeps/substitutive.yaml --scale paper
+#   sbatch my-slurm.sh sweeps/substitutive.yaml --scale paper      from the root of a checkout whose .venv has procray
+#
+# Three minutes before the time is up the sweep saves and ends with 143, and the job puts itself back into the queue: it
+# continues where it was. `scancel --signal=TERM --batch JOB` saves and ends it for good.
+#
+#SBATCH --job-name=procray
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-node=4
+#SBATCH --mem=128G
+#SBATCH --time=24:00:00
+# SIGTERM to this script (B:), 180 seconds ahead of the limit.
+#SBATCH --signal=B:TERM@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=procray-%j.log
+
+set -euo pipefail
+
+checkout="${SLURM_SUBMIT_DIR:-$PWD}"
+bin="$checkout/.venv/bin"
+export PROCRAY_STORE="${PROCRAY_STORE:-/FILL-IN/procray/store}"   # a folder that all nodes share, or s3://
+cpus="${SLURM_CPUS_PER_TASK:-1}"
+gpus="${SLURM_GPUS_ON_NODE:-0}"
+
+# A token for this job, in a file that only you can read; it is gone with the job.
+umask 077
+mkdir -p "$HOME/.procray"
+export RAY_AUTH_MODE=token
+export RAY_AUTH_TOKEN_PATH="$HOME/.procray/token-$SLURM_JOB_ID"
+"$bin/python" -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH"
+
+pids=()
+# shellcheck disable=SC2329  # the trap calls it
+cleanup() {
+  trap - EXIT
+  for pid in "${pids[@]}"; do kill -TERM "$pid" 2> /dev/null || true; done
+  for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
+  rm -f "$RAY_AUTH_TOKEN_PATH"
+}
+trap cleanup EXIT
+trap 'exit 143' TERM
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head="${nodes[0]}"
+# PROCRAY_HEAD_ADDRESS: where the first node has several networks and its name stands for the wrong one.
+address="${PROCRAY_HEAD_ADDRESS:-$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | tr ' ' '\n' | grep -v '^127\.' | grep -m 1 -E '^[0-9.]+$')}"
+port=$((20000 + SLURM_JOB_ID % 20000))         # several jobs may share a node
+temporary="/tmp/procray-$SLURM_JOB_ID"         # short: Ray's sockets allow no long paths
+
+# All ports but the head's are free ones that the system chooses (0). The nodes are yours, so the head trains as well; the
+# driver is small beside it.
+common=(--num-cpus="$cpus" --num-gpus="$gpus" --min-worker-port=0 --max-worker-port=0 --disable-usage-stats --block)
+srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
+  "$bin/ray" start --head --node-ip-address="$address" --port="$port" --resources='{"train_driver": 16}' \
+  --include-dashboard=false --temp-dir="$temporary" "${common[@]}" &
+pids+=($!)
+
+ready=""
+for _ in $(seq 60); do
+  if "$bin/ray" health-check --address "$address:$port" > /dev/null 2>&1; then ready=yes; break; fi
+  sleep 1
+done
+if [ -z "$ready" ]; then echo "Ray's head did not start on $head within a minute" >&2; exit 3; fi
+
+if [ "${#nodes[@]}" -gt 1 ]; then
+  others="$(IFS=,; echo "${nodes[*]:1}")"
+  srun --overlap --nodes=$((${#nodes[@]} - 1)) --ntasks=$((${#nodes[@]} - 1)) --nodelist="$others" \
+    "$bin/ray" start --address="$address:$port" "${common[@]}" &
+  pids+=($!)
+fi
+
+"$bin/procray" sweep "$@" --address "$address:$port" &
+driver=$!
+trap 'signalled=yes; kill -TERM "$driver" 2> /dev/null || true' TERM
+
+# `wait` also returns when a signal comes; the sweep then still has to save.
+code=0
+while :; do
+  signalled="" last="$code" code=0
+  wait "$driver" || code=$?
+  if [ "$code" -eq 127 ]; then code="$last"; break; fi   # it had ended before
+  if [ -z "$signalled" ]; then break; fi
+done
+
+# Saved because the time is nearly up, and not because somebody asked: back into the queue.
+left="$(squeue --noheader --format=%L --jobs="$SLURM_JOB_ID" 2> /dev/null || true)"
+if [ "$code" -eq 143 ] && [[ "$left" =~ ^[0-9]:[0-9][0-9]$ ]]; then scontrol requeue "$SLURM_JOB_ID"; fi
+exit "$code"

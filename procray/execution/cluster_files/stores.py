@@ -1,0 +1,42 @@
+"""Whether all nodes reach the store that a cluster file names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from procray.execution.cluster_files.findings import Findings
+from procray.sweep.source import Place
+
+_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+
+
+def check_store(store: str | None, mounted: list[str], place: Place | None, findings: Findings) -> None:
+    """The store is a bucket, or a folder below one of `mounted`, which all nodes share.
+
+    Args:
+        store: the value of PROCRAY_STORE or --store; None where there is none.
+        mounted: folders that every node mounts, as processes there see them.
+    """
+    if not store:
+        text = "no node knows the store: set PROCRAY_STORE=s3://BUCKET/PREFIX or a folder that all nodes mount"
+        findings.add(place, f"{text} (or pass --store)")
+        return
+    scheme, colon, rest = store.partition("://")
+    if not colon:
+        path = PurePosixPath(store)
+        if not path.is_absolute():
+            findings.add(place, f"the store '{store}' is a relative path, which is another folder on every node")
+        elif not any(path == PurePosixPath(one) or PurePosixPath(one) in path.parents for one in mounted):
+            shown = ", ".join(mounted) or "nothing"
+            text = f"the store '{store}' is a folder of each node's own: all nodes must mount it (they mount {shown})"
+            findings.add(place, f"{text}, or be s3://")
+    elif scheme == "s3":
+        bucket = rest.partition("/")[0]
+        if not _BUCKET.match(bucket):
+            findings.add(place, f"'{bucket}' is no name that S3 gives a bucket (3 to 63 of a-z, 0-9, '.' and '-')")
+    elif scheme == "file":
+        findings.add(place, f"write the folder as a path: {'/' + rest.lstrip('/')}")
+    else:
+        why = "it cannot say 'write only if nobody has' through one client, so two sweeps could spoil each other's work"
+        findings.add(place, f"a store on {scheme}:// is refused: {why}; use s3:// or a folder that all nodes mount")

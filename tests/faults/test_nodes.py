@@ -1,0 +1,137 @@
+"""Nodes that announce their end, and nodes that just go: the sweep moves on, to the same numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import plans
+import pytest
+from raylets import trainer_of, wait
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_a_drained_node_is_left_at_once_and_the_numbers_stay(raylets, sweep, store, reference, same_numbers):
+    plan = plans.pair()
+    one = next(iter(plan.phases))
+    running = sweep("pair", store, raylets.address)
+    pid = trainer_of(store, one)
+    node = raylets.of(pid)
+    assert node in raylets.nodes
+    before, noticed = store.phase(one).resumes(), time.time()
+    raylets.drain(node, 60)
+    saved = running.until(lambda event: event["event"] == "paused" and event["label"] == "one")["at"] - noticed
+    assert saved < 4, "a second to notice it, and a moment to save"
+    assert max(store.phase(one).resumes()) > max(before)
+    assert raylets.of(trainer_of(store, one)) not in (node, None)
+    result = running.result()
+    assert result["done"] == ["behind", "one", "two"]
+    assert running.named("retry") == [], "nothing counts as a failure"
+    same_numbers(plan, store, reference(plan))
+    raylets.remove(node)
+    raylets.rest()
+    print(f"notice to saved: {saved:.1f} s")
+
+
+@pytest.mark.slow
+def test_a_lost_node_costs_no_try_of_the_phase(raylets, sweep, store, reference, same_numbers):
+    plan = plans.pair(2500)
+    one = next(iter(plan.phases))
+    running = sweep("pair:2500", store, raylets.address)
+    pid = trainer_of(store, one)
+    node = raylets.of(pid)
+    killed = time.time()
+    raylets.kill(node)
+    retry = running.until(lambda event: event["event"] == "retry")
+    again = wait(lambda: raylets.of(trainer_of(store, one)) not in (node, None))
+    assert retry["label"] == "one"
+    result = running.result()
+    assert result["done"] == ["behind", "one", "two"]
+    same_numbers(plan, store, reference(plan))
+    raylets.rest()
+    print(f"raylet killed to noticed: {retry['at'] - killed:.1f} s, to trained again: {again:.1f} s more")
+
+
+@pytest.mark.slow
+def test_killed_workers_are_replaced(raylets, sweep, store, reference, same_numbers):
+    plan = plans.pair(2500)
+    one = next(iter(plan.phases))
+    running = sweep("pair:2500", store, raylets.address)
+    pid = trainer_of(store, one)
+    killed = time.time()
+    os.kill(pid, signal.SIGKILL)
+    retry = running.until(lambda event: event["event"] == "retry")
+    again = wait(lambda: trainer_of(store, one) != pid)
+    assert (retry["label"], retry["attempt"], retry["of"]) == ("one", 1, 2)
+    assert "its worker process died" in retry["reason"]
+    assert running.result()["done"] == ["behind", "one", "two"]
+    same_numbers(plan, store, reference(plan))
+    raylets.rest()
+    print(f"worker killed to noticed: {retry['at'] - killed:.1f} s, to trained again: {again:.1f} s more")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warm", [0, 1])
+@pytest.mark.parametrize("how", ["drain", "raylet", "worker", "trial"])
+def test_a_group_moves_on(raylets, sweep, store, reference, how, warm):
+    """Two workers on two nodes; a third node waits. The numbers are those of one process, within a tolerance."""
+    plan = plans.group(1500)
+    (group,) = plan.phases
+    spare = raylets.add()
+    running = sweep(f"group:1500:{warm}", store, raylets.address)
+    pid = trainer_of(store, group)
+    node, begun = raylets.of(pid), time.time()
+    assert node
+    before = store.phase(group).holder().attempt
+    if how == "drain":
+        raylets.drain(node, 90)
+    elif how == "raylet":
+        raylets.kill(node)
+    elif how == "worker":
+        os.kill(pid, signal.SIGKILL)
+    else:
+        (trial,) = [int(line.split()[0]) for line in raylets.of_sweeps() if "SegmentTrial" in line]
+        os.kill(trial, signal.SIGKILL)
+    wanted = "paused" if how == "drain" else "retry"
+    noticed = running.until(lambda event: event["event"] == wanted)
+    wait(lambda: store.phase(group).holder().attempt > before)
+    again = time.time()
+    assert running.result()["done"] == ["group"]
+    assert store.phase(group).marks() == [50, 1500]
+    single = reference(plans.plan(*(plans.phase("group", [50, 1500], decaying=True, every=50, **plans.SHAPE),)))
+    one, two = single.phase(group).curve(), store.phase(group).curve()
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    assert all(a["loss"] == pytest.approx(b["loss"], abs=1e-2) for a, b in zip(one, two, strict=True))
+    raylets.rest()
+    if how == "drain":
+        raylets.remove(node)
+    while len(raylets.nodes) > 2:
+        raylets.remove(spare if spare in raylets.nodes else next(iter(raylets.nodes)))
+    print(f"{how}, warm {warm}: noticed in {noticed['at'] - begun:.1f} s, trained again after {again - begun:.1f} s")
+
+
+@pytest.mark.slow
+def test_an_elastic_group_goes_on_with_what_is_left(raylets, sweep, store, reference):
+    """Two nodes, of which one is lost and none comes in its place."""
+    plan = plans.elastic()
+    (phase,) = plan.phases
+    running = sweep("elastic", store, raylets.address)
+    pid = trainer_of(store, phase)
+    node, lost = raylets.of(pid), time.time()
+    assert node
+    before = store.phase(phase).holder().attempt
+    raylets.kill(node)
+    noticed = running.until(lambda event: event["event"] == "retry")["at"] - lost
+    wait(lambda: store.phase(phase).holder().attempt > before, 120)
+    again = time.time() - lost
+    assert running.result()["done"] == ["elastic"]
+    sizes = [about["world_size"] for about in store.phase(phase).description()["attempts"].values()]
+    assert (sizes[0], sizes[-1]) == (2, 1)
+    single = reference(plans.plan(plans.phase("elastic", [50, 3000], decaying=True, every=50, **plans.SHAPE)))
+    one, two = single.phase(phase).curve(), store.phase(phase).curve()
+    assert [row["step"] for row in one] == [row["step"] for row in two]
+    assert all(a["loss"] == pytest.approx(b["loss"], abs=1e-2) for a, b in zip(one, two, strict=True))
+    raylets.rest()
+    print(f"node lost to noticed: {noticed:.1f} s, to trained again with one worker: {again:.1f} s; worlds {sizes}")
