@@ -89,7 +89,8 @@ def measure_phases(count: int) -> dict[str, Any]:
     from small_plans import phase, plan
 
     from procray.execution import RunOptions, run
-    from procray.execution.cluster import DRIVER, OBJECT_STORE, QUIET
+    from procray.execution.cluster import OBJECT_STORE, QUIET
+    from procray.execution.room import DRIVER
 
     os.environ.update(QUIET)
     graph: Any = plan(*(phase(f"p{seed}", [1], seed=seed, decaying=True) for seed in range(count)))

@@ -343,7 +343,9 @@ class PhaseFolder:
             known[str(step)] = {"attempt": held.attempt, "files": files}
         known[str(step)]["keep"] = keep or known[str(step)].get("keep", False)
         newest = sorted(known, key=int)[-_KEPT_RESUMES:]
-        usable = {name: entry for name, entry in known.items() if entry["keep"] or name in newest or name == str(step)}
+        usable = {
+            name: entry for name, entry in known.items() if entry.get("keep") or name in newest or name == str(step)
+        }
         self._point(held, usable)
 
     def drop_resumes(self, held: Lease) -> None:
