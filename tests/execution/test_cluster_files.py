@@ -261,6 +261,7 @@ def sweep(resources: str) -> object:
         ("aws.yaml", "{workers: 10, gpu: 1, cpu: 4}", None),
         ("aws.yaml", "{workers: 1, gpu: 2, cpu: 1}", "no node type offers that (head has nothing for training;"),
         ("aws.yaml", "{workers: 11, gpu: 1, cpu: 4}", "with every node type at its max_workers there is room for 10"),
+        ("aws.yaml", "{workers: 11, min_workers: 10, gpu: 1, cpu: 4}", None),
         ("aws.yaml", "{workers: 1, cpu: 16}", "no node type offers that"),
         ("local.yaml", "{workers: 2, gpu: 1, cpu: 8}", None),
         ("local.yaml", "{workers: 3, gpu: 1, cpu: 8}", "there is room for 2 of them"),

@@ -26,7 +26,7 @@ class Need:
     """What one phase takes.
 
     Attributes:
-        workers: processes, of which each stays on one node.
+        workers: processes that it needs to start, of which each stays on one node.
         group: they form a worker group, which a trial of its own drives.
     """
 
@@ -43,7 +43,8 @@ def needs_of(plan: Any) -> list[Need]:
 
     found: dict[tuple[Any, ...], Need] = {}
     for label, executor, resources in needs(plan):
-        workers, cpu, gpu = int(resources["workers"]), float(resources["cpu"]), float(resources["gpu"])
+        workers = int(resources.get("least", resources["workers"]))
+        cpu, gpu = float(resources["cpu"]), float(resources["gpu"])
         need = Need(label, workers, cpu, gpu, executor != "inprocess")
         found.setdefault((workers, cpu, gpu, need.group), need)
     return list(found.values())
