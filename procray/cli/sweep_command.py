@@ -140,6 +140,10 @@ def _tell(event: dict[str, Any]) -> None:
             say(f"{event['label']}: {event['reason']}; it goes on elsewhere")
         case "ray" if event["state"] == "lost":
             say(f"{event['reason']}; starting Ray again, everything goes on from where it was saved last")
+        case "ray" if event["state"] == "grows":
+            say(f"{event['reason']}; waiting for nodes that its autoscaler may add")
+        case "waiting":
+            say(f"{event['label']} finds no room on the cluster, and nothing else runs; waiting for nodes")
         case "ray" if event["state"] == "silent":
             say(f"the head of the Ray cluster does not answer; waiting for it, {event['seconds']:.0f} s at most")
         case "ray" if event["state"] == "answers":

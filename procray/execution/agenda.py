@@ -24,6 +24,7 @@ Event = dict[str, Any]
 NODES_LOST = 20  # so often may a segment lose its node; more means that it takes the node down itself
 _TOGETHER = 30.0  # seconds between the death of a worker and the news that its node is gone, at most
 _LOOK_AHEAD = 50  # segments; they differ in what they need by a few kinds only
+_SAY_EVERY = 60.0  # seconds
 _LOOKS = 8  # at phases that other sweeps train, in one answer to the scheduler
 
 
@@ -95,6 +96,7 @@ class Agenda:
         self._on_full = on_full
         self._recheck = recheck
         self._stopping = ""
+        self._say_again = 0.0
         self._crashes: dict[str, int] = {}
         self._nodes_lost: dict[str, int] = {}
         self._doubts: dict[str, tuple[float, str]] = {}
@@ -152,6 +154,15 @@ class Agenda:
         finally:
             for entry in aside:
                 heapq.heappush(self._heap, entry)
+
+    def no_room(self) -> None:
+        """Nothing runs, and what may start finds no room: said at once, and every minute."""
+        if not self._any(State.READY) or self._any(State.RUNNING) or self._stopping:
+            return
+        now = time.monotonic()
+        if now >= self._say_again:
+            self._say_again = now + _SAY_EVERY
+            self._tell("waiting", self.items[next(iter(self._in[State.READY]))])
 
     def finished(self) -> bool:
         """Whether nothing runs and nothing more will be offered."""

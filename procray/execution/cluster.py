@@ -186,8 +186,8 @@ def _local_only() -> dict[str, str]:
     return found
 
 
-_told: list[bool] = []  # Ray was given the token before it was imported
 _bound = False
+_told: list[bool] = []  # Ray was given the token before it was imported
 _token = secrets.token_hex(32)  # one for the process: Ray reads it once
 
 

@@ -16,6 +16,7 @@ import ray
 from ray import tune
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.util.placement_group import remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 class Register:
@@ -61,6 +62,11 @@ class Reaper(tune.Callback):
         reap(self._register, trial.trial_id)
         if trial.trial_id in self._actors:
             reap(self._register, self._actors.pop(trial.trial_id))
+
+
+def beside_me() -> NodeAffinitySchedulingStrategy:
+    """Puts an actor on the node of this process, with which it may die; any other node may be lost before."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def reap(register: Any, owner: str) -> None:

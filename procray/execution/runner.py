@@ -162,10 +162,11 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     Events are dictionaries with `event` and, where it concerns one, `phase` (id) and `label`:
     `plan` (phases, segments, done), `corpus` (message, also of an outside checkpoint), `ray` (state: starting,
     ready, stopping; concurrent; lost: reason, and another one is started; silent: seconds that it is waited for;
-    answers), `start` (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step,
-    whole: all marks of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere`
-    (host, pid: another sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping`
-    (reason: signal, time or disk), `chosen` (plan: the whole one, which is run from here on).
+    answers; grows: reason, what the nodes so far have no room for), `waiting` (for room on the cluster), `start`
+    (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step, whole: all marks
+    of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere` (host, pid: another
+    sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping` (reason: signal, time
+    or disk), `chosen` (plan: the whole one, which is run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
@@ -325,6 +326,10 @@ def _run_on_ray(
         )
         if options.address is not None:
             prepare()
+            try:
+                check_feasible(items, watch.nodes.live, "the cluster so far")
+            except EnvironmentProblem as problem:  # what its autoscaler may add makes up for it
+                emit({"event": "ray", "state": "grows", "reason": str(problem).partition(";")[0]})
         concurrent = min(slots(items, watch.nodes.all), options.max_concurrent or 10**6)
         emit({"event": "ray", "state": "ready", "concurrent": concurrent})
         if not agenda.finished():  # asked to stop while Ray was starting

@@ -59,6 +59,7 @@ class SegmentSearcher(Searcher):
             return Searcher.FINISHED
         item = self._agenda.next(self._fits)
         if item is None:
+            self._agenda.no_room()
             return Searcher.FINISHED if self._agenda.finished() else None
         self._running[trial_id] = item
         # Text, because Tune copies and flattens whatever it finds in a configuration.

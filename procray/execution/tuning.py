@@ -25,6 +25,7 @@ _PROGRESS_EVERY = 0.5
 # How Ray's texts say that a worker or its node is gone, whatever the class of the error.
 _DEAD = re.compile(
     r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|OutOfMemoryError|worker process has died"
+    r"|gloo.*by peer"
 )
 _NODE = re.compile(r"[Nn]ode .*(has )?died|node was terminated|NodeDiedError")
 _LEAVING = NodeLeaving.__name__
@@ -97,10 +98,10 @@ def tune_segments(
     callbacks: list[tune.Callback] = [pulse]
     register = None
     if groups:
-        from procray.execution.reaper import Reaper, Register
+        from procray.execution.reaper import Reaper, Register, beside_me
 
         name = f"procray-groups-{os.getpid()}-{scratch.name}"
-        register = ray.remote(Register).options(name=name, num_cpus=0).remote()
+        register = ray.remote(Register).options(name=name, num_cpus=0, scheduling_strategy=beside_me()).remote()
         agenda.tell_runners(register=name)
         callbacks.append(Reaper(register))
     tuner = tune.Tuner(

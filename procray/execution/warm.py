@@ -18,7 +18,7 @@ import ray.train
 from ray.train.torch import get_device
 
 from procray.execution.leaving import node_leaving
-from procray.execution.reaper import reap
+from procray.execution.reaper import beside_me, reap
 from procray.execution.segment import any_of, describe, die_with, is_hopeless, run_segment, stop_flag
 from procray.execution.train import broken_group, trainer
 
@@ -90,7 +90,8 @@ class WarmGroup:
         self._shape = _shape(job)
         self._owner = owner
         self._register = job.get("register")
-        self._mailbox = ray.remote(Mailbox).options(num_cpus=0).remote(self._shape[0], job.get("driver"))
+        mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=beside_me())
+        self._mailbox = mailbox.remote(self._shape[0], job.get("driver"))
         self._error: BaseException | None = None
         config = {"mailbox": self._mailbox, "driver": job.get("driver")}
         fit = trainer(_worker, config, job, owner).fit

@@ -80,3 +80,21 @@ def test_what_an_autoscaler_may_add_counts():
     with pytest.raises(EnvironmentProblem, match="12 in all, but the cluster has 8"):
         check_feasible([item("three", "train", workers=3, gpu=4.0)], empty.all, "the cluster")
     assert slots([item(gpu=1.0)], empty.all) == 8
+
+
+def test_no_room_is_said_once_a_minute(tmp_path, monkeypatch):
+    from procray.execution.agenda import Agenda
+    from procray.sweep.store import Store
+
+    clock, told = [1000.0], []
+    monkeypatch.setattr("procray.execution.agenda.time.monotonic", lambda: clock[0])
+    agenda = Agenda([item()], Store(tmp_path), on_event=told.append)
+    for _ in range(10):
+        assert agenda.next(lambda one: False) is None
+        agenda.no_room()
+        clock[0] += 20.0
+    assert [event["event"] for event in told] == ["waiting"] * 4
+    assert agenda.next() is not None
+    clock[0] += 100.0
+    agenda.no_room()
+    assert len([event for event in told if event["event"] == "waiting"]) == 4

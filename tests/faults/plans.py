@@ -29,6 +29,11 @@ def elastic(steps: int = 3000) -> SmallPlan:
     return plan(phase("elastic", [50, steps], decaying=True, **more), name="elastic")
 
 
+def wide() -> SmallPlan:
+    """A phase whose one worker needs two processors."""
+    return plan(phase("wide", [50], decaying=True, cpu=2, **SHAPE), name="wide")
+
+
 def many(chains: int = 6, steps: int = 400, seed: int = 0) -> SmallPlan:
     """Chains of two phases, as a laptop-scale sweep has them, with as many tries as it takes."""
     phases: list[Phase] = []

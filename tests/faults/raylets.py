@@ -20,7 +20,7 @@ from procray.sweep.store import Store
 
 HERE = Path(__file__).parent
 # Of Ray's processes those that belong to a sweep, by the names that Ray gives them.
-OF_A_SWEEP = re.compile(r"SegmentTrial|RayTrainWorker|TrainController|Mailbox|Register|_QueueActor|Synchronization")
+OF_A_SWEEP = re.compile(r"ResourceTrainable|RayTrainWorker|TrainController|Mailbox|Register|Synchronization")
 
 
 def environment() -> dict[str, str]:

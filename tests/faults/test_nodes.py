@@ -14,9 +14,9 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_drained_node_is_left_at_once_and_the_numbers_stay(raylets, sweep, store, reference, same_numbers):
-    plan = plans.pair()
+    plan = plans.pair(800)
     one = next(iter(plan.phases))
-    running = sweep("pair", store, raylets.address)
+    running = sweep("pair:800", store, raylets.address)
     pid = trainer_of(store, one)
     node = raylets.of(pid)
     assert node in raylets.nodes
@@ -92,11 +92,11 @@ def test_a_group_moves_on(raylets, sweep, store, reference, how, warm):
     elif how == "worker":
         os.kill(pid, signal.SIGKILL)
     else:
-        (trial,) = [int(line.split()[0]) for line in raylets.of_sweeps() if "SegmentTrial" in line]
+        (trial,) = [int(line.split()[0]) for line in raylets.of_sweeps() if "ResourceTrainable" in line]
         os.kill(trial, signal.SIGKILL)
     wanted = "paused" if how == "drain" else "retry"
     noticed = running.until(lambda event: event["event"] == wanted)
-    wait(lambda: store.phase(group).holder().attempt > before)
+    wait(lambda: store.phase(group).holder().attempt > before, 120)
     again = time.time()
     assert running.result()["done"] == ["group"]
     assert store.phase(group).marks() == [50, 1500]
@@ -135,3 +135,24 @@ def test_an_elastic_group_goes_on_with_what_is_left(raylets, sweep, store, refer
     assert all(a["loss"] == pytest.approx(b["loss"], abs=1e-2) for a, b in zip(one, two, strict=True))
     raylets.rest()
     print(f"node lost to noticed: {noticed:.1f} s, to trained again with one worker: {again:.1f} s; worlds {sizes}")
+
+
+@pytest.mark.slow
+def test_what_fits_no_node_is_refused_and_what_may_come_is_waited_for(raylets, sweep, store):
+    """Two nodes of one processor; then an autoscaler that may add one with two."""
+    refused = sweep("wide", store, raylets.address).result(code=3)
+    assert "wants 1 worker with 2 processors each, but no node of the cluster at" in refused["reason"]
+    assert store.phases() == []
+    types = '{"nodeGroupConfigs": [{"name": "wide", "resources": {"CPU": 2}, "maxCount": 1}]}'
+    raylets.ask("put", key="__autoscaler_cluster_config", value=types)
+    try:
+        running = sweep("wide", store, raylets.address)
+        grows = running.until(lambda event: event.get("state") == "grows")
+        assert "but no node of the cluster so far has more than 1" in grows["reason"]
+        time.sleep(3)
+        wide = raylets.add(cpus=2)
+        assert running.result()["done"] == ["wide"]
+    finally:
+        raylets.ask("put", key="__autoscaler_cluster_config", value="{}")
+    raylets.rest()
+    raylets.remove(wide)

@@ -52,7 +52,8 @@ def needs_of(plan: Any) -> list[Need]:
 def check_fit(needs: Iterable[Need], types: list[NodeType], place: Place | None, findings: Findings) -> None:
     """Names each phase that no node type has room for."""
     for need in needs:
-        each = f"{need.cpu:g} processors" + (f" and {need.gpu:g} GPUs" if need.gpu else "")
+        each = f"{need.cpu:g} processor{'s' * (need.cpu != 1)}"
+        each += f" and {need.gpu:g} GPU{'s' * (need.gpu != 1)}" if need.gpu else ""
         wants = f"phase '{need.label}' wants {need.workers} worker{'s' * (need.workers > 1)} with {each} each"
         rooms = {kind.name: _copies(kind.resources, need) for kind in types}
         if not any(rooms.values()):
