@@ -37,9 +37,11 @@ def wide() -> SmallPlan:
 def many(chains: int = 6, steps: int = 400, seed: int = 0) -> SmallPlan:
     """Chains of two phases, as a laptop-scale sweep has them, with as many tries as it takes."""
     phases: list[Phase] = []
+    marks = [*range(100, steps, 100), steps]  # close together: what is killed every few seconds must get on in between
     for number in range(seed * chains, (seed + 1) * chains):
-        first = phase(f"warm-{number}", [50, steps], seed=number, **SHAPE)
-        phases += [first, phase(f"tail-{number}", [steps], parent=(first, steps), seed=number, decaying=True, **SHAPE)]
+        first = phase(f"warm-{number}", marks, seed=number, **SHAPE)
+        tail = phase(f"tail-{number}", marks, parent=(first, steps), seed=number, decaying=True, **SHAPE)
+        phases += [first, tail]
     return SmallPlan(f"many-{seed}", {one.id: one for one in phases}, retries=1000)
 
 

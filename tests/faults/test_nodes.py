@@ -118,7 +118,7 @@ def test_an_elastic_group_goes_on_with_what_is_left(raylets, sweep, store, refer
     plan = plans.elastic()
     (phase,) = plan.phases
     running = sweep("elastic", store, raylets.address)
-    pid = trainer_of(store, phase)
+    pid = trainer_of(store, phase, 150)
     node, lost = raylets.of(pid), time.time()
     assert node
     before = store.phase(phase).holder().attempt
