@@ -36,6 +36,7 @@ class _Pulse(tune.Callback):
 
     def __init__(self, on_pulse: Callable[[], None], check: Callable[[], None]):
         self.trials: dict[str, Trial] = {}
+        self._over: list[Trial] = []
         self._check = check
         self._on_pulse = on_pulse
         self._next = 0.0
@@ -50,10 +51,20 @@ class _Pulse(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.trials[trial.trial_id] = trial
 
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._over.append(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._over.append(trial)
+
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._check()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        for trial in self._over:
+            _forget(trial)
+            self.trials.pop(trial.trial_id, None)
+        self._over.clear()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _PROGRESS_EVERY
             self._on_pulse()
@@ -75,6 +86,16 @@ class _Pulse(tune.Callback):
         if _DEAD.search(text):
             return Death("gone", "its worker process died: killed, out of memory, or its node is gone")
         return Death("gone", last)
+
+
+def _forget(trial: Trial) -> None:
+    """Drops what Tune keeps of a trial that is over, for ever: its job and statistics of every number it reported."""
+    trial.config = {"key": trial.config["key"]}
+    trial.evaluated_params = {}
+    metadata = trial.run_metadata
+    metadata.last_result = {}
+    metadata.metric_analysis = {}
+    metadata.metric_n_steps = {}
 
 
 def tune_segments(
