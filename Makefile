@@ -29,7 +29,7 @@ fuzz: .venv/.installed-dev  # sweep files, the store's documents, checkpoints an
 # Asks a public database of vulnerabilities about every pinned version, so it needs a network.
 audit: .venv/.installed
 	$(PYTHON) -m venv .venv/audit
-	.venv/audit/bin/python -m pip install --quiet 'pip-audit==2.9.0'
+	.venv/audit/bin/python -m pip install --quiet 'pip-audit==2.10.1'
 	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 ui: .venv/.installed
@@ -51,6 +51,9 @@ bench: .venv/.installed-dev
 
 bench-sweep: .venv/.installed-dev  # 8 minutes
 	$(BIN)/python benchmarks/whole_sweep.py
+
+bench-scale: .venv/.installed-dev  # 12 minutes
+	$(BIN)/python benchmarks/scale.py
 
 bench-gpu: .venv/.installed-dev
 	$(BIN)/python benchmarks/gpu.py

@@ -36,6 +36,10 @@ export RAY_AUTH_MODE=token
 export RAY_AUTH_TOKEN_PATH="$HOME/.procray/token-$SLURM_JOB_ID"
 "$bin/python" -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH"
 
+# A raylet that is told to stop drains first, so that what trains there saves; Ray's default of 30 seconds is all that Slurm
+# gives to a job that it kills, and is waited out at every end.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=10
+
 pids=()
 # shellcheck disable=SC2329  # the trap calls it
 cleanup() {

@@ -14,17 +14,22 @@ def main() -> None:
 
     from procray.cli.app import app
     from procray.errors import ProcrayError
+    from procray.redaction import redact
 
     try:
         code = app(standalone_mode=False)
     except ProcrayError as error:
-        print(f"procray: {error}" if "\n" not in str(error) else error, file=sys.stderr)
+        text = redact(str(error))
+        print(f"procray: {text}" if "\n" not in text else text, file=sys.stderr)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
+    except (OSError, MemoryError) as error:
+        print(f"procray: {type(error).__name__}: {redact(str(error)) or 'not enough memory'}", file=sys.stderr)
+        code = 3
     except Exception as error:
         show = getattr(error, "show", None)  # the command-line parser's own errors
         if show is None:

@@ -414,6 +414,7 @@ def export_phase(
 ) -> None:
     """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
     from procray.errors import StoreError
+    from procray.files import write_json
 
     kept = open_store(store).phase(phase)
     marks = kept.marks()
@@ -421,8 +422,13 @@ def export_phase(
         raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
     if folder.exists():
         raise StoreError(f"{folder} exists already; name a new folder")
-    shutil.copytree(kept.mark(step if step is not None else marks[-1]), folder)
-    answer(f"{folder}: step {step if step is not None else marks[-1]} of phase {phase}")
+    step = marks[-1] if step is None else step
+    place, manifest = kept.mark(step), kept.manifest(step)
+    folder.mkdir(parents=True)
+    for name in manifest["files"]:  # what the manifest vouches for, and nothing that lies beside it
+        shutil.copyfile(place / name, folder / name, follow_symlinks=False)
+    write_json(folder / "manifest.json", manifest)
+    answer(f"{folder}: step {step} of phase {phase}")
 
 
 @app.command()

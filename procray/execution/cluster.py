@@ -21,6 +21,7 @@ import psutil
 from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
+from procray.redaction import redact
 from procray.sweep.lease import process_start
 
 OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
@@ -108,7 +109,7 @@ def cluster(
                     "resources": {DRIVER: _SLOTS},
                     "include_dashboard": False,  # 200 MB; what Train needs it for does reaper.py
                     "object_store_memory": OBJECT_STORE,
-                    "_temp_dir": str(temporary),
+                    "_temp_dir": str(temporary / "r"),  # Ray opens it to everybody, so one below a folder that is not
                 }
                 # Inherited from the daemons: as a runtime environment it costs each worker another start of Python.
                 with _variables(environment):
@@ -178,12 +179,15 @@ def _local_only() -> dict[str, str]:
     if "ray" not in sys.modules or _bound:  # read at import and by the daemons: never one without the other
         _bound = True
         found["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # not what its name says: 127.0.0.1 on every system
-    if "RAY_AUTH_MODE" not in os.environ:
+    # A program that imported Ray itself has had it read what to do about tokens; another word now would split the two.
+    if "RAY_AUTH_MODE" not in os.environ and ("ray" not in sys.modules or _told):
+        _told.append(True)
         found |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token}
     return found
 
 
 _bound = False
+_told: list[bool] = []  # Ray was given the token before it was imported
 _token = secrets.token_hex(32)  # one for the process: Ray reads it once
 
 
@@ -217,7 +221,10 @@ def _is_daemon(process: psutil.Process) -> bool:
 
 
 def _short_folder() -> Path:
-    """Ray's session folder. Its sockets allow paths of some 100 characters only, so not in the store."""
+    """A folder of this user alone for Ray's sessions.
+
+    Its sockets allow paths of some 100 characters only, so it is not in the store.
+    """
     base = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp")
     for old in base.glob(f"procray-{os.getuid()}-*"):
         pid = old.name.split("-")[2]
@@ -230,14 +237,24 @@ def _keep_logs(temporary: Path, logs: Path) -> None:
     """Moves what workers and daemons wrote beside the sweep and removes the rest of the session."""
     kept = logs / "ray"
     shutil.rmtree(kept, ignore_errors=True)
-    for source in temporary.glob("session_*/logs/*"):
+    for source in temporary.glob("r/session_*/logs/*"):
         if source.is_symlink() or not source.is_file() or not source.stat().st_size:
             continue
         if source.name.startswith(("worker-", "raylet.", "gcs_server.")):
             kept.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
-                shutil.copyfile(source, kept / source.name)
+                _copy_redacted(source, kept / source.name)
     shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _copy_redacted(source: Path, target: Path) -> None:
+    """A log without credentials: workers print what libraries say, addresses included."""
+    target.write_text(redact(source.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+
+
+class _Redacted(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 @contextlib.contextmanager
@@ -247,7 +264,7 @@ def _quiet(path: Path) -> Iterator[None]:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", delay=True)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Redacted(_FORMAT))
     before = []
     for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.rllib"):
         logger = logging.getLogger(name)

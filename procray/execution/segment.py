@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
 from procray.execution.disk import disk_full, full_text
+from procray.redaction import redact
 from procray.sweep.context import LeaseLost, StoreContext
 from procray.sweep.lease import Lease, process_alive
 from procray.sweep.note import open_note
@@ -92,7 +93,10 @@ def record_failure(folder: PhaseFolder, error: BaseException, held: Lease | None
     """Writes into the status why the phase does not go on."""
     if held is not None and not held.held():
         return
-    facts = {"step": (folder.progress() or {}).get("step"), "traceback": "".join(traceback.format_exception(error))}
+    facts = {
+        "step": (folder.progress() or {}).get("step"),
+        "traceback": redact("".join(traceback.format_exception(error))),
+    }
     if held is not None:
         facts["attempt"] = held.attempt
     if is_hopeless(error):
@@ -104,7 +108,7 @@ def record_failure(folder: PhaseFolder, error: BaseException, held: Lease | None
 
 def describe(error: BaseException) -> str:
     """One line; an error of ours speaks for itself, others are named."""
-    text = " ".join(str(error).split()) or "no message"
+    text = redact(" ".join(str(error).split())) or "no message"
     return text if isinstance(error, ProcrayError) else f"{type(error).__name__}: {text}"
 
 

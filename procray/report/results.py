@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from procray.garbage import keeping_everything
+from procray.redaction import redact
 from procray.report.match import Mode, tokens_to_match, value_at
 from procray.report.runs import SCORES, Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
@@ -285,7 +286,7 @@ def summarise(plan: Plan, store: Store) -> Results:
             trouble = Trouble(phase.id, phase.label, tuple(phase.variants), reason, step)
             (failed if state == "failed" else skipped).append(trouble)
     return Results(
-        plan.name, plan.scale, plan.setting, plan.question or question_of(plan.source), tuple(targets),
+        plan.name, plan.scale, plan.setting, redact(plan.question or question_of(plan.source)), tuple(targets),
         tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published), read_search(plan, store),
         tuple(notes(plan)),
     )  # fmt: skip

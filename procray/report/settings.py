@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from procray.redaction import redact, redacted
 from procray.report.page import Settings
 from procray.report.results import title_of
 from procray.report.runs import Reader
@@ -51,7 +52,7 @@ def settings_of(plan: Plan, store: Store, file: str) -> Settings:
         f"procray lineage {file}{scale}",
         f"procray ui {file}{scale}         # the curves in MLflow",
     )
-    return Settings(tuple(rows), _machine(plan, store), plan.source, plan.spec, commands)
+    return Settings(tuple(rows), _machine(plan, store), redact(plan.source), redacted(plan.spec), commands)
 
 
 def _seeds(seeds: set[int]) -> str:

@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.errors import StoreError
 from procray.files import canonical_json, digest, read_json, write_atomic, write_json
+from procray.records import check, is_plain
 from procray.report.analysis_section import look_inside, section
 from procray.report.interchange import results_json
 from procray.report.lineage import lineage_svg
@@ -94,18 +96,27 @@ def write_report(
     write_json(folder / "results.json", numbers)
     names = [*files, "results.json"]
     write_json(folder / _STATE, {"digest": made_from, "files": names})
-    for name in set(known.get("files", [])) - set(names):  # a picture of an earlier report
+    for name in set(known["files"]) - set(names):  # a picture of an earlier report
         (folder / name).unlink(missing_ok=True)
     if folder.is_relative_to(store.path):
         store.publish(folder)
     return _paths(folder, results, tuple(folder / name for name in names if name.startswith("figures/")), fresh=True)
 
 
+def _own(name: Any) -> str:
+    """As a form: a file of the report, which may be removed. Nothing else is, whatever the list says."""
+    parts = name.split("/") if isinstance(name, str) else []
+    return "" if parts and all(map(is_plain, parts)) and len(parts) <= 2 else "no file of a report"
+
+
+_FORM = {"digest?": str, "files": [_own]}
+
+
 def _known(folder: Path) -> dict[str, Any]:
     try:
-        return dict(read_json(folder / _STATE))
-    except (OSError, ValueError):
-        return {}
+        return dict(check(read_json(folder / _STATE), _FORM, _STATE))
+    except (OSError, ValueError, StoreError):
+        return {"files": []}
 
 
 def _paths(folder: Path, results: Results, pictures: tuple[Path, ...], fresh: bool) -> ReportPaths:

@@ -21,6 +21,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from procray.errors import EnvironmentProblem, StoreError
 
@@ -28,6 +29,8 @@ PATIENCE = 60.0  # seconds, for a command that somebody waits for
 PATIENCE_OF_RUNNERS = 600.0  # and for a training that would lose its work
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9!_.*'()=@+-]+)*)/?")
 _PART = 64 * 2**20  # bytes of a part of a large upload
+_SAY_AFTER = 5.0  # seconds without an answer
+_SAY_EVERY = 60.0
 _AT_ONCE = 1000  # keys that one request deletes
 _TRANSIENT = {
     "ConditionalRequestConflict",  # two conditional writes at the same moment
@@ -73,6 +76,7 @@ class Objects:
         self.url = f"s3://{self.bucket}/{self._prefix}".rstrip("/")
         self.patience = patience
         self._checked = False
+        self._said = -_SAY_EVERY
 
     @cached_property
     def _client(self) -> Any:
@@ -280,7 +284,7 @@ class Objects:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
         from botocore.exceptions import ConnectionError as NoConnection
 
-        began, wait, said = time.monotonic(), 0.5, False
+        began, wait = time.monotonic(), 0.5
         patience = self.patience if patience is None else patience
         while True:
             try:
@@ -301,14 +305,14 @@ class Objects:
                     "instance role)"
                 ) from None
             except (NoConnection, HTTPClientError) as error:
-                why = str(error)
+                why = f"{type(error).__name__}, {urlsplit(self._client.meta.endpoint_url).hostname}"
             except BotoCoreError as error:
                 raise EnvironmentProblem(f"the store {self.url}: {error}") from None
             left = began + patience - time.monotonic()
             if left <= 0:
                 raise StoreUnreachable(f"the store {self.url} has not answered for {patience:g} s: {why}")
-            if not said and time.monotonic() - began > 5:
-                said = True
+            if time.monotonic() - began > _SAY_AFTER and time.monotonic() - self._said > _SAY_EVERY:
+                self._said = time.monotonic()
                 _log.warning("the store %s does not answer (%s); trying again for %.0f s", self.url, why, left)
             time.sleep(min(left, wait * random.uniform(0.5, 1.0)))
             wait = min(2 * wait, 15.0)

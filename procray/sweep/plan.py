@@ -19,6 +19,7 @@ from procray.garbage import keeping_everything
 from procray.model.components import parts_of
 from procray.model.outside import OUTSIDE_FORM, Outside
 from procray.records import Every, check, count, digits, of, plain
+from procray.redaction import redact, redacted
 from procray.sweep.chain import Chains, Facts
 from procray.sweep.grid import Pick, picks
 from procray.sweep.inheritance import Giver, Inheritance
@@ -199,7 +200,7 @@ class Plan:
             "sweep": self.name,
             "scale": self.scale,
             "setting": self.setting,
-            "question": self.question,
+            "question": redact(self.question),
             "phases": [_phase_json(phase) for phase in self.phases.values()],
             "totals": self.totals,
             "cells": [
@@ -218,8 +219,8 @@ class Plan:
             "search": self.search,
             "trials": [asdict(trial) for trial in self.trials],
             "outside": [outside.to_json() for outside in self.outside.values()],
-            "spec": self.spec,
-            "source": self.source,
+            "spec": redacted(self.spec),
+            "source": redact(self.source),
         }
 
     @staticmethod

@@ -32,6 +32,7 @@ from procray.corpora.prepared import Prepared, corpus_folder, read_manifest
 from procray.errors import StoreError
 from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
 from procray.records import digits, is_plain
+from procray.redaction import redacted
 from procray.sweep import journal, lease
 from procray.sweep.documents import checked
 from procray.sweep.lease import Holder, Lease
@@ -144,7 +145,10 @@ class Store:
         folder = f"{name}@{scale or 'default'}"
         if not is_plain(folder):
             raise StoreError(f"{folder!r} is no name of a sweep: it might lead out of the store")
-        return self.path / "sweeps" / folder
+        path = self.path / "sweeps" / folder
+        if path.is_symlink():
+            raise StoreError(f"{path} is a link, which might lead out of the store; nothing is written through it")
+        return path
 
     def plans(self) -> list[Path]:
         """plan.json of every sweep, in order of their names."""
@@ -339,7 +343,9 @@ class PhaseFolder:
             known[str(step)] = {"attempt": held.attempt, "files": files}
         known[str(step)]["keep"] = keep or known[str(step)].get("keep", False)
         newest = sorted(known, key=int)[-_KEPT_RESUMES:]
-        usable = {name: entry for name, entry in known.items() if entry["keep"] or name in newest or name == str(step)}
+        usable = {
+            name: entry for name, entry in known.items() if entry.get("keep") or name in newest or name == str(step)
+        }
         self._point(held, usable)
 
     def drop_resumes(self, held: Lease) -> None:
@@ -408,7 +414,7 @@ class PhaseFolder:
 
     def set_status(self, state: str, **facts: Any) -> None:
         """Replaces the status. Runners check their lease first; others may only say `skipped` or `failed`."""
-        self._write("status.json", {"state": state, "time": time.time(), **facts})
+        self._write("status.json", {"state": state, "time": time.time(), **redacted(facts)})
 
     def description(self) -> dict[str, Any] | None:
         """phase.json: `{"id", "recipe", "data_digest", "attempts": {attempt: provenance}}`, or None."""
@@ -451,7 +457,14 @@ class PhaseFolder:
         return lease.holder(lease.FolderClaims(self.path / "leases"))
 
     def acquire(self, about: dict[str, Any] | None = None) -> Lease | None:
-        """The right to write, or None while a living process has it. Sweeps up after dead attempts."""
+        """The right to write, or None while a living process has it. Sweeps up after dead attempts.
+
+        Raises:
+            StoreError: a folder of the phase is a link.
+        """
+        for place in (self.path, *(self.path / name for name in ("leases", "marks", "resume", "journal"))):
+            if place.is_symlink():
+                raise StoreError(f"{place} is a link, which might lead out of the store; nothing is written through it")
         held = lease.acquire(self._claims(), about)
         if held is not None:
             self._sweep_up(held)

@@ -18,6 +18,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from procray.errors import EnvironmentProblem
+from procray.redaction import redact, without_credentials
+
+__all__ = [
+    "ARTIFACTS", "DATABASE", "connect", "ensure_database", "explain", "file_lock", "is_server", "quiet_environment",
+    "redact", "sqlite_file", "tracking_uri", "without_credentials",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,21 +31,6 @@ if TYPE_CHECKING:
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 _REQUEST_SECONDS = "15"  # MLflow waits 120 s for an answer and then asks 7 more times
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+@")
-_SECRETS = re.compile(
-    r"(?i)([?&;](?:[\w-]*(?:token|key|secret|password|passwd|pwd|signature|credential|sig))=)[^&;#\s\"']+"
-)
-
-
-def redact(text: str) -> str:
-    """`text` without the credentials that addresses in it carry (`//user:password@`, `?token=...`)."""
-    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("***@", text))
-
-
-def without_credentials(uri: str) -> str:
-    """The address as a browser may open it."""
-    return _CREDENTIALS.sub("", uri)
 
 
 def tracking_uri(store: Path, given: str | None = None) -> str:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 COMMANDS = ("sweep", "plan", "status", "report", "lineage", "analyze", "ui", "sync", "data", "tasks", "transfer")
-COMMANDS += ("import", "export", "doctor", "schema")
+COMMANDS += ("cluster", "import", "export", "doctor", "schema")
 
 
 def test_help_is_instant():

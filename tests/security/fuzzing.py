@@ -261,7 +261,7 @@ def small_phase(folder: Path) -> tuple[Any, str]:
         return {"loss": 1.0, "tokens": 100}
 
     provenance = phase.write_description(recipe, {"device_type": "cpu", "world_size": 1}, held.attempt, "d" * 64)
-    lines = phase.journal(held.attempt, provenance)
+    lines = phase.journal(held, provenance)
     for step in (0, 10, 20):
         lines.add({"step": step, "tokens": 10 * step, "loss": 2.0, "tokens_by_task": {"set": 5}, "length": 4})
     lines.close()
@@ -324,7 +324,7 @@ def store_target(folder: Path) -> One:
             if held is not None:
                 try:
                     known = phase.write_description(recipe, {"device_type": "cpu"}, held.attempt, "d" * 64)
-                    lines = phase.journal(held.attempt, known)
+                    lines = phase.journal(held, known)
                     lines.add({"step": 10, "tokens": 100, "loss": 2.0, "tokens_by_task": {"set": 5}, "length": 4})
                     lines.close()
                     phase.write_resume(held, 30, lambda at: (at / "s").write_text("x") and None, keep=False)

@@ -26,7 +26,7 @@ class Need:
     """What one phase takes.
 
     Attributes:
-        workers: processes, of which each stays on one node.
+        workers: processes that it needs to start, of which each stays on one node.
         group: they form a worker group, which a trial of its own drives.
     """
 
@@ -43,7 +43,8 @@ def needs_of(plan: Any) -> list[Need]:
 
     found: dict[tuple[Any, ...], Need] = {}
     for label, executor, resources in needs(plan):
-        workers, cpu, gpu = int(resources["workers"]), float(resources["cpu"]), float(resources["gpu"])
+        workers = int(resources.get("least", resources["workers"]))
+        cpu, gpu = float(resources["cpu"]), float(resources["gpu"])
         need = Need(label, workers, cpu, gpu, executor != "inprocess")
         found.setdefault((workers, cpu, gpu, need.group), need)
     return list(found.values())
@@ -52,7 +53,8 @@ def needs_of(plan: Any) -> list[Need]:
 def check_fit(needs: Iterable[Need], types: list[NodeType], place: Place | None, findings: Findings) -> None:
     """Names each phase that no node type has room for."""
     for need in needs:
-        each = f"{need.cpu:g} processors" + (f" and {need.gpu:g} GPUs" if need.gpu else "")
+        each = f"{need.cpu:g} processor{'s' * (need.cpu != 1)}"
+        each += f" and {need.gpu:g} GPU{'s' * (need.gpu != 1)}" if need.gpu else ""
         wants = f"phase '{need.label}' wants {need.workers} worker{'s' * (need.workers > 1)} with {each} each"
         rooms = {kind.name: _copies(kind.resources, need) for kind in types}
         if not any(rooms.values()):

@@ -250,7 +250,7 @@ def _check_store(tree: Tree, cluster: Path, claims: dict[Any, Tree], store: str 
             claim = shared[mount["name"]]
             found = claims.get(claim)
             modes = found.get("spec", "accessModes", default=[]) if found else None
-            if modes is not None and "ReadWriteMany" not in modes:
+            if modes is not None and not (isinstance(modes, list) and "ReadWriteMany" in modes):
                 text = f"the claim '{claim}' must be ReadWriteMany: all nodes write to it"
                 findings.add(found.place("spec", "accessModes") if found else None, text)
             elif claim is not None and found is None:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from procray.execution.cluster_files.findings import Findings
 from procray.sweep.source import Place
 
+EXAMPLE = "FILL-IN"  # in the shipped files; no bucket can have the name
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 
 
@@ -33,7 +34,7 @@ def check_store(store: str | None, mounted: list[str], place: Place | None, find
             findings.add(place, f"{text}, or be s3://")
     elif scheme == "s3":
         bucket = rest.partition("/")[0]
-        if not _BUCKET.match(bucket):
+        if bucket != EXAMPLE and not _BUCKET.match(bucket):
             findings.add(place, f"'{bucket}' is no name that S3 gives a bucket (3 to 63 of a-z, 0-9, '.' and '-')")
     elif scheme == "file":
         findings.add(place, f"write the folder as a path: {'/' + rest.lstrip('/')}")

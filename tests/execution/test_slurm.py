@@ -1,0 +1,130 @@
+"""cluster/slurm.sh as Slurm would run it: `srun` and `scontrol` are stand-ins that start everything on this machine.
+
+Two nodes are two real raylets; the sweep, the token, the signals and the cleaning up are real.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "cluster" / "slurm.sh"
+SWEEP = """\
+name: small
+setting: additive
+seeds: [0]
+model: {layers: 1, heads: 1, width: 16, context: 32}
+procedural:
+  task: {grid: [reverse, identity]}
+  length: 8
+  batch: 32
+  tokens: 600k
+  optimizer: {lr: 1e-3}
+  evaluate: {every: 100k, sequences: 32}
+diagnostic: {task: haystack, pairs: 2, batch: 32, tokens: 100k, optimizer: {lr: 1e-3}, evaluate: {every: 50k}}
+"""
+STANDINS = {
+    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n',
+    "scontrol": 'if [ "$1" = show ]; then echo node0; echo node1; else echo "$@" >> "$RECORD"; fi\n',
+    "squeue": "echo 2:41\n",
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> dict[str, str]:
+    """The environment of a batch job on two nodes of one processor each."""
+    (tmp_path / "bin").mkdir()
+    for name, text in STANDINS.items():
+        file = tmp_path / "bin" / name
+        file.write_text("#!/usr/bin/env bash\n" + text)
+        file.chmod(0o755)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "small.yaml").write_text(SWEEP)
+    shutil.copy(SCRIPT, tmp_path / "job.sh")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "SLURM_", "MLFLOW_"))}
+    return {
+        **kept,
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(tmp_path / "home"),
+        "RECORD": str(tmp_path / "record"),
+        "SLURM_SUBMIT_DIR": str(tmp_path),
+        "SLURM_JOB_ID": str(10_000_000 + os.getpid()),
+        "SLURM_JOB_NODELIST": "node[0-1]",
+        "SLURM_CPUS_PER_TASK": "1",
+        "PROCRAY_HEAD_ADDRESS": "127.0.0.1",
+        "PROCRAY_STORE": str(tmp_path / "store"),
+        "NO_COLOR": "1",
+    }
+
+
+def start(job: dict[str, str], folder: Path) -> subprocess.Popen[str]:
+    words = ["bash", "job.sh", "small.yaml", "--no-tracking"]
+    log = (folder / "log").open("a")
+    return subprocess.Popen(words, cwd=folder, env=job, stdout=log, stderr=log, text=True, start_new_session=True)
+
+
+def processes_of(session: int) -> list[psutil.Process]:
+    """What still runs of a job: everything that it started is in its session, or names its folder."""
+    found = []
+    for process in psutil.process_iter(["pid"]):
+        try:
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_job_saves_ahead_of_its_limit_and_continues(job, tmp_path):
+    token = Path(job["HOME"], ".procray", f"token-{job['SLURM_JOB_ID']}")
+    sessions = []
+    try:
+        first = start(job, tmp_path)
+        sessions.append(first.pid)
+        deadline = time.monotonic() + 120
+        while not any(file.stat().st_size for file in tmp_path.glob("store/phases/*/journal/*.jsonl")):
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            assert first.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        assert token.stat().st_mode & 0o777 == 0o600
+        assert token.parent.stat().st_mode & 0o777 == 0o700
+        shown = [word for process in processes_of(first.pid) for word in process.cmdline()]
+        assert token.read_text() not in " ".join(shown)
+        assert sum("raylet/raylet" in word for word in shown) == 2
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(120) == 143, (tmp_path / "log").read_text()
+        assert (tmp_path / "record").read_text() == f"requeue {job['SLURM_JOB_ID']}\n"
+        assert not token.exists()
+        assert settled(first.pid) == []
+
+        second = start(job, tmp_path)
+        sessions.append(second.pid)
+        assert second.wait(180) == 0, (tmp_path / "log").read_text()
+        assert re.search(r"(\d+) of \1 phases done", (tmp_path / "log").read_text())
+        assert (tmp_path / "record").read_text().count("\n") == 1
+        assert not token.exists()
+        assert settled(second.pid) == []
+    finally:
+        for session in sessions:
+            for process in processes_of(session):
+                process.kill()
+
+
+def settled(session: int, seconds: float = 20) -> list[list[str]]:
+    """What is left of a job after a moment: Ray's agents end after their raylet."""
+    deadline = time.monotonic() + seconds
+    while (left := processes_of(session)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return [process.cmdline() for process in left]
