@@ -242,7 +242,7 @@ def test_failed_phase_and_gaps(store: Store) -> None:
     synthetic.finish(store, plan, warm)
     folder = store.phase(bare).path / "journal"
     folder.mkdir(parents=True)
-    rows = [synthetic.row(plan, bare, 0), {**synthetic.row(plan, bare, 10), "loss": None, "train_loss": float("inf")}]
+    rows = [synthetic.row(plan, bare, 0), {**synthetic.row(plan, bare, 10), "loss": None, "train_loss": None}]
     (folder / "1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     store.phase(bare).set_status("failed", reason="loss is NaN at step 11", step=10)
     for phase in rest:
