@@ -244,14 +244,17 @@ class RemotePhase(PhaseFolder):
             return
         step, kind, attempt = folder.name, folder.parent.name, int(about["attempt"])
         fresh = folder.with_name(f".bring-{uuid.uuid4().hex[:8]}")
-        try:
-            for file in about["files"]:
-                self._objects.download(f"{self._at}/{kind}/{step}/{attempt}/{file}", fresh / file)
-            if kind == "marks":
-                _replace(fresh / MANIFEST, (folder / MANIFEST).read_bytes())
-            move(fresh, folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        with alone(self.path):  # of the processes of this machine one fetches it
+            if not damage(folder, about["files"]):
+                return
+            try:
+                for file in about["files"]:
+                    self._objects.download(f"{self._at}/{kind}/{step}/{attempt}/{file}", fresh / file)
+                if kind == "marks":
+                    _replace(fresh / MANIFEST, (folder / MANIFEST).read_bytes())
+                move(fresh, folder)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
 
     def _etags(self) -> dict[str, str]:
         with contextlib.suppress(OSError, ValueError):
@@ -287,8 +290,8 @@ class RemotePhase(PhaseFolder):
             return
         manifest = self._read(name, found[0])
         folder = (self.path / name).parent
-        for file in manifest["files"]:
-            if file.endswith(".json") and not (folder / file).is_file():
+        for file, expected in manifest["files"].items():
+            if file.endswith(".json") and damage(folder, {file: expected}):
                 small = self._objects.get(f"{self._at}/marks/{folder.name}/{manifest['attempt']}/{file}")
                 if small is not None:
                     _replace(folder / file, small[0])
