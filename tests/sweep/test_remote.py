@@ -401,3 +401,25 @@ def test_a_corpus_is_prepared_once_and_read_on_every_machine(machines, bucket, f
     assert "shards/train-00000.bin" in damaged.text
     assert upkeep.discard(there, [damaged]) == []
     assert there.corpora_sizes() == {}
+
+
+def test_a_mark_that_was_discarded_and_made_again_replaces_the_copy(machines):
+    def write(text: str):
+        def fill(folder: Path) -> dict:
+            (folder / "model.safetensors").write_text(text)
+            (folder / "config.json").write_text(json.dumps(text))
+            return {}
+
+        return fill
+
+    here, there = machines("one").phase(PHASE), machines("two").phase(PHASE)
+    held = here.acquire()
+    here.write_mark(held, 10, write("old"), {})
+    assert (there.mark(10) / "model.safetensors").read_text() == "old"
+    here.discard(held, "marks", 10)
+    held.release()
+    again = here.acquire()
+    here.write_mark(again, 10, write("new"), {})
+    there.refresh()
+    assert json.loads((there.path / "marks/10/config.json").read_text()) == "new"
+    assert (there.mark(10) / "model.safetensors").read_text() == "new"
