@@ -62,13 +62,13 @@ def test_nodes_that_share_only_the_bucket_give_the_same_numbers(
     bucket, sweep, reference, same_numbers, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(remote, "FRESH", 0.2)  # this process looks closely; the nodes do as ever
-    small, store = pair(6000), Store(bucket)
+    small, store = pair(12000), Store(bucket)
     one = next(phase.id for phase in small.phases.values() if phase.label == "one")
     cluster = Raylets(nodes=0)
     try:
         for number in range(2):
             cluster.add(env={**os.environ, "PROCRAY_CACHE": str(tmp_path / f"node {number}")})
-        running = sweep("pair:6000", store, cluster.address)
+        running = sweep("pair:12000", store, cluster.address)
         node = cluster.of(trainer_of(store, one))
         assert node is not None
         before = newest(store, one)
