@@ -52,7 +52,7 @@ bench: .venv/.installed-dev
 bench-sweep: .venv/.installed-dev  # 8 minutes
 	$(BIN)/python benchmarks/whole_sweep.py
 
-bench-scale: .venv/.installed-dev  # 12 minutes
+bench-scale: .venv/.installed-dev  # 3 minutes
 	$(BIN)/python benchmarks/scale.py
 
 bench-gpu: .venv/.installed-dev

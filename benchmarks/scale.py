@@ -1,6 +1,6 @@
 """What a thousand phases cost the scheduler, and how well a hundred thousand keep a thousand GPUs busy.
 
-    python benchmarks/scale.py                    # about 12 minutes on 2 cores
+    python benchmarks/scale.py                    # about 3 minutes on 2 cores
     python benchmarks/scale.py --phases 10 100    # less of the first part
     python benchmarks/scale.py --record sweeps/substitutive.yaml    # writes the trace anew: trains that sweep
 
@@ -560,7 +560,7 @@ def main() -> None:
         [*rows, *more],
         notes=[
             "Every phase of the first part writes a mark, a journal and a lease as any other does.",
-            "What the driver keeps of a phase is Tune's trial with its configuration, some 27 kB.",
+            "What the driver keeps of a phase that is over is Tune's bare trial, some 18 kB.",
             f"Segments of {TRACE.relative_to(ROOT)} were recorded at laptop scale; longer ones ask for less a second.",
             f"The machine's load average at the end was {load} (1, 5, 15 minutes).",
         ],
