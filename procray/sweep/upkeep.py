@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from procray.corpora.prepared import corpus_folder
 from procray.errors import ProcrayError, StoreError
 from procray.files import read_json
 from procray.sweep import journal
+from procray.sweep.lease import Lease
 from procray.sweep.store import PhaseFolder, Store
 from procray.training.recipe import PhaseRecipe
 
@@ -229,43 +231,54 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
     What a sweep that was started meanwhile has come to need is left alone.
     """
     freed = 0
-    before, needed = _version(store), _planned(store).needed
+    before, planned = _version(store), _planned(store)
+
+    def named(phase: str) -> bool:
+        nonlocal before, planned
+        if before != (now := _version(store)):
+            before, planned = now, _planned(store)
+        return phase in planned.needed
+
     for phase, size in found.phases.items():
-        folder = store.phase(phase)
-        held = folder.acquire({"upkeep": "gc"})
-        if held is None:
-            say(f"{phase}: a runner has it now, so it stays")
-            continue
-        try:
-            if before != (now := _version(store)):
-                before, needed = now, _planned(store).needed
-            if phase in needed:
+        with _taking(store.phase(phase), say) as held:
+            if held is None:
+                continue
+            if named(phase):
                 say(f"{phase}: a sweep names it now, so it stays")
                 continue
-            folder.remove(held)
+            store.phase(phase).remove(held)
             freed += size
-        finally:
-            held.release()
     for phase, names in found.leftovers.items():
         folder = store.phase(phase)
         sizes = folder.sizes()
         folder.clear(names)
         freed += sum(sizes.get(name, 0) for name in names)
     for phase, size in found.resumes.items():
-        folder = store.phase(phase)
-        held = folder.acquire({"upkeep": "gc"})
-        if held is None:
-            say(f"{phase}: a runner has it now, so its resume states stay")
-            continue
-        try:
-            folder.drop_resumes(held)
-            freed += size
-        finally:
-            held.release()
+        with _taking(store.phase(phase), say) as held:
+            if held is not None:
+                store.phase(phase).drop_resumes(held)
+                freed += size
+    needed = _planned(store).corpora if found.corpora else set()
     for name, size in found.corpora.items():
+        if name in needed:
+            say(f"corpus {name}: a sweep reads it now, so it stays")
+            continue
         store.remove_corpus(name)
         freed += size
     return freed
+
+
+@contextmanager
+def _taking(folder: PhaseFolder, say: Say) -> Iterator[Lease | None]:
+    """The lease on a phase for as long as the block lasts; None, and a word, where a runner has it."""
+    held = folder.acquire({"upkeep": "gc"})
+    if held is None:
+        say(f"{folder.id}: a runner has it now, so it stays")
+    try:
+        yield held
+    finally:
+        if held is not None:
+            held.release()
 
 
 def _version(store: Store) -> list[tuple[str, int, int]]:

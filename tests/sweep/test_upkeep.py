@@ -120,8 +120,13 @@ def test_what_a_runner_has_and_what_was_just_made_stays(store, tmp_path, monkeyp
     graph = filled(store, tmp_path, "one", "reverse")
     held = store.phase(next(iter(graph.phases))).acquire()
     store.forget("one@default")
+    corpus = store.corpora / "feedfeedfeedfeed" / "manifest.json"
+    corpus.parent.mkdir(parents=True)
+    corpus.write_text("{}")
+    store.publish(corpus)
     found = upkeep.garbage(store)
     assert found.phases == {}
+    assert list(found.corpora) == ["feedfeedfeedfeed"]
     assert set(found.kept) == set(graph.phases)
     found = upkeep.garbage(store, older_than=-1.0)
     assert held.held()
@@ -131,11 +136,13 @@ def test_what_a_runner_has_and_what_was_just_made_stays(store, tmp_path, monkeyp
     monkeypatch.setattr(upkeep, "_planned", lambda store, real=upkeep._planned: _all_needed(real(store), graph))
     assert upkeep.collect(store, found) == 0, "a sweep that was started meanwhile names them"
     assert set(store.phases()) == set(graph.phases)
+    assert list(store.corpora_sizes()) == ["feedfeedfeedfeed"]
     held.release()
 
 
 def _all_needed(planned, graph):
     planned.needed.update(graph.phases)
+    planned.corpora.add("feedfeedfeedfeed")
     return planned
 
 
