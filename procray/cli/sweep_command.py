@@ -88,7 +88,7 @@ def run_sweep(
     else:
         more = [f"MLflow: {ui}"] if tracking else []
         answer(answer_text(paths.results, paths.page, more, width()))
-    if not result.trained:
+    if not (result.trained or result.unfinished or result.failed):
         say("nothing was left to train")
     elif result.interrupted or result.out_of_time or result.failed or plan.then is not None:
         say(f"took {short_time(result.seconds)}; logs in {result.logs}")  # not all of what was predicted was run

@@ -145,6 +145,7 @@ def test_ctrl_c_saves_and_names_the_line_that_continues(command):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert f"procray sweep {command.file}" in err
+    assert "nothing was left to train" not in err
     assert any(r["state"] == "paused" for r in rows(command))
 
 
