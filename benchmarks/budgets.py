@@ -37,9 +37,9 @@ def main() -> None:
     in_own_environment(1)
     from procray.cli.plan_view import plan_text
     from procray.files import sha256_file
-    from procray.sweep import plan
-    from procray.sweep.load import load_text
-    from procray.sweep.store import Store
+    from procray.planning import plan
+    from procray.planning.load import load_text
+    from procray.store.store import Store
     from procray.training import FolderContext, task_source, train
 
     graph = plan(load_text(SWEEP, "budgets.yaml"))

@@ -56,7 +56,7 @@ def loop(steps: int, store: Path) -> dict[str, float]:
 
     from procray.execution import run_segment
     from procray.execution.runner import _items
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
     torch.set_num_threads(1)
 

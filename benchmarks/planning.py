@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from harness import FOLDER, Row, publish, quartiles
 
 if TYPE_CHECKING:
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
 ROUNDS = 3
 ANSWERS = 4000
@@ -80,7 +80,7 @@ def peak() -> float:
 def measure_plan(file: str) -> dict[str, Any]:
     """In a fresh process: the file read and planned."""
     started, cpu = time.perf_counter(), time.process_time()
-    from procray.sweep import load_sweep, plan
+    from procray.planning import load_sweep, plan
 
     graph = plan(load_sweep(file))
     facts = {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu, "peak": peak()}
@@ -91,8 +91,8 @@ def measure_rest(file: str) -> dict[str, Any]:
     """In a fresh process: what a sweep does after planning and before it starts Ray."""
     from procray.execution.agenda import Agenda
     from procray.execution.runner import _items
-    from procray.sweep import load_sweep, plan
-    from procray.sweep.store import Store
+    from procray.planning import load_sweep, plan
+    from procray.store.store import Store
 
     graph = plan(load_sweep(file))
     with tempfile.TemporaryDirectory(dir=Path(file).parent) as folder:
@@ -130,9 +130,9 @@ def measure_answers(file: str) -> dict[str, Any]:
     from procray.execution.runner import _items
     from procray.execution.searcher import Death, SegmentSearcher
     from procray.garbage import set_aside
-    from procray.sweep import load_sweep, plan
-    from procray.sweep.lease import this_process
-    from procray.sweep.store import Store
+    from procray.planning import load_sweep, plan
+    from procray.store.lease import this_process
+    from procray.store.store import Store
 
     def why(trial: str) -> Death:
         return Death("gone", trial)

@@ -233,7 +233,7 @@ def simulate(nodes: int, cells: int) -> dict[str, Any]:
     from procray.execution.agenda import Agenda
     from procray.execution.runner import _items
     from procray.garbage import set_aside
-    from procray.sweep import load_sweep, plan
+    from procray.planning import load_sweep, plan
 
     trace = read_trace()
     with tempfile.TemporaryDirectory() as folder:
@@ -297,7 +297,7 @@ def count_requests() -> dict[str, Any]:
     from procray.execution.agenda import Agenda
     from procray.execution.runner import _items
     from procray.execution.segment import GO, stop_flag
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -383,8 +383,8 @@ def count_mlflow() -> dict[str, float]:
     from procray.execution import run_segment
     from procray.execution.agenda import Agenda
     from procray.execution.runner import _items
-    from procray.sweep import load_sweep, plan
-    from procray.sweep.store import Store
+    from procray.planning import load_sweep, plan
+    from procray.store.store import Store
 
     room = import_module("procray.tracking.sync")  # the package has a function of this name
     totals = []
@@ -486,7 +486,7 @@ def request_table(counts: dict[str, Any], facts: dict[str, float], mlflow: float
 def record(file: str) -> None:
     """Trains a sweep into a fresh store and writes how long each segment took: kind, tokens, FLOPs, seconds."""
     from procray.execution import RunOptions, run
-    from procray.sweep import load_sweep, plan
+    from procray.planning import load_sweep, plan
 
     graph = plan(load_sweep(file))
     begun: dict[str, float] = {}

@@ -38,8 +38,8 @@ import procray
 from procray import corpora
 from procray.batch import Batch
 from procray.execution.preparation import prepare_corpora
-from procray.sweep import Plan, PlannedPhase
-from procray.sweep.store import Store
+from procray.planning import Plan, PlannedPhase
+from procray.store.store import Store
 from procray.training.recipe import PhaseRecipe
 from procray.training.source import Source, task_source, text_source
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from procray import report as report
     from procray import tasks as tasks
     from procray.execution import run as run
-    from procray.sweep import load_sweep as load_sweep
-    from procray.sweep.plan import plan as plan
+    from procray.planning import load_sweep as load_sweep
+    from procray.planning.plan import plan as plan
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "corpora", "load_sweep", "model", "plan", "report", "run", "tasks"]
 
-_FUNCTIONS = {"load_sweep": "procray.sweep", "plan": "procray.sweep", "run": "procray.execution"}
+_FUNCTIONS = {"load_sweep": "procray.planning", "plan": "procray.planning", "run": "procray.execution"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from procray.cli.terminal import answer, answer_json, say
 if TYPE_CHECKING:
     from procray.report.analysis import Inside
     from procray.report.analysis_tables import Table
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
 
 def run_analysis(

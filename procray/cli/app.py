@@ -16,8 +16,8 @@ from procray.cli.cluster_command import cluster
 from procray.cli.terminal import answer, answer_json, say, short_bytes, short_count, width
 
 if TYPE_CHECKING:
-    from procray.sweep import Plan
-    from procray.sweep.store import Store
+    from procray.planning import Plan
+    from procray.store.store import Store
 
 app = typer.Typer(
     name="procray",
@@ -56,14 +56,15 @@ def load(file: Path, scale: str | None, settings: list[str] | None, store: Store
     Args:
         store: of a sweep with `select:`, go on with what the search there has chosen; else only the search.
     """
-    from procray.sweep import load_sweep, plan, select
+    from procray.planning import load_sweep, plan
+    from procray.selection import select
 
     spec = load_sweep(file, scale=scale, set=settings or [])
     return plan(spec) if store is None else select.staged(spec, store)
 
 
 def open_store(place: str) -> Store:
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
     return Store(place)
 
@@ -71,7 +72,7 @@ def open_store(place: str) -> Store:
 def sweep_of(phase: str, store: Store) -> Plan:
     """The first sweep of a store that has a phase, named by its id or the beginning of it."""
     from procray.errors import StoreError
-    from procray.sweep import Plan
+    from procray.planning import Plan
 
     for path in store.plans():
         graph = Plan.read(path)
@@ -457,7 +458,7 @@ def doctor(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a sweep file, for completion in an editor."""
-    from procray.sweep import json_schema
+    from procray.spec import json_schema
 
     answer_json(json_schema())
 
@@ -466,7 +467,7 @@ def schema() -> None:
 def data_prepare(file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
     """Tokenise the corpora of a sweep into the store."""
     from procray.execution import prepare_corpora
-    from procray.sweep.select import foreseen
+    from procray.selection.select import foreseen
 
     for prepared in prepare_corpora(foreseen(load(file, scale, set)), open_store(store), progress=say):
         answer(f"{prepared.digest}  {short_count(prepared.train_tokens)} training tokens")
@@ -479,7 +480,7 @@ def data_show(
     """Describe the prepared corpora of a sweep, with a decoded sample."""
     from procray import corpora
     from procray.execution import corpora_of
-    from procray.sweep.select import foreseen
+    from procray.selection.select import foreseen
 
     opened = open_store(store)
     recipes = corpora_of(foreseen(load(file, scale, set)))
@@ -501,7 +502,7 @@ def store_ls(
 ) -> None:
     """List sweeps, phases and corpora with the room they take."""
     from procray.cli.store_command import listing, listing_json
-    from procray.sweep import upkeep
+    from procray.store import upkeep
 
     found = upkeep.contents(open_store(store))
     if json:

@@ -41,7 +41,7 @@ def validate(
     """List everything that is wrong with a cluster file, offline, before it costs money."""
     from procray.cli.app import load
     from procray.execution import cluster_files
-    from procray.sweep.select import foreseen
+    from procray.selection.select import foreseen
 
     plan = None if sweep is None else foreseen(load(sweep, scale, set))
     found = cluster_files.check(file, plan, store)

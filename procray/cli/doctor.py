@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from procray.cli.terminal import say, short_bytes, short_count
 
 if TYPE_CHECKING:
-    from procray.sweep import Plan
-    from procray.sweep.store import Store
+    from procray.planning import Plan
+    from procray.store.store import Store
 
 SECONDS = 15.0  # of training, shared among what is measured
 MOST_KINDS = 12  # of the phases of a sweep, those with the most work first
@@ -88,7 +88,7 @@ def measured(device: str, store: Store, plan: Plan | None, processors: int) -> d
     """
     from procray.cli.prediction import side_by_side
     from procray.errors import EnvironmentProblem
-    from procray.sweep.calibration import speed_key
+    from procray.planning.calibration import speed_key
     from procray.training.calibrate import mean
     from procray.training.environment import worker_environment
 

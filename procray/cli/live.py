@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from procray.cli.terminal import say, short_count, short_time
-from procray.sweep import Plan, PlannedPhase
-from procray.sweep.store import Store
+from procray.planning import Plan, PlannedPhase
+from procray.store.store import Store
 
 STATES = ("running", "waiting", "paused", "done", "failed", "skipped")
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from procray.cli.prediction import predict
 from procray.cli.terminal import short_bytes, short_count, short_time
-from procray.sweep import select
-from procray.sweep.notes import notes
+from procray.planning.notes import notes
+from procray.selection import select
 
 if TYPE_CHECKING:
     from procray.model.outside import Outside
-    from procray.sweep import Plan
-    from procray.sweep.store import Store
+    from procray.planning import Plan
+    from procray.store.store import Store
 
 _ROWS = 40
 _WIDEST = 64  # characters of a label

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from procray.cli.terminal import short_time
 
 if TYPE_CHECKING:
-    from procray.sweep import Plan
-    from procray.sweep.estimate import Estimate
-    from procray.sweep.store import Store
+    from procray.planning import Plan
+    from procray.planning.costs import Estimate
+    from procray.store.store import Store
 
 START_SECONDS = 12.0  # Ray, and the workers with what they import; measured on two cores
 
@@ -39,8 +39,8 @@ def predict(plan: Plan, store: Store, have: set[str]) -> Prediction | None:
         have: ids of the phases that are finished.
     """
     from procray.files import read_json
-    from procray.sweep.calibration import phase_seconds, well_measured
-    from procray.sweep.estimate import estimate
+    from procray.planning.calibration import phase_seconds, well_measured
+    from procray.planning.costs import estimate
 
     path = store.path / "machine.json"
     left = [phase for phase in plan.phases.values() if phase.id not in have]

@@ -7,8 +7,8 @@ from typing import Any
 
 from procray.cli.terminal import answer, answer_json, say, short_bytes
 from procray.errors import StoreError, did_you_mean
-from procray.sweep import upkeep
-from procray.sweep.store import Store
+from procray.store import upkeep
+from procray.store.store import Store
 
 
 def listing(found: upkeep.Contents, store: str, phases: bool) -> str:

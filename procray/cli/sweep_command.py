@@ -12,8 +12,9 @@ from procray.cli.plan_view import finished
 from procray.cli.prediction import against, predict
 from procray.cli.terminal import answer, answer_json, say, short_time, width
 from procray.errors import Stopped
-from procray.sweep import Plan, select
-from procray.sweep.store import Store
+from procray.planning import Plan
+from procray.selection import select
+from procray.store.store import Store
 
 
 def run_sweep(

@@ -17,7 +17,7 @@ from typing import Any
 
 from procray.errors import StoreError
 from procray.garbage import keeping_everything
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 Event = dict[str, Any]
 

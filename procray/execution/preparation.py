@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 if TYPE_CHECKING:
     from procray.corpora import Prepared
-    from procray.sweep.plan import Plan, PlannedPhase
+    from procray.planning.plan import Plan, PlannedPhase
 
 
 def corpora_of(plan: Plan) -> list[dict[str, Any]]:

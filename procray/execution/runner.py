@@ -29,15 +29,15 @@ from procray.execution.segment import GO, STOP
 from procray.execution.watch import Away, RayLost, watching
 from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
-from procray.sweep import select
-from procray.sweep.lease import process_start, this_host, this_process
-from procray.sweep.note import Note
-from procray.sweep.objects import PATIENCE_OF_RUNNERS
-from procray.sweep.outside import bring_outside
-from procray.sweep.store import Store
+from procray.selection import select
+from procray.selection.outside import bring_outside
+from procray.store.lease import process_start, this_host, this_process
+from procray.store.note import Note
+from procray.store.objects import PATIENCE_OF_RUNNERS
+from procray.store.store import Store
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan, PlannedPhase
+    from procray.planning.plan import Plan, PlannedPhase
 
 
 # A group of its own costs a segment 10 to 20 s. It is worth them from some minutes of training on, for which the speed

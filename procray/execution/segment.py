@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
 from procray.execution.disk import disk_full, full_text
 from procray.redaction import redact
-from procray.sweep.context import LeaseLost, StoreContext
-from procray.sweep.lease import Lease, process_alive
-from procray.sweep.note import open_note
-from procray.sweep.objects import PATIENCE_OF_RUNNERS, StoreUnreachable
-from procray.sweep.store import PhaseFolder, Store
+from procray.store.context import LeaseLost, StoreContext
+from procray.store.lease import Lease, process_alive
+from procray.store.note import open_note
+from procray.store.objects import PATIENCE_OF_RUNNERS, StoreUnreachable
+from procray.store.store import PhaseFolder, Store
 from procray.training.recipe import PhaseRecipe
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from procray.execution.disk import disk_full, full_text
 from procray.execution.leaving import node_leaving
 from procray.execution.reaper import Report
 from procray.execution.segment import any_of, describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 # Until then Ray counts on a node that is gone; a group that can do with fewer workers need not wait for it any longer.
 _NODE_DEAD_WITHIN = "15"

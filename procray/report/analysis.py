@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from procray.model import GPT2
-    from procray.sweep.store import Store
+    from procray.store.store import Store
     from procray.training.recipe import PhaseRecipe
 
     Batches = list[tuple[Tensor, Tensor | None]]
@@ -335,7 +335,7 @@ def _begun(like: GPT2, recipe: PhaseRecipe, store: Store) -> GPT2:
     import torch
 
     from procray.model import GPT2
-    from procray.sweep.context import StoreContext
+    from procray.store.context import StoreContext
     from procray.training.loop import carry_in
 
     model = GPT2(like.config, seed=recipe.seed)

@@ -16,7 +16,7 @@ from procray.report.style import CSS
 from procray.report.wording import count, listing, plural
 
 if TYPE_CHECKING:
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from procray.report.results import Results, Target, Variant
 from procray.report.wording import count, plural
 
 if TYPE_CHECKING:
+    from procray.planning.plan import Plan
     from procray.report.analysis import Inside, Look
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
 MOST_PARAMETERS = 30_000_000  # of a model that a report looks into by itself
 MOST_VARIANTS = 8  # of a target, the baseline among them; the best ones
@@ -93,7 +93,7 @@ def look_inside(
 def _choose(target: Target, plan: Plan, store: Store) -> list[Chosen]:
     """The first finished seed of the baselines and of the best variants; nothing where no variant was warmed up."""
     from procray.model import parameters
-    from procray.sweep import estimate
+    from procray.planning import costs as estimate
 
     found = []
     for variant in (*target.baselines, *sorted(target.warmed, key=best_first(target))):

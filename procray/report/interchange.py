@@ -12,7 +12,7 @@ from typing import Any
 from procray.report.published import compare
 from procray.report.results import Results, Target, Trouble, Variant
 from procray.report.statistics import Difference, Spread
-from procray.sweep.select import to_json
+from procray.selection.select import to_json
 
 
 def results_json(results: Results) -> dict[str, Any]:

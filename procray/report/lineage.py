@@ -24,8 +24,8 @@ from procray.training.recipe import Init, Parent
 
 if TYPE_CHECKING:
     from procray.model.outside import Outside
-    from procray.sweep.plan import Plan, PlannedPhase
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan, PlannedPhase
+    from procray.store.store import Store
 
 OUTSIDE = "checkpoints from outside"
 MOST_BOXES = 30  # in the drawing; beyond that, boxes that differ only in what was carried become one

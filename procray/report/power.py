@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from procray.report.results import Target, summarise
 from procray.report.statistics import pooled_sd, smallest_difference
-from procray.sweep.select import Searched, foreseen, read
+from procray.selection.select import Searched, foreseen, read
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan
+    from procray.store.store import Store
 
 
 @dataclass(frozen=True)

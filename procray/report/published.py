@@ -16,7 +16,7 @@ from procray.errors import did_you_mean
 from procray.report.results import Match, Results, Target, Variant
 from procray.report.statistics import Difference, Spread, spread, t_quantile
 from procray.report.wording import MINUS, listing, percent, signed
-from procray.sweep.quantities import QUANTITIES, SHARES
+from procray.spec.quantities import QUANTITIES, SHARES
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "not comparable")

@@ -18,17 +18,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from procray.garbage import keeping_everything
+from procray.planning.notes import notes
 from procray.redaction import redact
 from procray.report.match import Mode, tokens_to_match, value_at
 from procray.report.runs import SCORES, Curve, Reader, Run, finite
 from procray.report.statistics import Difference, Spread, paired_difference, spread
-from procray.sweep.notes import notes
-from procray.sweep.select import Searched
-from procray.sweep.select import read as read_search
+from procray.selection.select import Searched
+from procray.selection.select import read as read_search
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Cell, Plan, PlannedPhase
-    from procray.sweep.store import Store
+    from procray.planning.plan import Cell, Plan, PlannedPhase
+    from procray.store.store import Store
 
 MatchState = Literal["reached", "not reached", "pending", "no result", "not planned", "baseline"]
 # Accuracies whose first lasting crossing is reported beside the match: a saturated baseline makes its own final

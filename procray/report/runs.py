@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Cell, Plan, PlannedPhase
-    from procray.sweep.store import Store
+    from procray.planning.plan import Cell, Plan, PlannedPhase
+    from procray.store.store import Store
     from procray.training.recipe import Parent
 
 

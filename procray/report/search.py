@@ -9,7 +9,7 @@ from procray.report.results import Results
 from procray.report.statistics import Spread
 from procray.report.tables import Entry, Grid, Row
 from procray.report.wording import listing, plural
-from procray.sweep.select import Searched, Tried
+from procray.selection.select import Searched, Tried
 
 CHOSEN = "*"
 

@@ -13,8 +13,8 @@ from procray.report.wording import count, listing, plural
 from procray.training.recipe import Optimizer, PhaseRecipe
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan
+    from procray.store.store import Store
 
 # Facts that differ from attempt to attempt without a meaning for the result.
 _IGNORED = ("pid", "time", "started", "attempt")

@@ -22,8 +22,8 @@ from procray.report.runs import Run
 from procray.report.settings import settings_of
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan
+    from procray.store.store import Store
 
 LOOK = 2  # raised when the same numbers are drawn or written otherwise than before
 _STATE = "made-from.json"

@@ -17,7 +17,7 @@ from procray.tracking.backend import redact
 from procray.training.recipe import Parent, PhaseRecipe
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Cell, Plan, PlannedPhase, Trial
+    from procray.planning.plan import Cell, Plan, PlannedPhase, Trial
 
 TOTAL = "tokens/total"  # written with every row: its steps say which rows MLflow has
 START = "start_loss"

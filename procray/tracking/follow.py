@@ -24,8 +24,8 @@ from procray.tracking import backend
 from procray.tracking.sync import LATER, Session, SyncResult, open_session, write
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan
+    from procray.store.store import Store
 
 LOG = "tracking.log"
 INTERVAL = 2.0  # seconds between two looks at the store
@@ -230,8 +230,8 @@ def _log(problem: str, error: Exception) -> None:
 
 def main(arguments: list[str]) -> None:
     """`python -m procray.tracking STORE PLAN INTERVAL PARENT`: started by Follower, of no use by hand."""
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan
+    from procray.store.store import Store
 
     store, plan, interval, parent = arguments
     orders = Orders(int(parent))

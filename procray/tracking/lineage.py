@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, LoggedModel
 
     from procray.model.outside import Outside
-    from procray.sweep.plan import Plan, PlannedPhase
-    from procray.sweep.store import PhaseFolder
+    from procray.planning.plan import Plan, PlannedPhase
+    from procray.store.store import PhaseFolder
 
 MARK = "procray.mark"  # tag of a model: <phase>/<step>
 EXTERNAL = "mlflow.model.isExternal"

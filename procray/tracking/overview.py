@@ -12,8 +12,8 @@ from procray.tracking import facts, views
 from procray.tracking.backend import redact
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan
+    from procray.store.store import Store
 
 REPORT = "report"
 _LISTED = 20  # failed and skipped phases named in the note

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import PhaseFolder, Store
+    from procray.planning.plan import Plan
+    from procray.store.store import PhaseFolder, Store
 
 PHASE = "procray.phase"  # tag of a run: the phase's id, or SWEEP
 SWEEP = "sweep"

@@ -21,8 +21,8 @@ from procray.errors import EnvironmentProblem
 from procray.tracking import backend, overview, views
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan
-    from procray.sweep.store import Store
+    from procray.planning.plan import Plan
+    from procray.store.store import Store
 
 HOST = "127.0.0.1"
 # Chromium refuses 5060, 5061 and others; these ranges hold none of them.

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from procray.tracking import facts
 
 if TYPE_CHECKING:
-    from procray.sweep.plan import Plan
+    from procray.planning.plan import Plan
 
 ALL_RUNS = "procray-runs"
 MEANS = "procray-means"

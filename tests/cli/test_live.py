@@ -1,7 +1,7 @@
 import json
 
 from procray.cli import live
-from procray.sweep.store import Store
+from procray.store.store import Store
 from tests.report import science
 from tests.report.synthetic import make_plan
 

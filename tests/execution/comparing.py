@@ -11,7 +11,7 @@ import pytest
 from procray.execution import RunOptions, run, run_segment
 from procray.execution.agenda import Agenda
 from procray.execution.runner import _items
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from procray.errors import StoreError
 from procray.execution.agenda import NODES_LOST, Agenda, Item, State
-from procray.sweep.store import PhaseFolder, Store
+from procray.store.store import PhaseFolder, Store
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from procray.execution import cluster_files
 from procray.execution.cluster_files.findings import Findings
 from procray.execution.cluster_files.fit import Need, NodeType, check_fit
 from procray.execution.cluster_files.start import starts
-from procray.sweep import load_sweep, plan
+from procray.planning import load_sweep, plan
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from small_plans import kill_plan
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
 

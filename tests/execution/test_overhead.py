@@ -8,7 +8,7 @@ import pytest
 from small_plans import phase, plan
 
 from procray.execution import RunOptions, run
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

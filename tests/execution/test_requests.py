@@ -11,8 +11,8 @@ from small_plans import phase, plan
 from procray.execution.agenda import Agenda
 from procray.execution.runner import _items
 from procray.execution.segment import run_segment
-from procray.sweep import remote
-from procray.sweep.store import Store
+from procray.store import remote
+from procray.store.store import Store
 
 
 def counted(faulty) -> Counter[str]:

@@ -84,7 +84,7 @@ def test_what_an_autoscaler_may_add_counts():
 
 def test_no_room_is_said_once_a_minute(tmp_path, monkeypatch):
     from procray.execution.agenda import Agenda
-    from procray.sweep.store import Store
+    from procray.store.store import Store
 
     clock, told = [1000.0], []
     monkeypatch.setattr("procray.execution.agenda.time.monotonic", lambda: clock[0])

@@ -8,8 +8,9 @@ import textwrap
 import pytest
 
 from procray.execution import RunOptions, run
-from procray.sweep import plan, select
-from procray.sweep.load import load_text
+from procray.planning import plan
+from procray.planning.load import load_text
+from procray.selection import select
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -13,9 +13,9 @@ from small_plans import phase, plan
 from procray.errors import EnvironmentProblem, PhaseFailed, StoreError
 from procray.execution import run_segment
 from procray.execution import segment as room
-from procray.sweep.lease import process_start, this_process
-from procray.sweep.load import load_text
-from procray.sweep.plan import plan as make_plan
+from procray.planning.load import load_text
+from procray.planning.plan import plan as make_plan
+from procray.store.lease import process_start, this_process
 from procray.training.recipe import Solved
 
 

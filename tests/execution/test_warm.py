@@ -15,8 +15,8 @@ from small_plans import phase, plan
 
 from procray.execution import run
 from procray.execution.runner import _executor
-from procray.sweep.lease import process_start
-from procray.sweep.store import Store
+from procray.store.lease import process_start
+from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -29,7 +29,7 @@ import plans
 from comparing import compare
 from raylets import Raylets, Sweep
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 NOTICE = 15.0  # seconds that a drained node has left
 WITHIN = 90.0  # seconds in which everything must have recovered

@@ -48,8 +48,8 @@ def many(chains: int = 6, steps: int = 400, seed: int = 0) -> SmallPlan:
 def find(text: str) -> Any:
     """A plan of this file as `name:1:2`, or the laptop scale of a sweep file."""
     if text.endswith(".yaml"):
-        from procray.sweep import load_sweep
-        from procray.sweep import plan as planned
+        from procray.planning import load_sweep
+        from procray.planning import plan as planned
 
         return planned(load_sweep(text))
     name, *numbers = text.split(":")

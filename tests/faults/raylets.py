@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 HERE = Path(__file__).parent
 # Of Ray's processes those that belong to a sweep, by the names that Ray gives them.

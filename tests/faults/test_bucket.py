@@ -10,8 +10,8 @@ import pytest
 from plans import pair
 from raylets import Raylets, trainer_of, wait
 
-from procray.sweep import remote
-from procray.sweep.store import Store
+from procray.store import remote
+from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -11,7 +11,7 @@ import pytest
 from raylets import trainer_of
 
 from procray.execution.disk import disk_full
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(300)
 

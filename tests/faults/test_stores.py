@@ -18,8 +18,8 @@ from raylets import Raylets, trainer_of
 from procray.errors import StoreError
 from procray.execution import run_segment
 from procray.execution.runner import _items
-from procray.sweep import lease
-from procray.sweep.store import Store
+from procray.store import lease
+from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -29,7 +29,7 @@ import sys, time
 real, off = time.time, float(sys.argv[2])
 time.time = lambda: real() + off
 import pathlib
-from procray.sweep import lease
+from procray.store import lease
 lease.this_host = lambda: "another host"
 held = lease.acquire(lease.FolderClaims(pathlib.Path(sys.argv[1])))
 print(held.attempt, flush=True)

@@ -1,9 +1,9 @@
 import pytest
 
+from procray.planning import Plan
 from procray.report.results import Results, summarise
 from procray.report.write import ReportPaths, write_report
-from procray.sweep import Plan
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .synthetic import fill, make_plan
 

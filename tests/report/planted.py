@@ -9,7 +9,7 @@ import torch
 
 from procray import tasks
 from procray.model import GPT2, save_weights
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe
 from procray.training.runtime import model_config
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from procray.sweep import PlannedPhase
+from procray.planning import PlannedPhase
 
 HEAD = """name: {name}
 seeds: [0, 1, 2]

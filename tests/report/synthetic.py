@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from procray.sweep import Plan, PlannedPhase, load_sweep, plan
-from procray.sweep.store import Store
+from procray.planning import Plan, PlannedPhase, load_sweep, plan
+from procray.store.store import Store
 
 YAML = """# How much text does copying replace?
 # It stands on two lines.

@@ -17,7 +17,7 @@ from procray.model import analysis as measure
 from procray.report import analysis, analysis_figures
 from procray.report.analysis_page import folder_of, write_analysis
 from procray.report.analysis_tables import components_table, heads_table, layers_table
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .planted import BASE, ROWS, WARM, after, plant
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from procray.planning import Plan
 from procray.report import analysis_section
 from procray.report.analysis_section import look_inside, section
 from procray.report.results import Results, summarise
 from procray.report.write import write_report
-from procray.sweep import Plan
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .planted import plant
 from .synthetic import fill, make_plan

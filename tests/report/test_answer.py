@@ -3,7 +3,7 @@ import pytest
 from procray.report.answer import answer
 from procray.report.headline import headline, remarks
 from procray.report.results import summarise
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .synthetic import fill, loss_and_accuracy, make_plan, mode
 

@@ -5,7 +5,7 @@ import pytest
 from procray.errors import StoreError
 from procray.model import GPT2, GPT2Config, save_weights
 from procray.report.lineage import boxes, find_phase, lineage_svg, lineage_text
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .synthetic import YAML, fill, make_plan
 

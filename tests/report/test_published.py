@@ -7,7 +7,7 @@ from procray.report.interchange import results_json
 from procray.report.page import Settings, page
 from procray.report.published import at_a_glance, compare, effect_text, measured_text, published_text
 from procray.report.results import summarise
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from . import science
 from .synthetic import fill, make_plan

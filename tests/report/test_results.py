@@ -5,7 +5,7 @@ import pytest
 
 from procray.report.interchange import results_json
 from procray.report.results import question_of, summarise
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .synthetic import YAML, fill, loss_and_accuracy, make_plan, mode, row
 

@@ -6,7 +6,7 @@ import pytest
 
 from procray.report.results import summarise
 from procray.report.runs import Reader
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .synthetic import fill, make_plan
 

@@ -7,14 +7,15 @@ import math
 
 import pytest
 
+from procray.planning import load_sweep, plan
 from procray.report import answer, results_json, summarise
 from procray.report.page import page
 from procray.report.power import power, power_text
 from procray.report.search import search_grids
 from procray.report.settings import settings_of
 from procray.report.statistics import smallest_difference
-from procray.sweep import load_sweep, plan, select
-from procray.sweep.store import Store
+from procray.selection import select
+from procray.store.store import Store
 
 from .synthetic import YAML, fill, loss_and_accuracy, mode
 

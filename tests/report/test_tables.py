@@ -9,7 +9,7 @@ from procray.report.page import Settings, page
 from procray.report.plain import grid_text
 from procray.report.results import Results, summarise
 from procray.report.tables import Entry, Grid, Row, grids
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from . import science
 from .synthetic import fill, make_plan

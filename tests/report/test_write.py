@@ -14,7 +14,7 @@ from procray.report.figures import pictures
 from procray.report.page import Settings, page
 from procray.report.results import summarise
 from procray.report.write import write_report
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 from .synthetic import fill, make_plan
 

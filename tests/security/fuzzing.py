@@ -205,7 +205,7 @@ def sweep_target(folder: Path) -> One:
     """Sweep files, their scales and `--set`: read and planned."""
     import yaml
 
-    from procray.sweep import load_sweep, plan
+    from procray.planning import load_sweep, plan
 
     texts = folder / "texts.txt"
     texts.write_text("some words " * 500)
@@ -244,7 +244,7 @@ def sweep_target(folder: Path) -> One:
 
 def small_phase(folder: Path) -> tuple[Any, str]:
     """A store with one phase that has a mark, a resume state and a journal."""
-    from procray.sweep.store import Store
+    from procray.store.store import Store
     from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
     recipe = PhaseRecipe(
@@ -276,8 +276,8 @@ def small_phase(folder: Path) -> tuple[Any, str]:
 def store_target(folder: Path) -> One:
     """The JSON files of a phase: read as the commands read them, claimed and described anew."""
     from procray.cli.live import counts, line
-    from procray.sweep import upkeep
-    from procray.sweep.store import Store
+    from procray.store import upkeep
+    from procray.store.store import Store
     from procray.training.recipe import PhaseRecipe
 
     store, phase_id = small_phase(folder / "good")
@@ -350,9 +350,9 @@ def store_target(folder: Path) -> One:
 
 def plan_target(folder: Path) -> One:
     """plan.json of a store, as `lineage`, `store ls` and the MLflow writer read it."""
-    from procray.sweep import Plan, plan
-    from procray.sweep.load import load_text
-    from procray.sweep.store import Store
+    from procray.planning import Plan, plan
+    from procray.planning.load import load_text
+    from procray.store.store import Store
 
     graph = plan(load_text(SWEEPS[2], "chains.yaml"))
     value = json.loads(json.dumps(graph.to_json()))

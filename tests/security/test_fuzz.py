@@ -18,8 +18,8 @@ import fuzzing
 from procray import files
 from procray.errors import ProcrayError, SpecError, StoreError, TransferError
 from procray.model.checkpoint import load_weights
-from procray.sweep import load_sweep, plan
-from procray.sweep.load import load_text
+from procray.planning import load_sweep, plan
+from procray.planning.load import load_text
 
 COUNTS = {"sweep": 120, "store": 250, "plan": 1000, "checkpoint": 300, "official": 150, "corpus": 1200}
 

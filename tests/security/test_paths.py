@@ -15,11 +15,11 @@ import fuzzing
 
 from procray.errors import ProcrayError, SpecError, StoreError
 from procray.model.layout import shards
+from procray.planning import Plan, plan
+from procray.planning.load import load_text
 from procray.records import is_plain
 from procray.report import write
-from procray.sweep import Plan, plan
-from procray.sweep.load import load_text
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 OUT = ("../../outside", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "\x00", ".hidden", "x" * 300, "a\nb", "é")
 

@@ -12,7 +12,7 @@ import pytest
 
 from procray.execution.segment import describe
 from procray.redaction import redact, redacted
-from procray.sweep.store import Store
+from procray.store.store import Store
 
 HUB = "hf_" + "PlantedHubToken" + "0123456789"
 AMAZON = "AKIA" + "PLANTEDKEY123456"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import backend
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from procray.sweep.plan import Plan
+from procray.planning.plan import Plan
 from procray.tracking import backend, facts
 from tests.tracking import synthetic
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from procray.files import sha256_file, write_json
-from procray.sweep.plan import Cell, Plan, PlannedPhase
-from procray.sweep.store import Store
+from procray.planning.plan import Cell, Plan, PlannedPhase
+from procray.store.store import Store
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe
 
 START = 1_790_000_000.0  # of the whole sweep, unix

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import backend, deep_link, facts, sync, ui, views
 from tests.tracking import mirror, synthetic
 

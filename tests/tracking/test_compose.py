@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import yaml
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import sync
 from tests.tracking import synthetic
 

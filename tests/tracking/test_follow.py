@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import Follower, backend, ui
 from tests.tracking import mirror, synthetic
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STORE_AND_PLAN = """
 import sys
 from tests.tracking import synthetic
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import Follower
 follower = Follower(synthetic.build(seeds=(0,), targets=("code",)), Store(sys.argv[1]), interval=0.1).start()
 print(follower.pid, flush=True)

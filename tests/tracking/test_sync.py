@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from procray.errors import EnvironmentProblem
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import SyncResult, backend, facts, sync
 from procray.tracking.sync import WATERMARK, open_session, write
 from tests.tracking import mirror, synthetic
@@ -152,7 +152,7 @@ def test_composition_names_both_parents(store: Store) -> None:
 def test_an_outside_checkpoint_is_a_model_that_lists_its_users(store: Store, tmp_path: Path) -> None:
     from procray.model import GPT2, GPT2Config, Perturbation, save_weights
     from procray.model.outside import look_up
-    from procray.sweep.outside import bring_outside
+    from procray.selection.outside import bring_outside
     from procray.training.recipe import Init, Parent, Share
 
     plan = synthetic.build(seeds=(0,), targets=("code",))
@@ -395,7 +395,7 @@ _KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 from tests.tracking import synthetic
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import backend, sync
 import mlflow.store.tracking.sqlalchemy_store as target
 count = int(sys.argv[2])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from procray.sweep.plan import Plan, Trial
-from procray.sweep.store import Store
+from procray.planning.plan import Plan, Trial
+from procray.store.store import Store
 from procray.tracking import sync
 from tests.tracking import mirror, synthetic
 

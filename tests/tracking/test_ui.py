@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from procray.errors import EnvironmentProblem
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import sync, ui
 from tests.tracking import synthetic
 
@@ -53,7 +53,7 @@ def test_serve_prints_the_link_and_ends_on_interrupt(store: Store) -> None:
     synthetic.finish_all(store, plan)
     sync(plan, store)
     script = (
-        "import sys; from procray.sweep.store import Store; from procray.tracking import serve;"
+        "import sys; from procray.store.store import Store; from procray.tracking import serve;"
         "from tests.tracking import synthetic;"
         "serve(Store(sys.argv[1]), synthetic.build(seeds=(0,), targets=('code',)), open_browser=False)"
     )

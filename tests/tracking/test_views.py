@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from procray.sweep.store import Store
+from procray.store.store import Store
 from procray.tracking import deep_link, sync, views
 from tests.tracking import mirror, synthetic
 

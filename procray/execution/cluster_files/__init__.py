@@ -17,7 +17,7 @@ from procray.execution.cluster_files.kuberay import check_kuberay, is_kuberay
 from procray.execution.cluster_files.launcher import check_launcher
 from procray.execution.cluster_files.secrets import check_examples, check_secrets
 from procray.execution.cluster_files.slurm import check_slurm, is_slurm
-from procray.sweep.source import read
+from procray.spec.tree import read
 
 __all__ = ["Findings", "check"]
 

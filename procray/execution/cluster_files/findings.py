@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from procray.errors import Problem
-from procray.sweep.source import Node, Place, plain
+from procray.spec.tree import Node, Place, plain
 
 Path = Sequence[str | int]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from procray.execution.cluster_files.findings import Findings
 from procray.execution.room import DRIVER
-from procray.sweep.source import Place
+from procray.spec.tree import Place
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import version
 
 from procray.execution.cluster_files.findings import Findings
-from procray.sweep.source import Place
+from procray.spec.tree import Place
 
 _RAY_TAG = re.compile(r"^(?P<ray>\d+\.\d+\.\d+)(?:\.[0-9a-f]{6})?(?:-py(?P<major>\d)(?P<minor>\d+))?(?:-[\w.-]+)?$")
 

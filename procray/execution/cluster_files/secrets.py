@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from procray.execution.cluster_files.findings import Findings, Tree
-from procray.sweep.source import Place
+from procray.spec.tree import Place
 
 _NAMES = r"(?:[A-Za-z0-9_]*(?:TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS)[A-Za-z0-9_]*)"
 _FILES = re.compile(r"(?i)(?:path|file|dir|mode|name|timeout|arn|ref)$")  # `RAY_AUTH_TOKEN_PATH` names a file

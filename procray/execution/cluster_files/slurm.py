@@ -12,7 +12,7 @@ from procray.execution.cluster_files.fit import Need, NodeType, check_fit
 from procray.execution.cluster_files.start import Start, exported, starts
 from procray.execution.cluster_files.stores import check_store
 from procray.execution.room import DRIVER
-from procray.sweep.source import Place
+from procray.spec.tree import Place
 
 # sbatch's long options (Slurm 23 to 25) that scripts use.
 _OPTIONS = words(

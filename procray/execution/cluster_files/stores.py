@@ -6,7 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from procray.execution.cluster_files.findings import Findings
-from procray.sweep.source import Place
+from procray.spec.tree import Place
 
 EXAMPLE = "FILL-IN"  # in the shipped files; no bucket can have the name
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")

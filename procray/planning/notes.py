@@ -1,0 +1,47 @@
+"""What a reader of a plan's results should know beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from procray.files import canonical_json
+from procray.spec.counts import format_count
+
+if TYPE_CHECKING:
+    from procray.planning.plan import Plan, PlannedPhase
+
+
+def notes(plan: Plan) -> list[str]:
+    """One sentence each; about warm-ups on text, which stand in for procedural ones as a control."""
+    warm = [phase for phase in plan.phases.values() if phase.kind == "procedural"]
+    texts = {phase.variant: phase for phase in warm if "corpus" in phase.recipe.data}
+    others = {phase.variant: phase for phase in warm if "corpus" not in phase.recipe.data}
+    found = []
+    for name, phase in texts.items():
+        tokens = format_count(phase.nominal[phase.end])
+        found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")
+        after = [other for other in plan.phases.values() if other.kind != "procedural"]
+        if any(_corpus(other) == _corpus(phase) for other in after):
+            found.append(
+                f"warm-up {name} reads the corpus of a target: it meets the target's documents in advance, "
+                "which favours this control"
+            )
+    return found
+
+
+def _step(phase: PlannedPhase) -> str:
+    recipe = phase.recipe
+    if "corpus" in recipe.data:
+        return f"{recipe.batch} x {recipe.model.context} tokens"
+    return f"{recipe.batch} x {phase.tokens_per_step / recipe.batch:g} tokens"
+
+
+def _compared(others: dict[str, PlannedPhase]) -> str:
+    if not others:
+        return ""
+    shown = [f"{name} {phase.end} steps of {_step(phase)}" for name, phase in list(others.items())[:3]]
+    return f" ({', '.join(shown)}{' and others' if len(others) > 3 else ''})"
+
+
+def _corpus(phase: PlannedPhase) -> str | None:
+    return canonical_json(phase.recipe.data["corpus"]) if "corpus" in phase.recipe.data else None

@@ -1,0 +1,153 @@
+"""Short names of values, of which the names of variants consist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Any
+
+from procray.model.components import show_layers
+from procray.spec.axes import Axis
+from procray.spec.counts import format_count
+
+# Keys whose values are counts of tokens, shown without their key.
+_TOKENS = ("tokens", "batch_tokens", "every", "warmup")
+
+
+def name_values(axes: list[Axis]) -> None:
+    """Gives every value of every axis the short label that stands in names of variants."""
+    for i, axis in enumerate(axes):
+        key = str(axis.path[-1])
+        clash = any(other.path[-1] == key and other.varies and _meet(axis, other) for other in axes[:i])
+        sections = [part for part in axis.name.split(".")[:-1] if part != "optimizer"]
+        prefix = f"{sections[-1]}-" if clash and sections else ""
+        common = _common(axis.values)
+        if "transfer" in axis.path[:-1]:  # inside a composition: the component says what the value is about
+            component, *below = axis.path[axis.path.index("transfer") + 1 :]
+            labels = [_safe(_inside(str(component), list(map(str, below)), value)) for value in axis.values]
+        else:
+            labels = [prefix + label(key, value, common) for value in axis.values]
+        axis.labels = [f"{text}-{n}" if labels.count(text) > 1 else text for n, text in enumerate(labels, 1)]
+
+
+def _meet(one: Axis, other: Axis) -> bool:
+    """Whether two axes can matter to the same chain."""
+    if one.path[0] == "targets" and other.path[0] == "targets":
+        return one.path[1] == other.path[1]
+    return not (other.path == ("transfer",) and one.path[0] == "targets")
+
+
+def _common(values: list[Any]) -> dict[str, Any]:
+    """The entries that all of several mappings share: they tell nothing apart."""
+    if len(values) < 2 or not all(isinstance(value, dict) for value in values):
+        return {}
+    return {
+        key: value
+        for key, value in values[0].items()
+        if all(key in other and other[key] == value for other in values[1:])
+    }
+
+
+def label(key: str, value: Any, common: dict[str, Any] | None = None) -> str:
+    """A short name of one value: `L64`, `L2-24`, `2M`, `lr5e-4`, `full`, `attention=set,mlp=eca`."""
+    return _safe(_label(key, value, common or {}))
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+=,-]+", "-", text)
+
+
+def _label(key: str, value: Any, common: dict[str, Any]) -> str:
+    if key == "freeze":
+        return f"freeze-{'+'.join(value)}" if value else "unfrozen"
+    if key == "perturb":
+        return _perturbation(value) if value else "intact"
+    if isinstance(value, bool):
+        return key if value else f"no-{key}"
+    if isinstance(value, str):
+        return value
+    if key == "length":
+        return f"L{_length(value)}"
+    if key in _TOKENS and isinstance(value, int):
+        return format_count(value)
+    if isinstance(value, int | float):
+        return key + short_number(value)
+    if isinstance(value, list):
+        return "-".join(_label(key, item, {}) for item in value)
+    if not isinstance(value, dict):
+        return f"{key}{value}"
+    if key == "transfer":
+        return ",".join(f"{component}={_parent(parent)}".replace("=.", ".") for component, parent in value.items())
+    if "mixture" in value:
+        shares = "+".join(f"{name}{short_number(weight)}" for name, weight in value["mixture"].items())
+        return f"{shares}-prefix" if value.get("prefix") else shares
+    if "text" in value:
+        corpus = value["text"]["corpus"]
+        local = isinstance(corpus, dict) and "files" in corpus
+        return "text-files" if local else f"text-{_label('corpus', corpus, {})}"
+    if "shuffled" in value:
+        return f"shuffled-{_label(key, value['shuffled'], {})}"
+    for name in ("hf", "name"):  # corpora
+        if name in value:
+            return str(value[name])
+    parts = [_label(name, child, {}) for name, child in value.items() if name not in common]
+    return "-".join(parts) or key
+
+
+def _parent(value: Any) -> str:
+    """Who gives a component: `set`, `set.0-5`, `set0.7+union0.3`, the name of an outside checkpoint."""
+    if isinstance(value, list):
+        return "+".join(_parent(one) for one in value)
+    if isinstance(value, str):
+        return value.removeprefix("hf:").partition("@")[0].rpartition("/")[2] if value.startswith("hf:") else value
+    if not isinstance(value, dict):
+        return "?"
+    layers = f".{show_layers(dict(value['layers']))}" if "layers" in value else ""
+    if "interpolate" in value:
+        weight = value.get("weight", 0.5)
+        one, other = (_parent(parent) for parent in value["interpolate"])
+        return f"{one}{short_number(round(1 - weight, 12))}+{other}{short_number(weight)}{layers}"
+    if "path" in value:
+        path = PurePath(value["path"])
+        return (path.parent.name if path.name == "model.safetensors" else path.stem) + layers
+    return (_parent(value["from"]) if "from" in value else "") + layers
+
+
+def _inside(component: str, below: list[str], value: Any) -> str:
+    """An axis within a composition: `attention=set`, `attention-w0.3`, `attention.0-5`."""
+    key = below[-1] if below else "from"
+    if key == "weight" and isinstance(value, int | float):
+        return f"{component}-w{short_number(value)}"
+    if key == "layers":
+        return f"{component}.{show_layers(dict(value or ()))}"
+    if key == "interpolate" and isinstance(value, list):
+        return f"{component}={'..'.join(_parent(one) for one in value)}"
+    if key in ("from", "path"):
+        return f"{component}={_parent({'path': value} if key == 'path' else value)}"
+    return f"{component}={value if isinstance(value, str | int | float) else _parent(value)}"
+
+
+def _perturbation(value: dict[str, Any]) -> str:
+    """`noise0.05`, `shuffle`, `random-attention+mlp`."""
+    kind = next(iter(value))
+    name = f"noise{short_number(value[kind])}" if kind == "noise" else kind
+    return "-".join([name, *(["+".join(value["components"])] if value.get("components") else [])])
+
+
+def _length(value: Any) -> str:
+    if isinstance(value, dict):
+        low = value.get("min", value.get("start", "?"))
+        return f"{low}{'-' if 'min' in value else '..'}{value.get('max', '?')}"
+    return str(value)
+
+
+def short_number(value: int | float) -> str:
+    """`5e-4`, `0.1`, `3`."""
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+        return str(int(value))
+    text = f"{value:g}"
+    plainly = text if "e" not in text else re.sub(r"e([+-])0*", lambda m: "e" + m[1].replace("+", ""), text)
+    if abs(value) < 0.01 and "e" not in plainly:
+        mantissa, exponent = f"{value:e}".split("e")
+        plainly = f"{float(mantissa):g}e{int(exponent)}"
+    return plainly if float(plainly) == value else repr(value)

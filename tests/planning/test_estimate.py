@@ -1,0 +1,59 @@
+"""Costs of a plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from procray.model.shape import parameters
+from procray.planning.costs import SEGMENT_SECONDS, config, disk_bytes, estimate
+from procray.planning.load import load_text
+from procray.planning.plan import plan
+
+TEXT = """\
+name: cost
+model: {layers: 1, heads: 1, width: 8, context: 16}
+procedural: {task: set, length: 8, batch: 8, tokens: {grid: [10k, 20k]}, optimizer: {lr: 1e-3}}
+transfer: {grid: [full, mlp]}
+semantic: {corpus: c4, tokenizer: byte, batch: 4, tokens: 10k, optimizer: {lr: 1e-3}}
+resources: {gpu: 0.5, workers: 2}
+"""
+
+
+@pytest.fixture
+def graph():
+    return plan(load_text(TEXT, "f.yaml"))
+
+
+def test_disk_counts_marks_and_one_resume_state(graph):
+    warm = next(phase for phase in graph.phases.values() if phase.kind == "procedural")
+    weights = parameters(config(warm.recipe.model, warm.vocab, None)) * 4
+    assert disk_bytes([warm]) == weights * (2 + 3)
+
+
+def test_time_is_that_of_the_schedule(graph):
+    """Two workers each; a segment of the warm-up and one of each tail wait for nothing else."""
+    seconds = {id: 10.0 * (1 + number) for number, id in enumerate(graph.phases)}
+    one, many = (estimate(graph, lambda phase: seconds[phase.id], concurrent=n) for n in (1, 100))
+    segments = graph.segments()
+    assert one.seconds == pytest.approx(sum(seconds.values()) + SEGMENT_SECONDS * len(segments))
+    warm = next(phase for phase in graph.phases.values() if phase.kind == "procedural")
+    tails = [phase for phase in graph.phases.values() if phase.parents]
+    ends = []
+    for tail in tails:  # a tail starts at its own mark of the warm-up
+        step = tail.parents[0].step
+        start = seconds[warm.id] * step / warm.end + SEGMENT_SECONDS * (1 + warm.marks.index(step))
+        ends.append(start + seconds[tail.id] + SEGMENT_SECONDS)
+    assert many.seconds == pytest.approx(max(ends))
+    work = sum(times * graph.phases[id].resources["gpu"] * 2 for id, times in seconds.items())
+    assert one.gpu_hours == pytest.approx(work / 3600)
+
+
+def test_what_is_done_costs_nothing(graph):
+    warm = next(phase for phase in graph.phases.values() if phase.kind == "procedural")
+    seconds = lambda phase: phase.flops / 1e9
+    everything, rest = estimate(graph, seconds), estimate(graph, seconds, done=[warm.id], price_per_gpu_hour=2.0)
+    assert rest.flops == pytest.approx(everything.flops - warm.flops)
+    assert rest.seconds < everything.seconds
+    assert rest.cost == pytest.approx(2 * rest.gpu_hours)
+    assert everything.cost is None
+    assert estimate(graph, seconds, done=list(graph.phases)).seconds == 0

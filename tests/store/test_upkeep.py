@@ -1,0 +1,240 @@
+"""`procray store`: what it lists, what it finds damaged, and that it never deletes what is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import boto3
+import pytest
+
+from procray.cli.store_command import collect, listing, verify
+from procray.errors import StoreError
+from procray.planning import load_sweep, plan
+from procray.store import upkeep
+from procray.store.store import Store
+
+FILE = """\
+name: NAME
+setting: substitutive
+seeds: [0]
+model: {layers: 1, heads: 1, width: 8, context: 32}
+procedural:
+  task: TASK
+  length: 6
+  batch: 4
+  tokens: {grid: [200, 400]}
+  optimizer: {lr: 1e-3, schedule: constant}
+transfer: {grid: [attention, mlp]}
+diagnostic:
+  task: haystack
+  pairs: 3
+  tokens: 600
+  batch: 4
+  optimizer: {lr: 1e-3, schedule: constant}
+"""
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request, tmp_path):
+    return Store(tmp_path / "store" if request.param == "folder" else request.getfixturevalue("bucket"))
+
+
+def filled(store: Store, folder, name: str, task: str):
+    """A sweep all of whose phases are in the store."""
+    file = folder / f"{name}.yaml"
+    file.write_text(FILE.replace("NAME", name).replace("TASK", task))
+    graph = plan(load_sweep(file))
+    store.write_plan(graph)
+    for phase in graph.phases.values():
+        at = store.phase(phase.id)
+        held = at.acquire()
+        at.write_description(phase.recipe, {}, held.attempt)
+        log = at.journal(held, {})
+        log.add({"step": 0, "loss": 1.0})
+        log.close()
+        for step in phase.marks:
+
+            def write(path, label=phase.label) -> dict:
+                (path / "model.safetensors").write_text(label)
+                (path / "config.json").write_text("{}")
+                return {}
+
+            at.write_mark(held, step, write, {"tokens": step})
+            at.write_resume(held, step, lambda path: (path / "state").write_text("x" * 100), keep=True)
+        at.set_status("done", step=phase.marks[-1], attempt=held.attempt)
+        held.release()
+    return graph
+
+
+def spoil(store: Store, phase: str, name: str, content: bytes | None) -> None:
+    """Changes or removes a file where the store itself is, behind its back."""
+    if store.address == str(store.path):
+        path = store.path / "phases" / phase / name
+        path.unlink() if content is None else path.write_bytes(content)
+        return
+    place, _, prefix = store.address.removeprefix("s3://").partition("/")
+    kind, step, file = name.split("/")
+    key = f"{prefix}/phases/{phase}/{kind}/{step}/1/{file}"
+    objects = boto3.client("s3")
+    objects.delete_object(Bucket=place, Key=key) if content is None else objects.put_object(
+        Bucket=place, Key=key, Body=content
+    )
+
+
+def test_nothing_that_a_sweep_or_a_lineage_refers_to_is_ever_garbage(store, tmp_path):
+    one = filled(store, tmp_path, "one", "reverse")
+    two = filled(store, tmp_path, "two", "sort")
+    both = {*one.phases, *two.phases}
+    assert {kept.phase for kept in upkeep.contents(store).phases} == both
+    found = upkeep.garbage(store, older_than=-1.0)
+    assert (found.phases, found.corpora, found.leftovers) == ({}, {}, {})
+
+    alone = set(two.phases) - set(one.phases)
+    assert set(two.phases) & set(one.phases), "the baseline is shared"
+    found = upkeep.garbage(store, older_than=-1.0, forget=["two@default"])
+    assert set(found.phases) == alone
+    child = next(phase.id for phase in two.phases.values() if phase.parents)
+    parent = two.phases[child].parents[0].phase
+    order = list(found.phases)
+    assert order.index(child) < order.index(parent), "interrupted, no child is left without its parent"
+    assert set(upkeep.garbage(store, forget=["two@default"]).phases) == alone, "a forgotten sweep is not protected"
+
+    # A third sweep that names only the child: its parent is needed for the lineage, though no plan names it.
+    value = json.loads(next(path for path in store.plans() if path.parent.name == "two@default").read_text())
+    entry = next(phase for phase in value["phases"] if phase["id"] == child)
+    third = store.path / "sweeps/third@default/plan.json"
+    third.parent.mkdir(parents=True)
+    third.write_text(json.dumps({**value, "sweep": "third", "phases": [{**entry, "needs": [], "parents": []}]}))
+    store.publish(third)
+    found = upkeep.garbage(store, older_than=-1.0, forget=["two@default"])
+    assert not {child, parent} & set(found.phases)
+    assert collect(store, delete=True, forget=("two@default",), resume_states=False, json=False) == 0
+    assert set(store.phases()) == {*one.phases, child, parent}
+    assert {path.parent.name for path in store.plans()} == {"one@default", "third@default"}
+    for phase in (*one.phases, child, parent):
+        at = store.phase(phase)
+        assert all(at.mark(step) for step in at.marks())
+
+
+def test_what_a_runner_has_and_what_was_just_made_stays(store, tmp_path, monkeypatch):
+    graph = filled(store, tmp_path, "one", "reverse")
+    held = store.phase(next(iter(graph.phases))).acquire()
+    store.forget("one@default")
+    corpus = store.corpora / "feedfeedfeedfeed" / "manifest.json"
+    corpus.parent.mkdir(parents=True)
+    corpus.write_text("{}")
+    store.publish(corpus)
+    found = upkeep.garbage(store)
+    assert found.phases == {}
+    assert list(found.corpora) == ["feedfeedfeedfeed"]
+    assert set(found.kept) == set(graph.phases)
+    found = upkeep.garbage(store, older_than=-1.0)
+    assert held.held()
+    parents = {parent.phase for phase in graph.phases.values() for parent in phase.parents}
+    stays = {next(iter(graph.phases))} | (parents if graph.phases[next(iter(graph.phases))].parents else set())
+    assert set(found.phases) == set(graph.phases) - stays
+    monkeypatch.setattr(upkeep, "_planned", lambda store, real=upkeep._planned: _all_needed(real(store), graph))
+    assert upkeep.collect(store, found) == 0, "a sweep that was started meanwhile names them"
+    assert set(store.phases()) == set(graph.phases)
+    assert list(store.corpora_sizes()) == ["feedfeedfeedfeed"]
+    held.release()
+
+
+def _all_needed(planned, graph):
+    planned.needed.update(graph.phases)
+    planned.corpora.add("feedfeedfeedfeed")
+    return planned
+
+
+def test_an_unreadable_plan_stops_everything(store, tmp_path):
+    filled(store, tmp_path, "one", "reverse")
+    path = store.path / "sweeps/bad@default/plan.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"phases": 3}')
+    store.publish(path)
+    with pytest.raises(StoreError, match=r"bad@default/plan\.json is damaged.*nobody can say"):
+        upkeep.garbage(store)
+
+
+def test_unknown_sweeps_are_named(store, tmp_path):
+    filled(store, tmp_path, "one", "reverse")
+    with pytest.raises(StoreError, match=r"no sweep 'ome@default'; did you mean 'one@default'\?"):
+        collect(store, delete=True, forget=("ome@default",), resume_states=False, json=False)
+    assert store.plans()
+
+
+def test_damage_is_found_and_discarded_so_that_it_is_trained_again(store, tmp_path, capsys):
+    graph = filled(store, tmp_path, "one", "reverse")
+    assert verify(store, discard=False, json=False) == 0
+    assert "all sound" in capsys.readouterr().out
+    warm = next(phase for phase in graph.phases.values() if not phase.parents and len(phase.marks) == 2)
+    other = next(phase for phase in graph.phases.values() if phase.parents)
+    early, late = warm.marks
+    spoil(store, warm.id, f"marks/{early}/model.safetensors", b"r" * len(warm.label))
+    spoil(store, warm.id, f"resume/{late}/state", b"short")
+    spoil(store, other.id, f"marks/{other.marks[0]}/model.safetensors", None)
+    damaged, _ = upkeep.verify(store)
+    assert {(one.phase, one.kind, one.step) for one in damaged} == {
+        (warm.id, "marks", early),
+        (warm.id, "resume", late),
+        (other.id, "marks", other.marks[0]),
+    }
+    assert verify(store, discard=False, json=False) == 1
+    assert "--discard" in capsys.readouterr().out
+    assert verify(store, discard=True, json=False) == 0
+    fresh = Store(store.address)
+    assert fresh.phase(warm.id).marks() == [late]
+    assert fresh.phase(warm.id).resumes() == [early]
+    assert fresh.phase(other.id).marks() == []
+    assert fresh.phase(other.id).status()["state"] == "waiting"
+    assert verify(fresh, discard=False, json=False) == 0
+
+
+def test_resume_states_of_finished_phases_can_be_given_up(store, tmp_path):
+    graph = filled(store, tmp_path, "one", "reverse")
+    assert upkeep.garbage(store).resumes == {}
+    found = upkeep.garbage(store, resume_states=True)
+    assert set(found.resumes) == set(graph.phases)
+    assert upkeep.collect(store, found) == found.bytes > 0
+    assert all(store.phase(phase).resumes() == [] and store.phase(phase).marks() for phase in graph.phases)
+
+
+def test_what_killed_attempts_left_is_cleared(store, tmp_path):
+    graph = filled(store, tmp_path, "one", "reverse")
+    phase = next(iter(graph.phases))
+    if store.address == str(store.path):
+        left = store.path / "phases" / phase / "marks/.tmp-7-30"
+        left.mkdir()
+        (left / "model.safetensors").write_text("half")
+    else:
+        place, _, prefix = store.address.removeprefix("s3://").partition("/")
+        key = f"{prefix}/phases/{phase}/marks/30/7/model.safetensors"
+        boto3.client("s3").put_object(Bucket=place, Key=key, Body=b"half")
+    assert upkeep.garbage(store).leftovers == {}, "somebody may be writing it"
+    found = upkeep.garbage(store, older_than=-5.0)
+    assert list(found.leftovers) == [phase]
+    assert upkeep.collect(store, found) == 4
+    assert upkeep.garbage(store, older_than=-5.0).leftovers == {}
+    assert upkeep.verify(store)[0] == []
+
+
+def test_the_listing_names_sweeps_and_phases(store, tmp_path):
+    graph = filled(store, tmp_path, "one", "reverse")
+    text = listing(upkeep.contents(store), str(store), phases=True)
+    assert f"{len(graph.phases)} of {len(graph.phases)} phases" in text
+    assert all(phase in text for phase in graph.phases)
+
+
+def test_an_outside_checkpoint_that_a_sweep_names_stays(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    os.makedirs(store.path / "sweeps/x@default")
+    folder = store.phase("00000000000000aa")
+    held = folder.acquire()
+    folder.write_mark(held, 0, lambda path: (path / "model.safetensors").write_text("w") and {}, {"outside": {}})
+    folder.describe_outside({"digest": "d"})
+    held.release()
+    plans = {"phases": [], "outside": [{"id": folder.id}]}
+    (store.path / "sweeps/x@default/plan.json").write_text(json.dumps(plans))
+    assert upkeep.garbage(store, older_than=-1.0).phases == {}
+    assert set(upkeep.garbage(store, older_than=-1.0, forget=["x@default"]).phases) == {folder.id}
