@@ -21,9 +21,10 @@ from procray.model.outside import Outside
 from procray.planning import costs as estimate
 from procray.planning import text_warmup
 from procray.planning import transfer as inheritance
-from procray.spec.axes import Path, Pick, starts_with
+from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.names import label
+from procray.spec.paths import Path, starts_with
 from procray.spec.structure import Link, SweepSpec, Tail
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe, Solved
 

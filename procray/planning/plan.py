@@ -23,7 +23,7 @@ from procray.planning.sweep import Sweep
 from procray.planning.transfer import Giver, Inheritance
 from procray.records import Every, check, count, digits, of, plain
 from procray.redaction import redact, redacted
-from procray.spec.axes import Pick, picks
+from procray.spec.cells import Pick, picks
 from procray.spec.names import label
 from procray.spec.structure import Tail
 from procray.training.recipe import Init, Kind, Parent, PhaseRecipe, Share

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from procray.spec.axes import Path, Pick, starts_with
+from procray.spec.cells import Pick
 from procray.spec.names import label
+from procray.spec.paths import Path, starts_with
 from procray.spec.structure import Link
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from procray.files import canonical_json
 from procray.model.components import COMPONENTS, parse_mode, parts_of, whole
 from procray.model.outside import HUB, Outside, look_up
 from procray.model.perturb import Perturbation
-from procray.spec.axes import Path, Pick, starts_with
+from procray.spec.cells import Pick
 from procray.spec.names import label
+from procray.spec.paths import Path, starts_with
 from procray.spec.structure import Link, Tail
 
 if TYPE_CHECKING:

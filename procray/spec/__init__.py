@@ -7,6 +7,6 @@ from typing import Any
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a sweep file, for editors."""
-    from procray.spec.schema import json_schema as build  # pydantic: only readers of YAML need it
+    from procray.spec.editor_schema import json_schema as build  # pydantic: only readers of YAML need it
 
     return build()

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from procray.errors import Problem
-from procray.spec.axes import Axis, Path, Pick, Selection, drop, get, put, related, starts_with
+from procray.spec.axes import Axis
+from procray.spec.cells import Pick, Selection
+from procray.spec.paths import Path, drop, find, get, locate, put, related, starts_with
 from procray.spec.tree import Node, Place
 from procray.training.recipe import Kind
 
@@ -112,95 +114,3 @@ class SweepSpec:
             if axis.path == path:
                 name = axis.name
         return self.place(path, pick).problem(f"{name}: {message}" if name else message)
-
-
-def locate(root: Node, path: Path, chosen: dict[Path, Node], *, key: bool = False) -> Place:
-    """The place of a scalar; of the key of a section; of the nearest section above what is missing.
-
-    Args:
-        chosen: by the path of every grid, the value of it that is meant.
-        key: the place of the last key in any case.
-    """
-    node, nearest = root, root.place
-    for depth, part in enumerate(path):
-        if node.is_grid and path[:depth] in chosen:
-            node = chosen[path[:depth]]
-            nearest = node.place
-        if isinstance(node.value, dict) and part in node.value:
-            nearest = node.keys[str(part)]
-            node = node.value[str(part)]
-        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            nearest = node.place
-        else:
-            return nearest
-    if key:
-        return nearest
-    if node.is_grid and path in chosen:
-        return chosen[path].place
-    return nearest if isinstance(node.value, dict | list) else node.place
-
-
-def find(root: Node, path: Path, chosen: dict[Path, Node]) -> Node | None:
-    """What was written at a path, where the grids above it have the chosen values."""
-    node = root
-    for depth, part in enumerate(path):
-        if node.is_grid and path[:depth] in chosen:
-            node = chosen[path[:depth]]
-        if isinstance(node.value, dict) and part in node.value:
-            node = node.value[str(part)]
-        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-        else:
-            return None
-    return node
-
-
-def read_tails(base: dict[str, Any]) -> list[Tail]:
-    """The chains of a sweep, whose `compared` still is the last link that is not procedural."""
-    if "chain" in base:
-        links = tuple(link for i, item in enumerate(base["chain"]) if (link := _chain_link(i, item)))
-        return [Tail("", "", links, _last(links))]
-    warm: tuple[Link, ...] = ()
-    if "procedural" in base:
-        warm = (Link("procedural", "procedural", ("procedural",), (("model",), ("procedural", "model")), None),)
-    if "targets" in base:
-        tails = []
-        for i, target in enumerate(base["targets"]):
-            prefix: Path = ("targets", i)
-            links = warm + _tail_links(prefix, target)
-            name = target.get("name", str(i))
-            tails.append(Tail(name if len(base["targets"]) > 1 else "", name, links, _last(links)))
-        return tails
-    links = warm + _tail_links((), base)
-    return [Tail("", "", links, _last(links))]
-
-
-def _tail_links(prefix: Path, section: dict[str, Any]) -> tuple[Link, ...]:
-    models: tuple[Path, ...] = (("model",), (*prefix, "model")) if prefix else (("model",),)
-    links: list[Link] = []
-    kinds: tuple[Kind, ...] = ("semantic", "diagnostic", "finetune")
-    for kind in kinds:
-        if kind in section:
-            path: Path = (*prefix, kind)
-            # Of a fine-tuning the settings stand in its section; else in the target, or else they are the sweep's.
-            start = [
-                (*(path if kind == "finetune" else prefix if key in section else ()), key)
-                for key in ("transfer", "freeze", "perturb")
-            ]
-            links.append(Link(kind, kind, path, (*models, (*path, "model")), *start))
-    return tuple(links)
-
-
-def _chain_link(i: int, item: dict[str, Any]) -> Link | None:
-    kinds: tuple[Kind, ...] = ("procedural", "semantic", "diagnostic", "finetune")
-    kind = next((kind for kind in kinds if kind in item), None)
-    if kind is None:
-        return None  # reported where the structure is checked
-    path: Path = ("chain", i, kind)
-    return Link(kind, item.get("name", kind), path, (("model",), (*path, "model")),
-                *(("chain", i, key) for key in ("transfer", "freeze", "perturb")))  # fmt: skip
-
-
-def _last(links: tuple[Link, ...]) -> int:
-    return max((i for i, link in enumerate(links) if link.kind != "procedural"), default=len(links) - 1)

@@ -6,15 +6,13 @@ twelve. Duplicate keys are problems. Only plain data can be written (PyYAML's sa
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
-from procray.errors import Problem, did_you_mean
+from procray.errors import Problem
 
 _LARGEST = 200_000  # nodes, after anchors are followed
 _DEEPEST = 60  # of mappings and lists within each other
@@ -215,125 +213,3 @@ def plain(node: Node) -> Any:
     if isinstance(node.value, list):
         return [plain(child) for child in node.value]
     return node.value
-
-
-# Keys that tell apart the forms of one value: a mapping of another form replaces instead of merging.
-_FORMS = (
-    {"grid"}, {"min"}, {"start", "step", "mastery"}, {"files"}, {"hf"}, {"mixture"}, {"shuffled"},
-    {"path"}, {"from"}, {"interpolate"}, {"noise"}, {"shuffle"}, {"random"},
-)  # fmt: skip
-# Keys of which a section has one: an overlay that names one of them drops the others.
-_RIVALS = (
-    {"batch", "batch_tokens"},
-    {"warmup", "warmup_steps"},
-    {"semantic", "diagnostic", "targets", "chain"},
-)
-
-
-def _form(node: Node) -> int | None:
-    return next((i for i, keys in enumerate(_FORMS) if keys & node.value.keys()), None)
-
-
-def merge(base: Node, over: Node) -> Node:
-    """`over` laid upon `base`: mappings merge; lists, scalars and grids replace; null removes a key.
-
-    A mapping of another form replaces too: `{hf: c4}` over `{files: [...]}`, a range of lengths
-    over a curriculum. `batch` over `batch_tokens`, `diagnostic` over `semantic` and the like drop
-    what they stand in place of.
-    """
-    if not (base.is_mapping and over.is_mapping) or over.is_grid or base.is_grid:
-        return without_nulls(over)
-    forms = _form(base), _form(over)
-    if None not in forms and forms[0] != forms[1]:
-        return without_nulls(over)
-    value, keys = dict(base.value), dict(base.keys)
-    for rivals in _RIVALS:
-        named = {key for key in rivals & over.value.keys() if over.value[key].value is not None}
-        if named:
-            for key in rivals - named:
-                value.pop(key, None)
-    for key, child in over.value.items():
-        if child.value is None:
-            value.pop(key, None)
-            continue
-        value[key] = merge(value[key], child) if key in value else without_nulls(child)
-        keys[key] = over.keys[key]
-    return Node(value, base.place, keys)
-
-
-def without_nulls(node: Node) -> Node:
-    """The tree without the keys whose value is null."""
-    if isinstance(node.value, dict):
-        kept = {key: without_nulls(child) for key, child in node.value.items() if child.value is not None}
-        return Node(kept, node.place, node.keys)
-    if isinstance(node.value, list):
-        return Node([without_nulls(child) for child in node.value], node.place)
-    return node
-
-
-def parse_setting(text: str) -> tuple[list[str], Node | None, Place, list[Problem]]:
-    """One `key=value` of `--set`: the parts of the dotted key, the value's tree, the key's place."""
-    key, equals, value = text.partition("=")
-    place = Place("--set", 1, 1, text)
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
-        return [], None, place, [place.problem("expected key=value with a dotted key, such as semantic.tokens=2M")]
-    if not value.strip():
-        return parts, Node(None, place), place, []
-    node, problems = read(value, "--set", shift=len(key) + 1, line=text if "\n" not in text else None)
-    return parts, node, place, problems
-
-
-def setting_texts(settings: Any) -> list[str]:
-    """`key=value` texts from the forms that `load_sweep(set=...)` accepts.
-
-    Raises:
-        TypeError: a value that YAML cannot hold.
-    """
-    if settings is None:
-        return []
-    if isinstance(settings, dict):
-        return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    if isinstance(settings, str):
-        return [settings]
-    return list(settings)
-
-
-def assign(root: Node, parts: list[str], value: Node, place: Place) -> Node:
-    """`root` with `value` merged in at a dotted key; entries of a list go by number or by `name`.
-
-    Raises:
-        KeyError: the list has no such entry; the argument is a message.
-    """
-    if not parts:
-        return merge(root, value)
-    head, rest = parts[0], parts[1:]
-    if isinstance(root.value, list):
-        index = _entry(root.value, head)
-        items = list(root.value)
-        items[index] = assign(items[index], rest, value, place)
-        return Node(items, root.place)
-    base = root if root.is_mapping else Node({}, place)
-    child = base.value.get(head)
-    if rest and child is not None and (isinstance(child.value, list) or child.is_mapping):
-        changed = assign(child, rest, value, place)
-        return Node({**base.value, head: changed}, base.place, {**base.keys, head: place})
-    for part in reversed(rest):
-        value = Node({part: value}, value.place, {part: place})
-    return merge(base, Node({head: value}, base.place, {head: place}))
-
-
-def _entry(items: list[Node], name: str) -> int:
-    if name.isdecimal() and int(name) < len(items):
-        return int(name)
-    names = [str(item.value["name"].value) if item.is_mapping and "name" in item.value else "" for item in items]
-    if name in names:
-        return names.index(name)
-    known = [n for n in names if n]
-    listed = f" (names: {', '.join(known)})" if known else ""
-    raise KeyError(f"the list has no entry '{name}'{did_you_mean(name, known)}{listed}")
-
-
-def unique(problems: Iterable[Problem]) -> list[Problem]:
-    """Each problem once, in the order of the file."""
-    return sorted(dict.fromkeys(problems))

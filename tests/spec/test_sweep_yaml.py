@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from procray.spec.tree import assign, merge, parse_setting, plain, read, setting_texts
+from procray.spec.overlays import merge
+from procray.spec.settings import assign, parse_setting, setting_texts
+from procray.spec.tree import plain, read
 
 
 def tree(text):

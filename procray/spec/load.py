@@ -1,0 +1,134 @@
+"""Reading a sweep file: YAML, overlays, `--set`, schema, and every problem at once.
+
+Order: the file, then the scale's overlay, then `--set`. Scales that are not asked for are read
+too, so that a mistake in them does not wait for the day when they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from procray.errors import Problem, SpecError, did_you_mean
+from procray.spec.arrangement import check_arrangement
+from procray.spec.axes import find_axes
+from procray.spec.names import name_values
+from procray.spec.overlays import merge, read_overlays, without_nulls
+from procray.spec.paths import locate
+from procray.spec.sections import GRIDS
+from procray.spec.settings import apply_settings
+from procray.spec.shaping import read_selection
+from procray.spec.structure import SweepSpec
+from procray.spec.tails import compare, read_tails
+from procray.spec.tree import Node, plain, read
+from procray.spec.validate import validate
+
+_DEFAULT_SCALE = "default"  # the name of a file's only scale, where it has no overlays
+_LARGEST = 1 << 19  # bytes of a sweep file
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a file says at one scale: without what is wrong, so that the rest can be checked further."""
+
+    spec: SweepSpec
+    broken: Collection[str]  # names of grids that cannot be used; they have been reported
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a sweep file.
+
+    Raises:
+        SpecError: it cannot be read, is too large, or is no UTF-8.
+    """
+    file = str(path)
+    try:
+        with open(path, "rb") as opened:
+            data = opened.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise SpecError([Problem(0, 0, f"more than {_LARGEST:,} bytes, so it is no sweep file", "", file)])
+        return data.decode("utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise SpecError([Problem(0, 0, f"not UTF-8 text (byte {error.start})", "", file)]) from None
+        reason = getattr(error, "strerror", None) or error  # ValueError: a NUL in the name
+        raise SpecError([Problem(0, 0, f"cannot be read: {reason}", "", file)]) from None
+
+
+def load_scales(text: str, file: str, scale: str | None, settings: Any) -> tuple[list[Draft], list[Problem]]:
+    """The draft of the scale asked for, then those of all others; and what is wrong in any of them.
+
+    Args:
+        text: the file's.
+        file: its name, for messages.
+        scale: the name of an overlay; None for the first.
+        settings: `--set`, in any form that `setting_texts` takes; for the scale asked for only.
+
+    Raises:
+        SpecError: the text is no YAML, or no mapping: nothing can be checked further.
+    """
+    root, problems = read(text.removeprefix("\ufeff"), file)
+    if root is None:
+        raise SpecError(problems)
+    if not root.is_mapping:
+        raise SpecError([*problems, root.place.problem("a sweep file is a mapping of keys such as name and semantic")])
+    overlays = read_overlays(root, problems)
+    root = without_nulls(root)
+    base = Node({k: v for k, v in root.value.items() if k != "scales"}, root.place, root.keys)
+    chosen = scale if scale is not None else next(iter(overlays), _DEFAULT_SCALE)
+    if chosen not in overlays and (overlays or chosen != _DEFAULT_SCALE):
+        listed = f" (scales: {', '.join(overlays)})" if overlays else " (the file has no scales)"
+        problems.append(Problem(0, 0, f"no scale '{chosen}'{did_you_mean(chosen, overlays)}{listed}", "", file))
+    trees = {name: merge(base, overlay) for name, overlay in overlays.items()}
+    trees = {chosen: apply_settings(trees.get(chosen, base), settings, problems)} | {
+        name: tree for name, tree in trees.items() if name != chosen
+    }
+    drafts: list[Draft] = []
+    for name, tree in trees.items():
+        draft, wrong = _draft(tree, name, list(overlays) or [_DEFAULT_SCALE], text, file)
+        drafts.append(draft)
+        problems += wrong
+    return drafts, problems
+
+
+def _draft(root: Node, scale: str, scales: list[str], text: str, file: str) -> tuple[Draft, list[Problem]]:
+    problems: list[Problem] = []
+    if root.is_grid:
+        problems.append(root.keys["grid"].problem("a grid cannot stand here"))
+        root = Node({key: child for key, child in root.value.items() if key != "grid"}, root.place, root.keys)
+    axes, broken, wrong = find_axes(root, GRIDS)
+    problems += wrong
+    selection, wrong = read_selection(root, axes, broken)
+    problems += wrong
+    base, wrong = validate(root, axes, broken.values())
+    problems += wrong
+    problems += check_arrangement(root)
+    name_values(axes)
+    tails = read_tails(base)
+    if "compare" in base:
+        tails, message = compare(tails, base["compare"])
+        if message is not None:
+            problems.append(locate(root, ("compare",), {}).problem(f"compare: {message}"))
+    spec = SweepSpec(
+        name=base.get("name", ""),
+        scale=scale,
+        scales=scales,
+        setting=base.get("setting", "additive"),
+        question=base.get("question", ""),
+        seeds=base.get("seeds", [0]),
+        matched=sorted(base.get("matched", [])),
+        resources={"workers": 1, "gpu": 0.0, "cpu": 1.0, **base.get("resources", {})},
+        retries=base.get("retries", 2),
+        published=base.get("published", []),
+        tails=tails,
+        axes=axes,
+        selection=selection,
+        base=base,
+        resolved=plain(root),
+        source=text,
+        file=file,
+        root=root,
+    )
+    return Draft(spec, broken), problems

@@ -1,0 +1,298 @@
+"""The keys of a sweep file and what each may hold, as pydantic models: one a section.
+
+The models describe one setting: `grid:` forms are taken apart before a value reaches them. They
+check and convert; defaults belong to the code that reads a value. Every key is optional to pydantic,
+so that a file with a mistake can be checked further without it; `required` names what must be there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+from procray import tasks
+from procray.spec.quantities import SHARES
+from procray.spec.values import (
+    Count,
+    CountOrZero,
+    Fractions,
+    Freeze,
+    Name,
+    Number,
+    Parameter,
+    Perturb,
+    Quantity,
+    Seeds,
+    Share,
+    Source,
+    TaskName,
+    Tolerance,
+    Transfer,
+    wrong,
+)
+
+KINDS = ("procedural", "semantic", "diagnostic", "finetune")
+
+# Sections in which `grid:` may stand.
+GRIDS = (
+    "model", "precision", "procedural", "transfer", "freeze", "perturb", "semantic", "diagnostic", "finetune",
+    "targets", "chain",
+)  # fmt: skip
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    required: ClassVar[tuple[str, ...]] = ()
+
+
+class Model(Section):
+    """A GPT-2. Vocabulary comes from the data; a task's context from the task."""
+
+    layers: int | None = Field(None, ge=1, le=10_000)
+    heads: int | None = Field(None, ge=1, le=10_000)
+    width: int | None = Field(None, ge=1, le=1_000_000)
+    context: int | None = Field(None, ge=1, le=100_000_000, description="positions of the models that train on text")
+    tied: bool | None = Field(None, description="one matrix for token embeddings and head; default true")
+    dropout: Number | None = Field(None, ge=0, lt=1, description="default 0")
+
+
+class Optimizer(Section):
+    """AdamW and its learning-rate schedule."""
+
+    required = ("lr",)
+
+    lr: Number | None = Field(None, gt=0)
+    schedule: Literal["constant", "linear", "cosine", "wsd"] | None = Field(None, description="default constant")
+    warmup: CountOrZero | None = Field(None, description="tokens, rounded to whole steps; default 0")
+    warmup_steps: CountOrZero | None = Field(None, description="in place of warmup")
+    min_lr: Number | None = Field(None, ge=0, le=1, description="the floor as a fraction of lr; default 0")
+    decay: Number | None = Field(None, gt=0, le=1, description="wsd: the decaying fraction of all steps; default 0.2")
+    weight_decay: Number | None = Field(None, ge=0, description="on matrices; default 0.1")
+    beta1: Number | None = Field(None, ge=0, lt=1, description="default 0.9")
+    beta2: Number | None = Field(None, ge=0, lt=1, description="default 0.999")
+    eps: Number | None = Field(None, gt=0, description="default 1e-8")
+    clip: Number | None = Field(None, ge=0, description="global gradient norm, 0 for none; default 1")
+
+
+class Solved(Section):
+    """The rule that ends a phase early."""
+
+    required = ("accuracy",)
+
+    accuracy: Number | None = Field(None, gt=0, le=1, description="validation accuracy to reach, and to keep")
+    evaluations: int | None = Field(None, ge=1, le=1_000_000, description="how many in a row; default 3")
+
+
+class Evaluate(Section):
+    """When to evaluate and on how much held-out data."""
+
+    every: Count | None = Field(None, description="tokens, rounded to whole steps; default 100 steps")
+    sequences: Count | None = Field(None, description="size of the fixed set; default 256 for tasks, 64 for text")
+    solved: Solved | None = Field(None, description="stop when solved; default: train to the end")
+
+
+class Resources(Section):
+    """What one phase takes."""
+
+    workers: int | None = Field(None, ge=1, le=100_000, description="default 1")
+    min_workers: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="with how few workers to go on where nodes are gone, in place of waiting for them; needs the "
+        "executor train, which it chooses; default: as many as `workers`",
+    )
+    gpu: Number | None = Field(None, ge=0, description="GPUs of one worker, may be a fraction; default 0")
+    cpu: Number | None = Field(None, gt=0, description="processors of one worker; default 1")
+    executor: Literal["auto", "inprocess", "train-warm", "train"] | None = Field(
+        None,
+        description="inprocess: in a process that trains one phase after the other (one worker); train-warm: in a "
+        "group of workers that does so; train: in a group of its own, which takes 10 to 20 s to form; default auto: "
+        "by workers and work",
+    )
+
+
+class _Phase(Section):
+    tokens: Count | None = Field(None, description="the budget, rounded up to whole steps")
+    batch: Count | None = Field(None, description="sequences in one optimiser step")
+    optimizer: Optimizer | None = None
+    evaluate: Evaluate | None = None
+    model: Model | None = Field(None, description="what differs from the sweep's model")
+    resources: Resources | None = Field(None, description="what differs from the sweep's resources")
+
+
+def task_parameters() -> dict[str, str]:
+    """Every parameter that some task accepts, with its meaning."""
+    found: dict[str, str] = {"form": "eca: rows or tokens"}
+    for name in tasks.names():
+        for parameter, (_, meaning) in tasks.describe(name)[1].items():
+            found.setdefault(parameter, meaning)
+    return {name: meaning for name, meaning in found.items() if name not in ("task", "parts")}
+
+
+class _TaskBase(_Phase):
+    required = ("task", "tokens", "batch", "optimizer")
+
+    task: TaskName | None = None
+
+
+TaskPhase = create_model(
+    "TaskPhase",
+    __base__=_TaskBase,
+    __doc__="Training on a generated task; the task's parameters stand beside its name.",
+    **{name: (Parameter | None, Field(None, description=text)) for name, text in task_parameters().items()},  # type: ignore[call-overload]
+)
+
+
+class TextPhase(_Phase):
+    """Training on text."""
+
+    required = ("corpus", "tokens", "optimizer")
+
+    corpus: Source | None = None
+    tokenizer: Source | None = Field(None, description="default: the corpus's own")
+    batch_tokens: Count | None = Field(None, description="tokens in one optimiser step, in place of batch")
+
+
+class FinetunePhase(TextPhase):
+    """Training on other text after the semantic phase."""
+
+    transfer: Transfer | None = Field(None, description="default everything")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
+
+
+class Target(Section):
+    """One of several tails after the same warm-ups."""
+
+    required = ("name",)
+
+    name: Name | None = None
+    semantic: TextPhase | None = None
+    diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
+    finetune: FinetunePhase | None = None
+    transfer: Transfer | None = Field(None, description="in place of the sweep's")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
+    model: Model | None = Field(None, description="what differs from the sweep's model")
+
+
+class Link(Section):
+    """One phase of a general chain."""
+
+    name: Name | None = None
+    procedural: TaskPhase | None = None  # type: ignore[valid-type]
+    semantic: TextPhase | None = None
+    diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
+    finetune: FinetunePhase | None = None
+    transfer: Transfer | None = Field(None, description="how the weights of the phase before arrive")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
+
+
+class Published(Section):
+    """A published value to compare with."""
+
+    required = ("value", "source", "strength", "tolerance")
+
+    value: Share | None = Field(None, description="shares also as 99 %")
+    source: str | None = Field(None, min_length=1)
+    strength: str | None = Field(None, min_length=1, description="how good the evidence for the value is")
+    tolerance: Tolerance | None = None
+    quantity: Quantity | None = Field(None, description="default data_fraction")
+    variant: str | None = Field(None, description="its name, in which * stands for anything")
+    target: str | None = None
+    note: str | None = None
+    comparable: str | None = Field(None, min_length=1, description="why ours is another number, where it is")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _units(cls, data: Any) -> Any:
+        """Shares are numbers up to 1 or percentages; a forgotten sign would make a 99 out of 0.99."""
+        if not isinstance(data, dict):
+            return data
+        quantity = data.get("quantity", "data_fraction")
+        if not isinstance(quantity, str):
+            return data  # the field says what is wrong
+        for key in ("value", "tolerance"):
+            given = data.get(key)
+            if isinstance(given, str) and given.rstrip().endswith("%"):
+                if quantity not in SHARES:
+                    raise wrong(f"a percentage stands for a share, and {quantity} is none", key)
+                try:
+                    data = {**data, key: float(given.rstrip()[:-1]) / 100}
+                except ValueError:
+                    raise wrong(f"expected a percentage such as 99 % (got '{given}')", key) from None
+            elif quantity in SHARES and isinstance(given, int | float) and abs(given) > 1:
+                raise wrong(f"{quantity} is a share: write {given / 100:g} or {given:g} %", key)
+        return data
+
+
+class Select(Section):
+    """Settings that are chosen for every variant, the baseline included, on seeds and held-out data of their own."""
+
+    required = ("axes", "seeds")
+
+    axes: list[str] | None = Field(None, min_length=1, description="names of the axes that are searched")
+    seeds: Seeds | None = Field(None, description="other seeds than those of the sweep")
+    by: Literal["best"] | None = Field(None, description="lowest tuning loss, for tasks highest accuracy; default best")
+
+
+Assignment = dict[str, Any]
+
+
+class Sweep(Section):
+    """A sweep: the grid of chains that one file describes."""
+
+    required = ("name",)
+
+    name: Name | None = None
+    question: str | None = None
+    setting: Literal["additive", "substitutive"] | None = Field(None, description="default additive")
+    seeds: Seeds | None = Field(None, description="default [0]")
+    model: Model | None = None
+    precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="auto: bf16 on a GPU, else fp32")
+    procedural: TaskPhase | None = None  # type: ignore[valid-type]
+    transfer: Transfer | None = Field(None, description="default full")
+    freeze: Freeze | None = Field(None, description="components that are not trained")
+    perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
+    semantic: TextPhase | None = None
+    diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
+    finetune: FinetunePhase | None = None
+    targets: list[Target] | None = Field(None, min_length=1)
+    chain: list[Link] | None = Field(None, min_length=1)
+    select: Select | None = Field(None, description="axes whose best value is chosen for every variant")
+    matched: Fractions | None = Field(None, description="fractions of T2 to rerun with a schedule of their own")
+    compare: str | None = Field(None, description="the phase whose curve is the result; default the last")
+    resources: Resources | None = None
+    retries: int | None = Field(None, ge=0, description="default 2")
+    published: list[Published] | None = None
+    zip: list[Any] | None = Field(None, description="lists of axes whose values go together")
+    exclude: list[Assignment] | None = None
+    include: list[Assignment] | None = None
+    scales: dict[str, Any] | None = None
+
+
+# The model that reads the section under each key, for the known keys of a message.
+SECTIONS: dict[str, type[Section]] = {
+    "": Sweep,
+    "model": Model,
+    "optimizer": Optimizer,
+    "evaluate": Evaluate,
+    "solved": Solved,
+    "resources": Resources,
+    "procedural": TaskPhase,
+    "diagnostic": TaskPhase,
+    "semantic": TextPhase,
+    "finetune": FinetunePhase,
+    "targets": Target,
+    "chain": Link,
+    "published": Published,
+    "select": Select,
+}
+
+# Keys of later versions: what to say in place of a guess.
+LATER = {
+    "init": "a phase starts from the phase before it; see transfer",
+}

@@ -1,0 +1,255 @@
+"""The checking and converting of single values: what may stand behind one key, as types for the models.
+
+A value of several forms (a task, a transfer, a corpus) is one value, however deep its mapping is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from procray.errors import TransferError, did_you_mean
+from procray.model.components import parse_layers, parse_names
+from procray.model.perturb import MANNERS
+from procray.spec.counts import parse_count
+from procray.spec.quantities import QUANTITIES
+
+
+def wrong(message: str, *path: str | int) -> PydanticCustomError:
+    """A problem at `path` below the value that a validator looks at."""
+    return PydanticCustomError("wrong", "{message}", {"message": message, "path": path})
+
+
+def _count(value: Any) -> int:
+    return parse_count(value)
+
+
+_COUNT_SCHEMA = {
+    "anyOf": [
+        {"type": "number"},
+        {"type": "string", "pattern": r"^[+]?[0-9_]+(\.[0-9]+)?([eE][+-]?[0-9]+)? ?(Ki|Mi|Gi|[kKMGBT])?$"},
+    ]
+}
+Count = Annotated[int, BeforeValidator(_count), Field(gt=0, le=10**18), WithJsonSchema(_COUNT_SCHEMA)]
+CountOrZero = Annotated[int, BeforeValidator(_count), Field(ge=0, le=10**18), WithJsonSchema(_COUNT_SCHEMA)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _task(value: Any) -> Any:
+    """A task's name, `{shuffled: task}` or `{mixture: {name: weight}}`, the latter perhaps with `prefix: true`."""
+    expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and "text" in value:
+        return _text_warmup(value)
+    if not isinstance(value, dict) or (len(value) != 1 and set(value) != {"mixture", "prefix"}):
+        raise wrong(expected)
+    if "shuffled" in value:
+        return {"shuffled": _task(value["shuffled"])}
+    if "mixture" not in value:
+        raise wrong(expected)
+    parts = value["mixture"]
+    if not isinstance(parts, dict) or not parts:
+        raise wrong("expected a mapping of tasks to weights", "mixture")
+    for name, weight in parts.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
+            raise wrong("a weight must be a number above 0", "mixture", name)
+    if not isinstance(value.get("prefix", False), bool):
+        raise wrong("expected true or false", "prefix")
+    prefix = {"prefix": True} if value.get("prefix") else {}
+    return {"mixture": {name: float(weight) for name, weight in parts.items()}, **prefix}
+
+
+def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
+    """`{text: corpus}` or `{text: {corpus: ...}}`, with tokenizer, context and batch: text in place of a task."""
+    given = value["text"]
+    if isinstance(given, str) and len(value) == 1:
+        return {"text": {"corpus": given}}
+    if len(value) > 1 or not isinstance(given, dict) or "corpus" not in given:
+        raise wrong("expected {text: a corpus's name} or {text: {corpus: ..., tokenizer: ...}}")
+    found: dict[str, Any] = {}
+    for key, child in given.items():
+        if key in ("corpus", "tokenizer"):
+            found[key] = _source(child)
+        elif key in ("context", "batch"):
+            found[key] = _count(child)
+            if found[key] < 1:
+                raise wrong("must be at least 1", "text", key)
+        else:
+            known = ("corpus", "tokenizer", "context", "batch")
+            raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", "text", key)
+    return {"text": found}
+
+
+def _parameter(value: Any) -> Any:
+    """A task's parameter: the task itself knows what it accepts."""
+    if isinstance(value, str):
+        try:
+            return parse_count(value)
+        except ValueError:
+            return value
+    if isinstance(value, dict):
+        return {key: _parameter(child) for key, child in value.items()}
+    if isinstance(value, list):
+        raise wrong("expected one value; several are written {grid: [...]}")
+    return value
+
+
+def _transfer(value: Any) -> Any:
+    """A mode such as `full` or `attention+mlp`, or `{component: parent}`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and value:
+        return {
+            component: [_parent(item, component, i) for i, item in enumerate(parent)]
+            if isinstance(parent, list) and parent
+            else _parent(parent, component)
+            for component, parent in value.items()
+        }
+    raise wrong("expected a mode such as full, attention or attention+mlp, or {component: parent}")
+
+
+_GIVER = "the name of a procedural task or of an earlier phase, {path: a checkpoint} or hf:NAME@COMMIT"
+_PARENT_KEYS = ("from", "path", "heads", "interpolate", "weight", "layers")
+
+
+def _parent(value: Any, *path: str | int) -> Any:
+    """Who gives a component, all of it or some layers; or between which two it lies."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or not value:
+        raise wrong(f"expected {_GIVER}, or a mapping with from, layers or interpolate", *path)
+    for key in value:
+        if key not in _PARENT_KEYS:
+            known = f" (keys: {', '.join(_PARENT_KEYS)})"
+            raise wrong(f"unknown key '{key}'{did_you_mean(key, _PARENT_KEYS)}{known}", *path, key)
+    sources = [key for key in ("from", "path", "interpolate") if key in value]
+    if len(sources) > 1:
+        raise wrong(f"'{sources[1]}' cannot stand beside '{sources[0]}'", *path, sources[1])
+    found = dict(value)
+    if "from" in value:
+        found["from"] = _giver(value["from"], *path, "from")
+    if "path" in value:
+        found |= _giver({key: value[key] for key in ("path", "heads") if key in value}, *path)
+    elif "heads" in value:
+        raise wrong("'heads' belongs to a path", *path, "heads")
+    if "interpolate" in value:
+        pair = value["interpolate"]
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise wrong("expected two parents, such as [set, union]", *path, "interpolate")
+        found["interpolate"] = [_giver(one, *path, "interpolate", i) for i, one in enumerate(pair)]
+    weight = value.get("weight", 0.5)
+    if "weight" in value and "interpolate" not in value:
+        raise wrong("'weight' belongs to interpolate", *path, "weight")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise wrong("a weight lies between 0 (the first parent) and 1 (the second)", *path, "weight")
+    if "layers" in value:
+        try:
+            found["layers"] = [list(pair) for pair in parse_layers(value["layers"]).items()]
+        except TransferError as error:
+            raise wrong(str(error), *path, "layers") from None
+    return found
+
+
+def _giver(value: Any, *path: str | int) -> Any:
+    if isinstance(value, str) and value:
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get("path"), str) or value.keys() - {"path", "heads"}:
+        raise wrong(f"expected {_GIVER}", *path)
+    heads = value.get("heads", 1)
+    if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1:
+        raise wrong("expected a whole number above 0", *path, "heads")
+    return value
+
+
+def _freeze(value: Any) -> Any:
+    """Components that are not trained."""
+    if not isinstance(value, str | list):
+        raise wrong("expected none, a component, or a list such as [attention, embeddings]")
+    try:
+        return list(parse_names(value))
+    except TransferError as error:
+        raise wrong(str(error)) from None
+
+
+def _perturb(value: Any) -> Any:
+    """What is done to carried weights; nothing is an empty mapping."""
+    if value == "none":
+        return {}
+    expected = "expected none, {noise: 0.05}, {shuffle: per_layer} or {random: norm_matched}"
+    kinds = [key for key in ("noise", *MANNERS) if isinstance(value, dict) and key in value]
+    if len(kinds) != 1:
+        raise wrong(expected)
+    (kind,) = kinds
+    stray = next((key for key in value if key not in (kind, "components")), None)
+    if stray is not None:
+        raise wrong(f"unknown key '{stray}'{did_you_mean(stray, ['components'])}", stray)
+    if kind in MANNERS and value[kind] != MANNERS[kind]:
+        raise wrong(f"expected {MANNERS[kind]}", kind)
+    sigma = value[kind]
+    if kind == "noise" and (isinstance(sigma, bool) or not isinstance(sigma, int | float) or not 0 < sigma < math.inf):
+        raise wrong("noise is a number above 0: standard deviations of the tensor itself", kind)
+    found = {kind: float(sigma) if kind == "noise" else sigma}
+    if "components" in value:
+        try:
+            found["components"] = list(parse_names(value["components"]))
+        except TransferError as error:
+            raise wrong(str(error), "components") from None
+    return found
+
+
+def _source(value: Any) -> Any:
+    if isinstance(value, str) or (isinstance(value, dict) and value):
+        return value
+    raise wrong("expected a name or a mapping")
+
+
+def _seeds(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise wrong("expected a list of whole numbers, such as [0, 1, 2]")
+    if not value:
+        raise wrong("expected at least one seed")
+    seen: set[int] = set()
+    for i, seed in enumerate(value):
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise wrong(f"a seed is a whole number from 0 to 2^32 - 1 (got {seed!r})", i)
+        if seed in seen:
+            raise wrong(f"seed {seed} stands here twice", i)
+        seen.add(seed)
+    return value
+
+
+def _fractions(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise wrong("expected a list of fractions, such as [0.5, 0.7]")
+    for i, fraction in enumerate(value):
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+            raise wrong(f"a fraction lies between 0 and 1 (got {fraction!r})", i)
+        if fraction in value[:i]:
+            raise wrong(f"{fraction} stands here twice", i)
+    return [float(fraction) for fraction in value]
+
+
+def _quantity(value: Any) -> Any:
+    if not isinstance(value, str) or value not in QUANTITIES:
+        raise wrong(f"no quantity '{value}'{did_you_mean(str(value), QUANTITIES)} (known: {', '.join(QUANTITIES)})")
+    return value
+
+
+_SHARE_SCHEMA = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^[+-]?[0-9.]+ ?%$"}]}
+Share = Annotated[Number, WithJsonSchema(_SHARE_SCHEMA)]
+Tolerance = Annotated[Number, Field(ge=0), WithJsonSchema(_SHARE_SCHEMA)]
+Quantity = Annotated[str, BeforeValidator(_quantity), WithJsonSchema({"enum": list(QUANTITIES)})]
+_NAME_OR_MAPPING = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+TaskName = Annotated[Any, BeforeValidator(_task), WithJsonSchema(_NAME_OR_MAPPING)]
+Parameter = Annotated[Any, BeforeValidator(_parameter), WithJsonSchema({"type": ["number", "string", "object"]})]
+Transfer = Annotated[Any, BeforeValidator(_transfer), WithJsonSchema(_NAME_OR_MAPPING)]
+Freeze = Annotated[Any, BeforeValidator(_freeze), WithJsonSchema({"type": ["string", "array"]})]
+Perturb = Annotated[Any, BeforeValidator(_perturb), WithJsonSchema(_NAME_OR_MAPPING)]
+Source = Annotated[Any, BeforeValidator(_source), WithJsonSchema(_NAME_OR_MAPPING)]
+Seeds = Annotated[list[int], BeforeValidator(_seeds)]
+Fractions = Annotated[list[float], BeforeValidator(_fractions)]
