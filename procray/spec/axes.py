@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,73 +37,80 @@ def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], dict[st
     Returns:
         The axes, by dotted name the paths of grids that cannot be used, and the problems.
     """
-    broken: dict[str, Path] = {}
     axes: list[Axis] = []
+    broken: dict[str, Path] = {}
     problems: list[Problem] = []
-
-    def holds_grid(node: Node, message: str) -> bool:
-        if node.is_grid:
-            problems.append(node.keys["grid"].problem(message))
-        inner = [holds_grid(child, message) for child in _children(node)]
-        return node.is_grid or any(inner)
-
-    def walk(node: Node, path: Path) -> None:
-        if not node.is_grid:
-            if isinstance(node.value, dict):
-                for key, child in node.value.items():
-                    walk(child, (*path, key))
-            elif isinstance(node.value, list):
-                for i, child in enumerate(node.value):
-                    walk(child, (*path, i))
-            return
-        here, name = node.keys["grid"], dotted(root, path)
-        problems.extend(
-            node.keys[key].problem(f"{name}: '{key}' stands beside 'grid', which stands alone")
-            for key in node.value
-            if key != "grid"
-        )
-        values = node.value["grid"]
-        bare = len(path) == 1 and path[0] in ("targets", "chain")
-        if path[0] not in allowed or bare or isinstance(path[-1], int) or "resources" in path or path[-1] == "name":
-            problems.append(here.problem(f"{name}: a grid cannot stand here"))
-        elif not isinstance(values.value, list):
-            problems.append(values.place.problem(f"{name}: expected a list of values after 'grid'"))
-        elif not values.value:
-            problems.append(values.place.problem(f"{name}: an empty grid: give at least one value"))
+    for path, node in _grids(root, ()):
+        name = dotted(root, path)
+        values = _read_grid(node, path, name, allowed, problems)
+        if values:
+            axes.append(Axis(path, name, node.keys["grid"], values, len(values)))
         else:
-            kept: list[Node] = []
-            seen: set[Any] = set()
-            for value in values.value:
-                if holds_grid(value, f"{name}: a grid inside a grid"):
-                    continue
-                if value.value is None:
-                    problems.append(value.place.problem(f"{name}: a value of the grid is missing"))
-                elif meaning(plain(value)) in seen:
-                    problems.append(value.place.problem(f"{name}: {show(plain(value))} stands here twice"))
-                else:
-                    kept.append(value)
-                    seen.add(meaning(plain(value)))
-            if kept:
-                axes.append(Axis(path, name, here, kept, len(kept)))
-                return
-        broken[name] = path
-
-    walk(root, ())
-    if sum(len(axis.nodes) for axis in axes) > MOST_VALUES:
+            broken[name] = path
+    total = sum(len(axis.nodes) for axis in axes)
+    if total > MOST_VALUES:
         widest = max(axes, key=lambda axis: len(axis.nodes))
-        total = sum(len(axis.nodes) for axis in axes)
-        problems.append(
-            widest.place.problem(f"the grids hold {total:,} values, and at most {MOST_VALUES:,} are planned")
-        )
-        broken |= {axis.name: axis.path for axis in axes}
-        axes = []
+        message = f"the grids hold {total:,} values, and at most {MOST_VALUES:,} are planned"
+        return [], broken | {axis.name: axis.path for axis in axes}, [*problems, widest.place.problem(message)]
     return axes, broken, problems
 
 
-def _children(node: Node) -> list[Node]:
+def _grids(node: Node, path: Path) -> Iterator[tuple[Path, Node]]:
+    """The outermost grids below a node, in document order."""
+    if node.is_grid:
+        yield path, node
+        return
+    for part, child in _children(node):
+        yield from _grids(child, (*path, part))
+
+
+def _children(node: Node) -> Iterable[tuple[str | int, Node]]:
     if isinstance(node.value, dict):
-        return list(node.value.values())
-    return node.value if isinstance(node.value, list) else []
+        return node.value.items()
+    return enumerate(node.value) if isinstance(node.value, list) else ()
+
+
+def _read_grid(
+    node: Node, path: Path, name: str, allowed: tuple[str, ...], problems: list[Problem]
+) -> list[Node] | None:
+    """The values of one grid; None, or none, where it cannot be used."""
+    problems.extend(
+        node.keys[key].problem(f"{name}: '{key}' stands beside 'grid', which stands alone")
+        for key in node.value
+        if key != "grid"
+    )
+    values = node.value["grid"]
+    bare = len(path) == 1 and path[0] in ("targets", "chain")
+    if path[0] not in allowed or bare or isinstance(path[-1], int) or "resources" in path or path[-1] == "name":
+        problems.append(node.keys["grid"].problem(f"{name}: a grid cannot stand here"))
+        return None
+    if not isinstance(values.value, list):
+        problems.append(values.place.problem(f"{name}: expected a list of values after 'grid'"))
+        return None
+    if not values.value:
+        problems.append(values.place.problem(f"{name}: an empty grid: give at least one value"))
+    kept: list[Node] = []
+    seen: set[Any] = set()
+    for value in values.value:
+        inner = list(_grids_below(value))
+        if inner:
+            problems.extend(grid.keys["grid"].problem(f"{name}: a grid inside a grid") for grid in inner)
+        elif value.value is None:
+            problems.append(value.place.problem(f"{name}: a value of the grid is missing"))
+        elif meaning(plain(value)) in seen:
+            problems.append(value.place.problem(f"{name}: {show(plain(value))} stands here twice"))
+        else:
+            kept.append(value)
+            seen.add(meaning(plain(value)))
+    return kept
+
+
+def _grids_below(node: Node) -> Iterator[Node]:
+    """Every grid in a node, also those inside other grids."""
+    if node.is_grid:
+        yield node
+    for _, child in _children(node):
+        yield from _grids_below(child)
 
 
 def find_axis(axes: list[Axis], name: str) -> int | str:

@@ -82,11 +82,9 @@ def load_scales(text: str, file: str, scale: str | None, settings: Any) -> tuple
         listed = f" (scales: {', '.join(overlays)})" if overlays else " (the file has no scales)"
         problems.append(Problem(0, 0, f"no scale '{chosen}'{did_you_mean(chosen, overlays)}{listed}", "", file))
     trees = {name: merge(base, overlay) for name, overlay in overlays.items()}
-    trees = {chosen: apply_settings(trees.get(chosen, base), settings, problems)} | {
-        name: tree for name, tree in trees.items() if name != chosen
-    }
+    asked = apply_settings(trees.pop(chosen, base), settings, problems)
     drafts: list[Draft] = []
-    for name, tree in trees.items():
+    for name, tree in [(chosen, asked), *trees.items()]:
         draft, wrong = _draft(tree, name, list(overlays) or [_DEFAULT_SCALE], text, file)
         drafts.append(draft)
         problems += wrong
