@@ -1,7 +1,7 @@
 """The house stands: imports go down its floors and never round in circles, and no file grows without a reason.
 
-Read from the source, so that imports inside functions and under TYPE_CHECKING count like any other. The `__init__.py` of
-a folder counts where something is imported from it, not on the way to its files. A new room needs its floor in `HOUSE`.
+Read from the source, so that imports inside functions and under TYPE_CHECKING count like any other. The `__init__.py`
+of a folder counts where something is imported from it, not on the way to its files. A new room needs its floor below.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 import procray
 
 # The floors of a folder from the ground up, each with its rooms: folders, or single files. Rooms on one floor do not
-# import each other, except files and files. `.` stands for all files directly in the folder that have no room of their own.
+# import each other, except that files may import files. `.` is the room of all other files directly in the folder.
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "procray": (
         ("batch.py", "errors.py", "files.py", "garbage.py", "palette.py", "records.py", "redaction.py"),
@@ -60,7 +60,10 @@ def read(root: Path) -> House:
     """Every file of a package, by its path as written from the package's parent, with what it imports."""
     paths = sorted(root.rglob("*.py"))
     names = {path.relative_to(root.parent).as_posix() for path in paths}
-    return {name: sorted(set(_imports(root.parent, name, names)), key=lambda one: one.line) for name in sorted(names)}
+    return {
+        name: sorted(set(_imports(root.parent, name, names)), key=lambda one: (one.line, one.target))
+        for name in sorted(names)
+    }
 
 
 def _imports(parent: Path, name: str, names: set[str]) -> Iterator[Import]:
@@ -145,7 +148,7 @@ def circles(house: House) -> list[str]:
             found.setdefault(circle, []).extend(
                 f"{path}:{one.line} imports {one.target}" for one in house[path] if one.target in circle
             )
-    return ["a circle: " + ", ".join(edges) for edges in found.values()]
+    return ["\n  ".join(["a circle:", *edges]) for edges in found.values()]
 
 
 def _reach(path: str, house: House) -> set[str]:
@@ -246,9 +249,10 @@ def test_a_crooked_house_is_seen(tiny):
         "tiny/words.py:1 imports ray, which belongs in tiny/top",
     ]
     assert circles(house) == [
-        "a circle: tiny/ground/a.py:2 imports tiny/ground/b.py, tiny/ground/b.py:3 imports tiny/ground/c.py, "
-        "tiny/ground/c.py:1 imports tiny/ground/a.py",
-        "a circle: tiny/top/count/f.py:1 imports tiny/top/show/g.py, tiny/top/show/g.py:1 imports tiny/top/count/f.py",
+        "a circle:\n  tiny/ground/a.py:2 imports tiny/ground/b.py\n  tiny/ground/b.py:3 imports tiny/ground/c.py"
+        "\n  tiny/ground/c.py:1 imports tiny/ground/a.py",
+        "a circle:\n  tiny/top/count/f.py:1 imports tiny/top/show/g.py"
+        "\n  tiny/top/show/g.py:1 imports tiny/top/count/f.py",
     ]
 
 
