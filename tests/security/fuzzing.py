@@ -360,7 +360,7 @@ def plan_target(folder: Path) -> One:
     path = store.write_plan(graph)
 
     def one(rng: random.Random) -> None:
-        from procray.cli.app import sweep_of
+        from procray.cli.commands.sweeps import sweep_of
         from procray.cli.live import row
 
         path.write_bytes(mutated_document(rng, value))

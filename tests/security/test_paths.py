@@ -118,7 +118,7 @@ def test_nothing_is_written_through_a_link(phase, tmp_path, place):
 
 
 def test_export_takes_what_the_manifest_vouches_for(phase, secret, tmp_path):
-    from procray.cli.app import export_phase
+    from procray.cli.commands.checkpoints import export_phase
 
     mark = phase.path / "marks" / "10"
     (mark / "extra.txt").symlink_to(secret)

@@ -8,7 +8,7 @@ import os
 import boto3
 import pytest
 
-from procray.cli.store_command import collect, listing, verify
+from procray.cli.store_view import collect, listing, verify
 from procray.errors import StoreError
 from procray.planning import load_sweep, plan
 from procray.store import upkeep

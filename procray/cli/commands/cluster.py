@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from procray.cli.options import Json, load
 from procray.cli.terminal import answer, answer_json
 from procray.errors import Problem, SpecError
 
@@ -36,10 +37,9 @@ def validate(
     ready: Annotated[
         bool, typer.Option("--ready", help="Values that are still the shipped examples are problems.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout, for machines.")] = False,
+    json: Json = False,
 ) -> None:
     """List everything that is wrong with a cluster file, offline, before it costs money."""
-    from procray.cli.app import load
     from procray.execution import cluster_files
     from procray.selection.select import foreseen
 
