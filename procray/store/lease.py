@@ -30,7 +30,7 @@ import psutil
 from procray.errors import ProcrayError, StoreError
 from procray.files import parse_json, write_atomic
 from procray.records import check
-from procray.store.documents import CLAIM
+from procray.store.forms import CLAIM
 
 STALE_AFTER = 90.0  # seconds without a heartbeat after which another host may take over
 HEARTBEAT_EVERY = 10.0

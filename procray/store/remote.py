@@ -34,7 +34,7 @@ from procray.errors import StoreError
 from procray.files import cache_folder, digest, parse_json
 from procray.records import is_plain
 from procray.store import lease
-from procray.store.documents import checked
+from procray.store.forms import checked
 from procray.store.journal import Journal
 from procray.store.lease import Lease, LeaseLost
 from procray.store.nearby import CORPUS_FILE, alone

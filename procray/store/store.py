@@ -34,7 +34,7 @@ from procray.files import holds, json_lines, read_json, sha256_file, sync_folder
 from procray.records import digits, is_plain
 from procray.redaction import redacted
 from procray.store import journal, lease
-from procray.store.documents import checked
+from procray.store.forms import checked
 from procray.store.lease import Holder, Lease
 from procray.store.nearby import nearby
 from procray.store.note import Note, open_note
