@@ -21,7 +21,8 @@ from procray.store.context import LeaseLost, StoreContext
 from procray.store.lease import Lease, process_alive
 from procray.store.note import open_note
 from procray.store.objects import PATIENCE_OF_RUNNERS, StoreUnreachable
-from procray.store.store import PhaseFolder, Store
+from procray.store.phase import PhaseFolder
+from procray.store.store import Store
 from procray.training.recipe import PhaseRecipe
 
 if TYPE_CHECKING:

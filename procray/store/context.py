@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.store.lease import Lease, LeaseLost
-from procray.store.store import PhaseFolder, Store
+from procray.store.phase import PhaseFolder
+from procray.store.store import Store
 from procray.training.recipe import Parent
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from procray.errors import ProcrayError, StoreError
 from procray.files import read_json
 from procray.store import journal
 from procray.store.lease import Lease
-from procray.store.store import PhaseFolder, Store
+from procray.store.phase import PhaseFolder
+from procray.store.store import Store
 from procray.training.recipe import PhaseRecipe
 
 RECENT = 3600.0  # seconds; what was touched within them may belong to a sweep that is just starting

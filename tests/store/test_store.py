@@ -56,7 +56,7 @@ def folder(store):
 
 @pytest.fixture
 def plain(tmp_path):
-    """For what looks at the files themselves; test_remote.py has the counterparts in a bucket."""
+    """For what looks at the files themselves; test_store_in_bucket.py has the counterparts in a bucket."""
     return Store(tmp_path / "store").phase("0123456789abcdef")
 
 
@@ -130,7 +130,7 @@ def test_checking_a_mark_twice_hashes_once(plain, monkeypatch):
     def refuse(path):
         raise AssertionError("hashed again")
 
-    monkeypatch.setattr("procray.store.store.sha256_file", refuse)
+    monkeypatch.setattr("procray.store.kept_files.sha256_file", refuse)
     plain.mark(40)
 
 
