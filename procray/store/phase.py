@@ -202,6 +202,20 @@ class PhaseFolder(ABC):
         self._look()
         return read_document(self.path / "phase.json")
 
+    def recipe(self) -> PhaseRecipe | None:
+        """What the phase is; None for a checkpoint from outside and a phase that never began.
+
+        Raises:
+            StoreError: phase.json does not say.
+        """
+        about = self.description()
+        if about is None or about.get("kind") == "outside":
+            return None
+        try:
+            return PhaseRecipe.from_json(about["recipe"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{type(error).__name__}: {error}") from None
+
     def write_description(
         self, recipe: PhaseRecipe, provenance: dict[str, Any], attempt: int, data_digest: str | None = None
     ) -> dict[int, dict[str, Any]]:

@@ -374,7 +374,7 @@ def test_shards_on_a_file_server_are_copied_to_this_machine_once(tmp_path, monke
 
 def test_a_corpus_is_prepared_once_and_read_on_every_machine(machines, bucket, faulty, tmp_path):
     from procray import corpora
-    from procray.store import upkeep
+    from procray.store import verification
 
     for number in range(12):
         (tmp_path / f"{number}.txt").write_text(f"some text of document {number}\n" * 30)
@@ -392,14 +392,14 @@ def test_a_corpus_is_prepared_once_and_read_on_every_machine(machines, bucket, f
     there.bring_corpus(recipe)
     assert len(faulty.requests) == 1, "only the manifest is looked at"
     (corpora_name,) = there.corpora_sizes()
-    assert upkeep.verify(there) == ([], 1)
+    assert verification.verify(there) == ([], 1)
     place, prefix = stored(bucket)
     key = f"{prefix.rpartition('/phases/')[0]}/corpora/{corpora_name}/shards/train-00000.bin"
     place.put_object(Key=key, Body=b"x" * (there.corpora / corpora_name / "shards/train-00000.bin").stat().st_size)
-    (damaged,), _ = upkeep.verify(there)
+    (damaged,), _ = verification.verify(there)
     assert (damaged.kind, damaged.phase) == ("corpus", corpora_name)
     assert "shards/train-00000.bin" in damaged.text
-    assert upkeep.discard(there, [damaged]) == []
+    assert verification.discard(there, [damaged]) == []
     assert there.corpora_sizes() == {}
 
 
