@@ -30,9 +30,9 @@ import sys, time
 real, off = time.time, float(sys.argv[2])
 time.time = lambda: real() + off
 import pathlib
-from procray.store import lease
+from procray.store import lease, processes
 from procray.store.folder_claims import FolderClaims
-lease.this_host = lambda: "another host"
+processes.this_host = lambda: "another host"
 held = lease.acquire(FolderClaims(pathlib.Path(sys.argv[1])))
 print(held.attempt, flush=True)
 sys.stdin.read()

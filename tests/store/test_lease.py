@@ -14,6 +14,7 @@ import pytest
 
 from procray.store import folder_claims, lease
 from procray.store.folder_claims import FolderClaims
+from procray.store.processes import process_start
 
 FORK = multiprocessing.get_context("fork")
 
@@ -69,7 +70,7 @@ def test_an_unreaped_dead_process_does_not_hold(tmp_path):
     )
     assert process.stdout.readline() == b"1\n"
     process.kill()
-    while lease.process_start(process.pid) is not None:
+    while process_start(process.pid) is not None:
         pass
     assert lease.acquire(FolderClaims(tmp_path)).attempt == 2  # a zombie until now
     process.communicate()
