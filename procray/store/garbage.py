@@ -99,36 +99,44 @@ def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
 
     What a sweep that was started meanwhile has come to need is left alone.
     """
-    freed = 0
-    before, planned = roots.version(store), roots.read(store)
-
-    def named(phase: str) -> bool:
-        nonlocal before, planned
-        if before != (now := roots.version(store)):
-            before, planned = now, roots.read(store)
-        return phase in planned.needed
-
-    for phase, size in found.phases.items():
-        with _taking(store.phase(phase), say) as held:
-            if held is None:
-                continue
-            if named(phase):
-                say(f"{phase}: a sweep names it now, so it stays")
-                continue
-            store.phase(phase).remove(held)
-            freed += size
+    freed = _remove_phases(store, found.phases, say)
     for phase, names in found.leftovers.items():
-        folder = store.phase(phase)
-        sizes = folder.sizes()
-        folder.clear(names)
-        freed += sum(sizes.get(name, 0) for name in names)
+        freed += _clear_leftovers(store.phase(phase), names)
     for phase, size in found.resumes.items():
         with _taking(store.phase(phase), say) as held:
             if held is not None:
                 store.phase(phase).drop_resumes(held)
                 freed += size
-    needed = roots.read(store).corpora if found.corpora else set()
-    for name, size in found.corpora.items():
+    return freed + _remove_corpora(store, found.corpora, say)
+
+
+def _remove_phases(store: Store, phases: dict[str, int], say: Say) -> int:
+    freed = 0
+    before, planned = roots.version(store), roots.read(store)
+    for phase, size in phases.items():
+        with _taking(store.phase(phase), say) as held:
+            if held is None:
+                continue
+            if before != (now := roots.version(store)):
+                before, planned = now, roots.read(store)
+            if phase in planned.needed:
+                say(f"{phase}: a sweep names it now, so it stays")
+                continue
+            store.phase(phase).remove(held)
+            freed += size
+    return freed
+
+
+def _clear_leftovers(folder: PhaseFolder, names: list[str]) -> int:
+    sizes = folder.sizes()
+    folder.clear(names)
+    return sum(sizes.get(name, 0) for name in names)
+
+
+def _remove_corpora(store: Store, corpora: dict[str, int], say: Say) -> int:
+    freed = 0
+    needed = roots.read(store).corpora if corpora else set()
+    for name, size in corpora.items():
         if name in needed:
             say(f"corpus {name}: a sweep reads it now, so it stays")
             continue
