@@ -131,7 +131,7 @@ def measure_answers(file: str) -> dict[str, Any]:
     from procray.execution.searcher import Death, SegmentSearcher
     from procray.garbage import set_aside
     from procray.planning import load_sweep, plan
-    from procray.store.lease import this_process
+    from procray.store.processes import this_process
     from procray.store.store import Store
 
     def why(trial: str) -> Death:

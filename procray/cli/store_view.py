@@ -7,11 +7,12 @@ from typing import Any
 
 from procray.cli.terminal import answer, answer_json, say, short_bytes
 from procray.errors import StoreError, did_you_mean
-from procray.store import upkeep
+from procray.store import garbage, verification
+from procray.store.contents import Contents
 from procray.store.store import Store
 
 
-def listing(found: upkeep.Contents, store: str, phases: bool) -> str:
+def listing(found: Contents, store: str, phases: bool) -> str:
     """Sweeps, then phases if they are asked for, corpora and the sum."""
     sizes = {kept.phase: kept.bytes for kept in found.phases}
     lines = []
@@ -34,14 +35,14 @@ def listing(found: upkeep.Contents, store: str, phases: bool) -> str:
     return "\n".join(lines)
 
 
-def listing_json(found: upkeep.Contents) -> dict[str, Any]:
+def listing_json(found: Contents) -> dict[str, Any]:
     return dataclasses.asdict(found)
 
 
 def verify(store: Store, *, discard: bool, json: bool) -> int:
     """Reads everything and says what is damaged; the exit code is 1 when something is and stays."""
-    damaged, files = upkeep.verify(store, say if not json else lambda line: None)
-    stays = upkeep.discard(store, damaged) if discard else [str(one) for one in damaged]
+    damaged, files = verification.verify(store, say if not json else lambda line: None)
+    stays = verification.discard(store, damaged) if discard else [str(one) for one in damaged]
     if json:
         answer_json({"files": files, "damaged": [dataclasses.asdict(one) for one in damaged], "stays": stays})
         return 1 if stays else 0
@@ -68,12 +69,12 @@ def collect(store: Store, *, delete: bool, forget: tuple[str, ...], resume_state
             "\n".join(f"{store} has no sweep '{name}'{did_you_mean(name, known)}" for name in unknown)
             + "; `procray store ls` lists them"
         )
-    found = upkeep.garbage(store, resume_states, forget=forget)
+    found = garbage.find(store, resume_states, forget=forget)
     freed = None
     if delete:
         for name in forget:
             store.forget(name)
-        freed = upkeep.collect(store, found, say)
+        freed = garbage.collect(store, found, say)
     if json:
         answer_json({**dataclasses.asdict(found), "bytes": found.bytes, "freed": freed, "forget": list(forget)})
         return 0

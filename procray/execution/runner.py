@@ -31,9 +31,9 @@ from procray.files import digest
 from procray.garbage import keeping_everything, set_aside
 from procray.selection import select
 from procray.selection.outside import bring_outside
-from procray.store.lease import process_start, this_host, this_process
 from procray.store.note import Note
 from procray.store.objects import PATIENCE_OF_RUNNERS
+from procray.store.processes import process_start, this_host, this_process
 from procray.store.store import Store
 
 if TYPE_CHECKING:

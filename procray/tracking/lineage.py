@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from procray.model.outside import Outside
     from procray.planning.plan import Plan, PlannedPhase
-    from procray.store.store import PhaseFolder
+    from procray.store.phase import PhaseFolder
 
 MARK = "procray.mark"  # tag of a model: <phase>/<step>
 EXTERNAL = "mlflow.model.isExternal"

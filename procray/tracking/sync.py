@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
     from procray.planning.plan import Plan
-    from procray.store.store import PhaseFolder, Store
+    from procray.store.phase import PhaseFolder
+    from procray.store.store import Store
 
 PHASE = "procray.phase"  # tag of a run: the phase's id, or SWEEP
 SWEEP = "sweep"

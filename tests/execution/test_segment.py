@@ -15,7 +15,7 @@ from procray.execution import run_segment
 from procray.execution import segment as room
 from procray.planning.load import load_text
 from procray.planning.planner import plan as make_plan
-from procray.store.lease import process_start, this_process
+from procray.store.processes import process_start, this_process
 from procray.training.recipe import Solved
 
 

@@ -15,7 +15,7 @@ from small_plans import phase, plan
 
 from procray.execution import run
 from procray.execution.runner import _executor
-from procray.store.lease import process_start
+from procray.store.processes import process_start
 from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)

@@ -20,9 +20,9 @@ def store_ls(
 ) -> None:
     """List sweeps, phases and corpora with the room they take."""
     from procray.cli.store_view import listing, listing_json
-    from procray.store import upkeep
+    from procray.store.contents import contents
 
-    found = upkeep.contents(open_store(store))
+    found = contents(open_store(store))
     if json:
         answer_json(listing_json(found))
     else:

@@ -13,7 +13,8 @@ import boto3
 import pytest
 
 from procray.errors import EnvironmentProblem, StoreError
-from procray.store import lease, objects, remote
+from procray.store import bucket as bucket_room
+from procray.store import bucket_claims, lease, objects, phase_copy, phase_in_bucket
 from procray.store.lease import LeaseLost
 from procray.store.nearby import nearby, on_network
 from procray.store.objects import Objects, StoreUnreachable
@@ -67,7 +68,7 @@ def test_another_machine_goes_on_from_what_one_wrote(machines, bucket):
     here.write_resume(held, 10, state, keep=False)
     here.set_status("paused", step=10)
     held.release()
-    there.refresh()
+    there.copy.refresh()
     assert there.marks() == [10]
     assert there.manifest(10)["tokens"] == 100
     assert (there.mark(10) / "model.safetensors").read_text() == "weights"
@@ -130,7 +131,7 @@ def test_a_runner_that_lost_its_lease_spoils_nothing(machines, bucket, monkeypat
             attempt()
     # Even one that looked right before it was outnumbered is stopped by the condition of its write.
     monkeypatch.setattr(mine, "check", lambda: None)
-    old.nothing_there()
+    old.copy.nothing_there()
     with pytest.raises(LeaseLost):
         old._point(mine, {})
     fresh = machines("three").phase(PHASE)
@@ -160,7 +161,7 @@ def test_only_the_clock_of_the_bucket_says_how_old_a_claim_is(machines, monkeypa
     machines("one").phase(PHASE).acquire()
     monkeypatch.setattr(lease, "process_alive", lambda who: None)
     for skew in (-7200, 7200):
-        for room in (lease, objects, remote):
+        for room in (lease, objects, bucket_room, phase_copy, phase_in_bucket):
             monkeypatch.setattr(room, "time", Skewed(skew))
         other = machines(f"skewed {skew}").phase(PHASE)
         assert other.holder().alive()
@@ -228,8 +229,7 @@ def test_live_numbers_never_keep_a_training_waiting(machines, faulty):
 
 
 def test_a_release_that_fails_is_made_up_for(machines, faulty, monkeypatch):
-    monkeypatch.setattr(remote, "_BEAT_EVERY", 0.2)
-    monkeypatch.setattr(remote._Claims, "beat_every", 0.2)
+    monkeypatch.setattr(bucket_claims.BucketClaims, "beat_every", 0.2)
     folder = machines("one", patience=0.2).phase(PHASE)
     held = folder.acquire()
     faulty.decide = lambda method, path: "503"
@@ -282,16 +282,16 @@ def test_a_large_file_goes_in_parts(machines, faulty):
 
 
 def test_what_was_removed_from_the_bucket_is_gone_from_the_copy(machines, bucket, monkeypatch):
-    monkeypatch.setattr(remote, "_AGE_OF_DELETION", -1.0)
+    monkeypatch.setattr(phase_copy, "_AGE_OF_DELETION", -1.0)
     here, there = machines("one").phase(PHASE), machines("two").phase(PHASE)
     here.write_mark(here.acquire(), 10, weights(), {})
     there.mark(10)
     place, prefix = stored(bucket)
     place.objects.filter(Prefix=prefix).delete()
-    for copy in (here, there):
-        copy.refresh()
-        assert copy.marks() == []
-        assert not (copy.path / "marks/10").exists()
+    for folder in (here, there):
+        folder.copy.refresh()
+        assert folder.marks() == []
+        assert not (folder.path / "marks/10").exists()
 
 
 def _write_for_ever(bucket: str) -> None:
@@ -374,7 +374,7 @@ def test_shards_on_a_file_server_are_copied_to_this_machine_once(tmp_path, monke
 
 def test_a_corpus_is_prepared_once_and_read_on_every_machine(machines, bucket, faulty, tmp_path):
     from procray import corpora
-    from procray.store import upkeep
+    from procray.store import verification
 
     for number in range(12):
         (tmp_path / f"{number}.txt").write_text(f"some text of document {number}\n" * 30)
@@ -392,14 +392,14 @@ def test_a_corpus_is_prepared_once_and_read_on_every_machine(machines, bucket, f
     there.bring_corpus(recipe)
     assert len(faulty.requests) == 1, "only the manifest is looked at"
     (corpora_name,) = there.corpora_sizes()
-    assert upkeep.verify(there) == ([], 1)
+    assert verification.verify(there) == ([], 1)
     place, prefix = stored(bucket)
     key = f"{prefix.rpartition('/phases/')[0]}/corpora/{corpora_name}/shards/train-00000.bin"
     place.put_object(Key=key, Body=b"x" * (there.corpora / corpora_name / "shards/train-00000.bin").stat().st_size)
-    (damaged,), _ = upkeep.verify(there)
+    (damaged,), _ = verification.verify(there)
     assert (damaged.kind, damaged.phase) == ("corpus", corpora_name)
     assert "shards/train-00000.bin" in damaged.text
-    assert upkeep.discard(there, [damaged]) == []
+    assert verification.discard(there, [damaged]) == []
     assert there.corpora_sizes() == {}
 
 
@@ -420,6 +420,6 @@ def test_a_mark_that_was_discarded_and_made_again_replaces_the_copy(machines):
     held.release()
     again = here.acquire()
     here.write_mark(again, 10, write("new"), {})
-    there.refresh()
+    there.copy.refresh()
     assert json.loads((there.path / "marks/10/config.json").read_text()) == "new"
     assert (there.mark(10) / "model.safetensors").read_text() == "new"
