@@ -1,8 +1,9 @@
 import pytest
 
 from procray.planning import Plan
-from procray.report.results import Results, summarise
-from procray.report.write import ReportPaths, write_report
+from procray.report.numbers.results import Results
+from procray.report.numbers.summary import summarise
+from procray.report.page.write import ReportPaths, write_report
 from procray.store.store import Store
 
 from .synthetic import fill, make_plan

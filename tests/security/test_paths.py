@@ -18,7 +18,7 @@ from procray.model.layout import shards
 from procray.planning import Plan, plan
 from procray.planning.load import load_text
 from procray.records import is_plain
-from procray.report import write
+from procray.report.page import write
 from procray.store.store import Store
 
 OUT = ("../../outside", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "\x00", ".hidden", "x" * 300, "a\nb", "é")
