@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from procray.report.figures.canvas import Picture
 from procray.report.numbers import analysis_cache
@@ -12,7 +13,9 @@ from procray.report.numbers.inside import Inside, Look
 from procray.report.numbers.results import Results, Target
 from procray.report.page.analysis_tables import Table
 from procray.report.page.markup import figure_html, table_html
-from procray.store.store import Store
+
+if TYPE_CHECKING:
+    from procray.store.store import Store
 
 
 def section(inner: Inner, results: Results, store: Store) -> tuple[str, list[Picture]]:

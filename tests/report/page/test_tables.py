@@ -1,42 +1,14 @@
 import pytest
 
-from procray.palette import colours
-from procray.report.figures import along, heat
-from procray.report.figures.curves import accuracy
 from procray.report.numbers.matrix import matrices
-from procray.report.numbers.results import Results
 from procray.report.numbers.settings import Settings
-from procray.report.numbers.summary import summarise
 from procray.report.page.answer import answer
 from procray.report.page.grid import Entry, Grid, Row
 from procray.report.page.plain import grid_text
 from procray.report.page.sweep_page import page
 from procray.report.page.tables import grids
-from procray.store.store import Store
 
 from .. import science
-from ..synthetic import fill, make_plan
-
-
-def made(folder, yaml, until=lambda phase: 1.0) -> Results:
-    plan, store = make_plan(folder, yaml), Store(folder / "store")
-    fill(plan, store, science.formula(plan.phases), until)
-    return summarise(plan, store)
-
-
-@pytest.fixture(scope="module")
-def diagnostics(tmp_path_factory) -> Results:
-    return made(tmp_path_factory.mktemp("diagnostics"), science.DIAGNOSTICS)
-
-
-@pytest.fixture(scope="module")
-def composition(tmp_path_factory) -> Results:
-    return made(tmp_path_factory.mktemp("composition"), science.COMPOSITION)
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory) -> Results:
-    return made(tmp_path_factory.mktemp("chain"), science.CHAIN)
 
 
 def named(results, name) -> Grid:
@@ -77,20 +49,20 @@ def test_early_stops_are_told_with_seeds_and_tokens(diagnostics):
 
 def test_one_mode_or_one_row_needs_no_table_across(tmp_path):
     one = science.DIAGNOSTICS.replace("{grid: [full, attention, mlp]}", "full")
-    assert "modes" not in [grid.name for grid in grids(made(tmp_path, one))]
+    assert "modes" not in [grid.name for grid in grids(science.made(tmp_path, one))]
 
 
 def test_marks_are_explained_and_only_those_that_occur(diagnostics, tmp_path):
     text = answer(diagnostics)
     assert "▲ better and ▼ worse: against none, by the 95 % interval" in text
     assert "~ not told apart" not in text
-    single = made(tmp_path, science.DIAGNOSTICS.replace("[0, 1, 2]", "[0]"))
+    single = science.made(tmp_path, science.DIAGNOSTICS.replace("[0, 1, 2]", "[0]"))
     entry = cell(named(single, "modes"), "find, %", "set", column="attention")
     assert (entry.text, entry.verdict) == ("60.0", "unclear")  # one seed has no interval
 
 
 def test_a_cell_of_fewer_seeds_says_so(tmp_path):
-    results = made(tmp_path, science.DIAGNOSTICS, lambda p: 0.5 if p.label == "find/identity/full s2" else 1.0)
+    results = science.made(tmp_path, science.DIAGNOSTICS, lambda p: 0.5 if p.label == "find/identity/full s2" else 1.0)
     grid = named(results, "modes")
     assert cell(grid, "find, %", "identity", column="full").text.endswith("(2)")
     assert "in brackets: of fewer" in grid.title
@@ -123,7 +95,7 @@ def test_a_matrix_is_also_read_from_pairs_in_one_grid(tmp_path):
     yaml = science.COMPOSITION.replace(
         "{attention: {grid: [identity, set, sort]}, mlp: {grid: [identity, set, sort]}}", f"{{grid: {pairs}}}"
     )
-    (matrix,) = matrices(made(tmp_path, yaml).targets[0])
+    (matrix,) = matrices(science.made(tmp_path, yaml).targets[0])
     assert sorted(matrix.cells) == [("set", "set"), ("set", "sort"), ("sort", "set")]
 
 
@@ -142,7 +114,7 @@ def test_phases_after_the_warm_up_stand_beside_each_other(chain):
 
 
 def test_comparing_an_earlier_phase_still_shows_the_last(tmp_path, chain):
-    earlier = made(tmp_path, "compare: semantic\n" + science.CHAIN)
+    earlier = science.made(tmp_path, "compare: semantic\n" + science.CHAIN)
     assert earlier.targets[0].kind == "semantic"
     assert [row.entries for row in named(earlier, "stages").rows] == [
         row.entries for row in named(chain, "stages").rows
@@ -172,24 +144,3 @@ def test_the_page_has_the_same_numbers(diagnostics, composition, chain):
         entries = [entry for grid in grids(results) for row in grid.rows for entry in row.entries if entry]
         assert entries
         assert all(said in text for entry in entries for said in (entry.text, *entry.details))
-
-
-def test_pictures_of_matrix_mixture_and_sizes(tmp_path, composition, diagnostics):
-    (matrix,) = matrices(composition.targets[0])
-    drawn = heat.composition(matrix, "composition", "here")
-    assert "mean ± sd" in drawn.caption
-    assert drawn.svg.startswith("<?xml")
-    mixed = made(tmp_path / "m", science.MIXTURES).targets[0]
-    assert along.mixed_tasks(mixed) == ("set", "union")
-    assert [v.shares for v in mixed.warmed][2] == {"set": 0.75, "union": 0.25}
-    assert (
-        "share of sequences that are set"
-        in along.mixture(mixed, colours(v.name for v in mixed.variants), "m", "").caption
-    )
-    sized = made(tmp_path / "s", science.SCALE).targets[0]
-    assert len(along.sizes(sized)) == 3
-    assert "number of the model's parameters" in along.scale(sized, "s", "here").caption
-    assert along.sizes(mixed) == []
-    assert along.mixed_tasks(sized) is None
-    find = diagnostics.targets[0]
-    assert "A triangle marks" in accuracy(find, colours(v.name for v in find.variants), "a", "", False).caption
