@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from procray.cli.terminal import answer, answer_json, say
 
 if TYPE_CHECKING:
-    from procray.report.analysis import Inside
-    from procray.report.analysis_tables import Table
+    from procray.report.numbers.inside import Inside
+    from procray.report.page.analysis_tables import Table
     from procray.store.store import Store
 
 
@@ -31,15 +31,17 @@ def run_analysis(
         step: of those that have none of their own.
         command: the line that repeats it.
     """
-    from procray.report import analysis, analysis_page
+    from procray.report.numbers import analysis, analysis_cache
+    from procray.report.numbers.phase_names import resolve
+    from procray.report.page import analysis_page
 
-    found = [analysis.resolve(text, store) for text in phases]
+    found = [resolve(text, store) for text in phases]
     named = list(dict.fromkeys((phase, own if own is not None else step) for phase, own in found))
     insides = []
     for phase, wanted in named:
         inside = analysis.inspect(store, phase, wanted, on=on, sequences=sequences, say=say)
         if on is None and sequences is None:
-            analysis.keep(store, inside)
+            analysis_cache.keep(store, inside)
         insides.append(inside)
     across: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -63,7 +65,7 @@ def show(inside: Inside) -> None:
     """The tables of one phase on stdout."""
     from rich.console import Console
 
-    from procray.report.analysis_tables import tables
+    from procray.report.page.analysis_tables import tables
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -19,7 +19,7 @@ from procray.planning import plan
 from procray.planning.load import load_text
 from procray.planning.plan_json import read_plan
 from procray.records import is_plain
-from procray.report import write
+from procray.report.page import write
 from procray.store.store import Store
 
 OUT = ("../../outside", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "\x00", ".hidden", "x" * 300, "a\nb", "é")
