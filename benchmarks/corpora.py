@@ -141,8 +141,9 @@ def packing(tokenizer: Path, name: str, folder: Path) -> list[Row]:
 def step_and_feed(recipe: PhaseRecipe, source: Source, steps: int, feeds: int) -> tuple[float, float, float]:
     """CPU seconds of a whole step, of feeding it, and of making its batch alone; medians."""
     from procray.training import FolderContext, runtime
-    from procray.training.loop import Run, micro_batches
+    from procray.training.loop import Run
     from procray.training.objective import scored_values, to_device
+    from procray.training.parts import micro_batches
 
     with tempfile.TemporaryDirectory() as folder:
         context = FolderContext(folder)

@@ -17,7 +17,7 @@ from raylets import Raylets, trainer_of
 
 from procray.errors import StoreError
 from procray.execution import run_segment
-from procray.execution.runner import _items
+from procray.execution.jobs import items_of
 from procray.store import lease
 from procray.store.folder_claims import FolderClaims
 from procray.store.store import Store
@@ -82,7 +82,7 @@ def test_a_node_whose_clock_is_an_hour_off_gives_the_same_numbers(sweep, store, 
 
 
 def train(small, store, phase, stop=lambda: False):
-    for item in _items(small, store, Path("/nonexistent"), Path("/nonexistent")):
+    for item in items_of(small, store, Path("/nonexistent"), Path("/nonexistent")):
         if item.phase == phase:
             result = run_segment({**item.job, "control": None, "driver": None}, stop)
             if result["state"] != "done":

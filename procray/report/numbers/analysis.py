@@ -41,7 +41,7 @@ def inspect(
         TaskError: a task that does not exist or that the model cannot read.
         CorpusError: the text is not prepared in this store.
     """
-    from procray.model import analysis as measure
+    from procray.model.analysis import norms
     from procray.training.recipe import Parent
 
     notes: list[str] = []
@@ -55,7 +55,7 @@ def inspect(
     given = own.recipe.init.carried() if own.recipe else {}
     distances, alike = [], []
     for number, one in enumerate(opened[:end]):
-        entries = measure.distances(opened[end].model.state_dict(), one.model.state_dict())
+        entries = norms.distances(opened[end].model.state_dict(), one.model.state_dict())
         carried = given.get(Parent(one.phase, one.step), []) if one.role == "parent" else []
         distances.append({"from": number, "to": end, "carried": carried, "entries": entries})
         say(f"{one.title} against {opened[end].title}: CKA")
@@ -90,22 +90,24 @@ def compare(
 
 
 def _look(one: Opened, period: int, store: Store, on: str | None, sequences: int | None) -> Look:
-    from procray.model import analysis as measure
     from procray.model import parameters
+    from procray.model.analysis.heads import head_scores
+    from procray.model.analysis.norms import component_norms
+    from procray.model.analysis.spectra import weight_spectra
 
     config, weights = one.model.config, one.model.state_dict()
     symbols = one.symbols
     repeat = None
     if period >= 2:
         again = repeated_batches(one, period, symbols, sequences)
-        repeat = measure.head_scores(one.model, again, period=period).to_json()
+        repeat = head_scores(one.model, again, period=period).to_json()
     elif on == REPEAT:
         raise StoreError(f"{one.title} has {config.context} positions, too few to repeat anything")
     if (on == REPEAT or (on is None and one.recipe is None)) and repeat is not None:
         data, scores = repeat_text(one.model.config.rows, period, symbols), repeat
     else:
         data, batches = batches_for(one, store, on, sequences)
-        scores = measure.head_scores(one.model, batches).to_json()
+        scores = head_scores(one.model, batches).to_json()
     return Look(
         role=one.role,
         title=one.title,
@@ -122,8 +124,8 @@ def _look(one: Opened, period: int, store: Store, on: str | None, sequences: int
         repeat=repeat,
         period=period,
         symbols=symbols,
-        norms=measure.component_norms(weights),
-        spectra=measure.weight_spectra(weights),
+        norms=component_norms(weights),
+        spectra=weight_spectra(weights),
     )
 
 
@@ -131,7 +133,7 @@ def _similarity(one: Opened, other: Opened, store: Store, on: str | None, sequen
     """CKA of two models on the same sequences: the data of both where they share it, repeated random ones otherwise."""
     import numpy as np
 
-    from procray.model import analysis as measure
+    from procray.model.analysis.similarity import cka_matrix, hidden_states
 
     rows = [m.model.config.rows for m in (one, other)]
     if rows[0] != rows[1]:
@@ -148,7 +150,7 @@ def _similarity(one: Opened, other: Opened, store: Store, on: str | None, sequen
             raise StoreError("they have too few positions in common")
         data = repeat_text(one.model.config.rows, period, symbols)
         batches = repeated_batches(other, period, symbols, sequences)
-    matrix = measure.cka_matrix(measure.hidden_states(one.model, batches), measure.hidden_states(other.model, batches))
+    matrix = cka_matrix(hidden_states(one.model, batches), hidden_states(other.model, batches))
     values = [[None if np.isnan(value) else float(value) for value in row] for row in matrix]
     return {"of": one.title, "and": other.title, "on": data, "matrix": values}
 

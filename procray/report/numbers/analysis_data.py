@@ -34,9 +34,9 @@ def period_for(opened: Sequence[Opened]) -> int:
 
 
 def repeated_batches(one: Opened, period: int, symbols: int, sequences: int | None) -> Batches:
-    from procray.model import analysis as measure
+    from procray.model.analysis.heads import repeated_random
 
-    return [(measure.repeated_random(one.model.config, symbols, sequences or SEQUENCES, period), None)]
+    return [(repeated_random(one.model.config, symbols, sequences or SEQUENCES, period), None)]
 
 
 def batches_for(one: Opened, store: Store, on: str | None, sequences: int | None) -> tuple[str, Batches]:

@@ -81,7 +81,7 @@ def _begun(like: GPT2, recipe: PhaseRecipe, store: Store) -> GPT2:
 
     from procray.model import GPT2
     from procray.store.context import StoreContext
-    from procray.training.loop import carry_in
+    from procray.training.parents import carry_in
 
     model = GPT2(like.config, seed=recipe.seed)
     # A rank that does not write may read parents, and nothing else is asked of it here.

@@ -13,7 +13,7 @@ from procray import corpora
 from procray.errors import CorpusError, StoreError, TaskError
 from procray.files import write_json
 from procray.model import GPT2, load_model
-from procray.model import analysis as measure
+from procray.model.analysis.norms import component_norms
 from procray.report.figures import inside as analysis_figures
 from procray.report.numbers import analysis, analysis_cache
 from procray.report.numbers.inside import Inside
@@ -70,7 +70,7 @@ def test_a_phase_with_a_parent_shows_parent_start_and_end(store, child):
     ]
     assert child.kind == "diagnostic"
     parent, start, _ = child.looks
-    fresh = measure.component_norms(GPT2(load_model(store.phase(CHILD.id).mark(30)).config, seed=0).state_dict())
+    fresh = component_norms(GPT2(load_model(store.phase(CHILD.id).mark(30)).config, seed=0).state_dict())
     norms = [{(n["component"], n["layer"]): n["frobenius"] for n in ns} for ns in (parent.norms, start.norms, fresh)]
     for layer in (0, 1):  # what the phase began with, made again: attention of the parent, the rest of its own seed
         assert norms[1]["attention", layer] == pytest.approx(norms[0]["attention", layer])
