@@ -5,8 +5,10 @@ Data only: `planner` makes it of a sweep, `plan_json` reads back what `Plan.to_j
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from procray.garbage import keeping_everything
@@ -191,7 +193,25 @@ class Plan:
     search: dict[str, Any] | None = None  # what is searched, on which seeds; None without `select:`
     trials: list[Trial] = field(default_factory=list)
     outside: dict[str, Outside] = field(default_factory=dict)  # by id, checkpoints that phases begin with
+    settings: str = ""  # what `--set` changed, in short; empty where nothing
+    file: str = ""  # the sweep file's absolute path; empty where it is not known
     then: Callable[[Choices], Plan] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def title(self) -> str:
+        """What people and MLflow call the result: `name@scale`, and what `--set` changed."""
+        return f"{self.name}@{self.scale or 'default'}" + (f"+{self.settings}" if self.settings else "")
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits over what is trained and what is read from it, but not over how it is told or run."""
+        lines = [f"{phase.id} {phase.marks}" for phase in self.phases.values()]
+        lines += [
+            f"{cell.variant} {cell.seed} {cell.compared}@{cell.step} {cell.baseline} {cell.fraction}"
+            for cell in self.cells
+        ]
+        lines += [f"{trial.variant} {trial.label} {trial.seed} {trial.compared}@{trial.step}" for trial in self.trials]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
     @property
     def variants(self) -> list[str]:
@@ -244,4 +264,6 @@ class Plan:
             "outside": [outside.to_json() for outside in self.outside.values()],
             "spec": redacted(self.spec),
             "source": redact(self.source),
+            "settings": redact(self.settings),
+            "file": self.file,
         }

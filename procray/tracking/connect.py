@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from procray.errors import EnvironmentProblem
 from procray.files import digest, read_json, write_json
-from procray.tracking import backend, lineage, overview, views
+from procray.tracking import backend, lineage, views
 from procray.tracking.session import PHASE, ROLE, SWEEP, Session
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _experiment(session: Session) -> str:
     """The experiment's id, made when missing."""
     from mlflow.exceptions import MlflowException
 
-    name = overview.experiment_name(session.plan)
+    name = session.plan.title
     found = session.client.get_experiment_by_name(name)
     if found is None:
         # A server keeps artifacts where it was told to; for a database MLflow's default is the working folder.

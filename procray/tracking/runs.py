@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 
-from procray.tracking import facts, overview
+from procray.tracking import facts
 from procray.tracking.facts import Point
 from procray.tracking.session import PHASE, Known, Session
 
@@ -43,7 +43,7 @@ def run_of(session: Session, phase: str, name: str, start: int) -> Known:
 
 
 def common_tags(session: Session) -> dict[str, str]:
-    name = overview.experiment_name(session.plan)
+    name = session.plan.title
     tags = {"procray.sweep": name, "mlflow.source.name": f"procray sweep {name}", "mlflow.source.type": "LOCAL"}
     try:
         return {**tags, "mlflow.user": getpass.getuser()}

@@ -20,7 +20,7 @@ def write_sweep(session: Session) -> None:
     plan = session.plan
     found = overview.states(plan, session.store)
     state = overview.overall(found)
-    name = overview.experiment_name(plan)
+    name = plan.title
     run = run_of(session, SWEEP, f"sweep {name}", int(time.time() * 1000))
     tags = {
         **common_tags(session),
