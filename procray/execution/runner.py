@@ -71,7 +71,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
 def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
     started = time.monotonic()
     shown = select.whole(plan, store) or plan
-    if notice := namesake(shown, store):
+    if notice := namesake(shown, store.newest(shown.title)):
         options.on_event({"event": "notice", "message": notice})
     folder = store.write_plan(shown).parent
     store.be_patient(PATIENCE_OF_RUNNERS)  # it answers, so what happens from here on is an outage
