@@ -5,6 +5,7 @@ Shape suffixes: B sequences, T positions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from procray.batch import Batch
+from procray.corpora.account import account
 from procray.corpora.order import permuted
 from procray.corpora.questions import row_bounds
-from procray.corpora.recipe import title
+from procray.corpora.recipe import identity, title
 from procray.corpora.shards import ShardReader, content_digest
 from procray.corpora.tokenizer import SEPARATOR, Tokenizer, load_tokenizer, tokenizer_digest
 from procray.errors import CorpusError, ProcrayError, StoreError
@@ -37,6 +39,14 @@ def _special(value: Any) -> str:
     return wrong(value, Every(count))
 
 
+def _share(value: Any) -> str:
+    return "" if isinstance(value, int | float) and 0 <= value <= 1 else "not a share from 0 to 1"
+
+
+def _hash(value: Any) -> str:
+    return "" if isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) else "not 16 hex digits"
+
+
 def _dtype(value: Any) -> str:
     return "" if value in ("uint16", "uint32") else "not a type of tokens"
 
@@ -45,16 +55,27 @@ def _positive(value: Any) -> str:
     return count(value) or ("" if value else "must be above 0")
 
 
+# What `prepare` found in local files, and what it held out of them.
+_TEXT = {
+    "files": count, "documents": count, "characters": count, "empty": count, "null": count, "replaced": count,
+    "left_out": [{"name": str, "why": str, "bytes": count}],
+    "held_out?": {
+        "documents": count, "cut": count, "characters": count, "below": _hash, "cut_share": _share, "records": bool,
+    },
+}  # fmt: skip
+
 # Of a preparation that has begun; all of it is there when it has come to its end.
 _FORM = {
     "recipe?": {"corpus": {"source": str}, "tokenizer": dict}, "digest?": sha256, "streamed?": bool,
     "tokenizer?": {"kind": str, "sha256": sha256, "vocab_size": _positive, "special": _special}, "dtype?": _dtype,
     "shard_tokens?": _positive, "splits?": {"train?": _SPLIT, "validation?": _SPLIT},
+    "text?": _TEXT, "files?": Every(sha256),
 }  # fmt: skip
 
 
 def corpus_folder(recipe: dict[str, Any], root: Path) -> Path:
-    return Path(root) / digest(recipe, 16)
+    """Where a corpus is prepared below `root`: named by what it is, not by where its files lie."""
+    return Path(root) / digest(identity(recipe), 16)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -127,9 +148,10 @@ class Prepared:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder, self.manifest = folder, manifest
-        lacking = [name.removesuffix("?") for name in _FORM if name.removesuffix("?") not in manifest]
+        known = [name.removesuffix("?") for name in _FORM if name not in ("text?", "files?")]
+        lacking = [name for name in known if name not in manifest]
         lacking += [split for split in ("train", "validation") if split not in manifest.get("splits", {})]
-        if lacking or digest(manifest["recipe"], 16) != folder.name:
+        if lacking or digest(identity(manifest["recipe"]), 16) != folder.name:
             what = f"lacks {', '.join(lacking)}" if lacking else "is of another corpus than its folder's name says"
             raise CorpusError(f"{folder / 'manifest.json'} {what}; delete {folder} to prepare the corpus again")
         self.digest: str = manifest["digest"]
@@ -318,4 +340,7 @@ def summary(prepared: Prepared) -> dict[str, Any]:
     }
     for split, entry in manifest["splits"].items():
         facts[split] = {"tokens": entry["tokens"], "shards": len(entry["shards"]), **entry["counts"]}
+    for line in account(manifest):
+        what, _, how = line.partition(": ")
+        facts[what.replace(" ", "_")] = how
     return facts
