@@ -23,7 +23,7 @@ from procray.corpora.account import left_out
 from procray.corpora.documents import Documents
 from procray.corpora.prepared import Prepared, corpus_folder, load, read_manifest, saved_tokenizer
 from procray.corpora.questions import encode_records, records_of, special_tokens
-from procray.corpora.recipe import check_unchanged, file_digests, is_local, local_files, title
+from procray.corpora.recipe import check_unchanged, file_digests, identity, is_local, local_files, title
 from procray.corpora.split import Share, share_of, survey
 from procray.corpora.tokenizer import Tokenizer, build_tokenizer, save_tokenizer
 from procray.errors import CorpusError, EnvironmentProblem
@@ -99,7 +99,7 @@ def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | No
     corpus, name = recipe["corpus"], title(recipe)
     manifest = manifest or {
         "format": 1,
-        "recipe": recipe,
+        "recipe": identity(recipe),  # the first of many places would say little
         "streamed": corpus["source"] == "hf",
         "shard_tokens": shards.SHARD_TOKENS,
         "splits": {},

@@ -124,7 +124,7 @@ def load(recipe: dict[str, Any], root: Path) -> Prepared:
     manifest = read_manifest(folder)
     if manifest is None or "digest" not in manifest:
         raise CorpusError(f"corpus {title(recipe)} is not prepared in {root}; run `procray data prepare`")
-    return Prepared(folder, manifest)
+    return Prepared(folder, manifest, title(recipe))
 
 
 class Prepared:
@@ -146,7 +146,7 @@ class Prepared:
         manifest: what `prepare` wrote.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]):
+    def __init__(self, folder: Path, manifest: dict[str, Any], name: str | None = None):
         self.folder, self.manifest = folder, manifest
         known = [name.removesuffix("?") for name in _FORM if name not in ("text?", "files?")]
         lacking = [name for name in known if name not in manifest]
@@ -159,7 +159,7 @@ class Prepared:
             raise CorpusError(
                 f"{folder / 'manifest.json'} does not match its own digest; delete {folder} to prepare the corpus again"
             )
-        self.title = title(manifest["recipe"])
+        self.title = name or title(manifest["recipe"])
         self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
         self.complete: bool = manifest["splits"]["train"]["complete"]
         self._splits = {split: ShardReader(folder, split, manifest) for split in ("train", "validation")}

@@ -124,7 +124,9 @@ def title(recipe: dict[str, Any]) -> str:
         return f"{corpus['name']} {corpus['config']}" if corpus["config"] else corpus["name"]
     if corpus["source"] == "python-package":
         return f"package {corpus['package']}"
-    return f"files {', '.join(corpus['files'])}" if corpus["source"] == "files" else corpus["source"]
+    if corpus["source"] != "files":
+        return str(corpus["source"])
+    return f"files {', '.join(corpus['files'])}" if "files" in corpus else f"files of content {corpus['content'][:12]}"
 
 
 def _named(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -495,7 +495,7 @@ class Chains:
             self.report((*path, where) if where == "tokenizer" or key_of_corpus else path, pick, recipe)
             return Source({}, None, None, 1, None, _symbols(corpus, tokenizer), frozenset(), name)
         vocab = corpora.vocab_size_estimate(recipe)
-        symbols = f"{vocab} {_symbols(recipe['corpus'], recipe['tokenizer'])}"
+        symbols = f"{vocab} {_symbols(**corpora.identity(recipe))}"
         return Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
 
     # Transfer
@@ -614,7 +614,7 @@ def _about_tokenizer(message: str, corpus: Any) -> bool:
 def _template(recipe: PhaseRecipe) -> tuple[str, str, str, str]:
     """The canonical JSON of a recipe, cut at init, seed and steps, so that ids come quickly."""
     marks = {"init": "\x00init", "seed": "\x00seed", "steps": "\x00steps"}
-    text = canonical_json({**recipe.to_json(), **marks})
+    text = canonical_json({**recipe.meaning(), **marks})
     cut = re.compile(r'"\\u0000(init|seed|steps)"')
     assert cut.findall(text) == ["init", "seed", "steps"]
     pieces = re.split(r'"\\u0000\w+"', text)
