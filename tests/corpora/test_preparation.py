@@ -261,11 +261,12 @@ def test_where_files_lie_is_not_what_is_prepared(tmp_path, monkeypatch):
     assert prepare(ways[3], tmp_path / "root", 1).folder == first.folder
 
 
-def test_a_preparation_hears_a_signal_while_the_library_works(tmp_path, made, monkeypatch):
+@pytest.mark.parametrize("work", ["train_from_iterator", "encode_batch_fast"])
+def test_a_preparation_hears_a_signal_while_the_library_works(tmp_path, made, monkeypatch, work):
     """What runs in the library cannot be stopped; the preparation leaves it."""
     working, end = threading.Event(), threading.Event()
 
-    def endless(*_):
+    def endless(*_, **__):
         working.set()
         end.wait(60)
 
@@ -273,7 +274,7 @@ def test_a_preparation_hears_a_signal_while_the_library_works(tmp_path, made, mo
         working.wait(60)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("tokenizers.Tokenizer.train_from_iterator", endless)
+    monkeypatch.setattr(f"tokenizers.Tokenizer.{work}", endless)
     threading.Thread(target=press, daemon=True).start()
     try:
         with pytest.raises(KeyboardInterrupt):
