@@ -154,7 +154,7 @@ def _reader(corpus: dict[str, Any], folder: Path, manifest: dict[str, Any], say:
     else:
         check_unchanged(corpus)
         files, kept = local_files(corpus)
-        if "text" not in manifest:
+        if "text" not in manifest or (kept is None and "held_out" not in manifest["text"]):
             found = survey([*files, *(kept or [])], field, read, records, say)
             manifest["text"] = found.to_json()
             if not found.documents:

@@ -93,6 +93,18 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise CorpusError(f"{path} is damaged ({error}); delete {folder} to prepare the corpus again") from error
 
 
+def known_files(recipe: dict[str, Any], root: Path) -> dict[str, str] | None:
+    """The SHA-256 of the local files that a preparation below `root` read, by name; None where there is none.
+
+    `file_digests` has those of now, `compare_files` what differs.
+
+    Raises:
+        CorpusError: its manifest cannot be read.
+    """
+    manifest = read_manifest(corpus_folder(recipe, Path(root)))
+    return None if manifest is None else manifest.get("files")
+
+
 def saved_tokenizer(folder: Path, facts: dict[str, Any]) -> Tokenizer:
     """The tokenizer that a preparation saved in `folder`; `facts` is its entry in the manifest.
 

@@ -241,9 +241,9 @@ def is_local(recipe: dict[str, Any]) -> bool:
 
 
 def file_digests(recipe: dict[str, Any]) -> dict[str, str]:
-    """The SHA-256 of every file that a recipe reads now, by name; those of `validation:` are marked. None: no files.
+    """The SHA-256 of every file that a recipe reads now, by name; those of `validation:` are marked. Empty for the hub.
 
-    What was read at preparation is `files` of the corpus' manifest; see `local.compare_files`.
+    `known_files` has those that a preparation read, `compare_files` what differs.
 
     Raises:
         CorpusError: they are no more there.

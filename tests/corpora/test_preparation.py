@@ -16,7 +16,17 @@ import pytest
 import tokenizers
 
 from procray import files
-from procray.corpora import account, compare_files, documents, file_digests, prepare, recipe, shards, summary
+from procray.corpora import (
+    account,
+    compare_files,
+    documents,
+    file_digests,
+    known_files,
+    prepare,
+    recipe,
+    shards,
+    summary,
+)
 from procray.corpora.prepared import corpus_folder
 from procray.errors import CorpusError, EnvironmentProblem
 
@@ -229,7 +239,8 @@ def test_nothing_but_files_without_text_blames_them(tmp_path):
 def test_the_manifest_names_the_files_with_their_digests(tmp_path, texts):
     made = recipe({"files": texts}, "byte")
     before = prepare(made, tmp_path / "root", 1).manifest["files"]
-    assert before == file_digests(made)
+    assert before == file_digests(made) == known_files(made, tmp_path / "root")
+    assert known_files(made, tmp_path / "empty") is None
     assert list(before) == [f"{number:02d}.txt" for number in range(40)]
     folder = Path(texts).parent
     (folder / "03.txt").write_text("something else\n")
