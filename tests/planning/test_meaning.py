@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procray.planning.load import load_text
-from procray.planning.plan import plan
+from procray.planning.planner import plan
 
 BASE = {
     "name": "t",
@@ -70,7 +70,9 @@ def written(choices):
     for path, value in choices.items():
         *above, last = path.split(".")
         place = at(".".join(above), {last: value}) if above else {last: value}
-        data = laid({k: v for k, v in data.items() if k != path}, place) if not above else _put(data, above, last, value)
+        data = (
+            laid({k: v for k, v in data.items() if k != path}, place) if not above else _put(data, above, last, value)
+        )
     return data
 
 
