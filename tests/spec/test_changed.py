@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep_texts import GOOD, TARGETS
 
@@ -148,6 +148,7 @@ SETTINGS = {
 }
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_names_tell_what_is_meant_and_nothing_else(data):
     """Two sets of settings share a name if and only if the sweeps that they make are the same."""
