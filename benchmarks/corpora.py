@@ -60,7 +60,7 @@ def prepare_theirs(tokenizer: str, folder: str) -> dict[str, Any]:
     from datasets import Dataset, disable_progress_bars
     from transformers import PreTrainedTokenizerFast
 
-    from procray.corpora.documents import stdlib_files
+    from procray.corpora.local import stdlib_files
 
     disable_progress_bars()
     files = stdlib_files()
@@ -101,7 +101,7 @@ def in_fresh_process(part: str, tokenizer: Path, folder: Path) -> dict[str, Any]
 
 def as_file(tokenizer: Path | None, folder: Path) -> tuple[Path, str]:
     """A folder with tokenizer.json, which both sides read, and what it is."""
-    from procray.corpora.documents import stdlib_files
+    from procray.corpora.local import stdlib_files
     from procray.corpora.tokenizer import build_tokenizer, tokenizer_recipe
 
     target = folder / "tokenizer"
@@ -141,8 +141,9 @@ def packing(tokenizer: Path, name: str, folder: Path) -> list[Row]:
 def step_and_feed(recipe: PhaseRecipe, source: Source, steps: int, feeds: int) -> tuple[float, float, float]:
     """CPU seconds of a whole step, of feeding it, and of making its batch alone; medians."""
     from procray.training import FolderContext, runtime
-    from procray.training.loop import Run, micro_batches
+    from procray.training.loop import Run
     from procray.training.objective import scored_values, to_device
+    from procray.training.parts import micro_batches
 
     with tempfile.TemporaryDirectory() as folder:
         context = FolderContext(folder)

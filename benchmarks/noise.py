@@ -11,7 +11,8 @@ import torch
 
 from procray.training import runtime as rt
 from procray.training.calibrate import Drawn, Nowhere
-from procray.training.loop import PENDING, Run
+from procray.training.loop import Run
+from procray.training.losses import PENDING
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
 Precision = Literal["fp32", "bf16"]

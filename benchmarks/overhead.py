@@ -55,13 +55,13 @@ def loop(steps: int, store: Path) -> dict[str, float]:
     import torch
 
     from procray.execution import run_segment
-    from procray.execution.runner import _items
+    from procray.execution.jobs import items_of
     from procray.store.store import Store
 
     torch.set_num_threads(1)
 
     def train(folder: str, *arguments: int) -> float:
-        items = _items(phases(*arguments), Store(store / folder), Path("/nonexistent"), Path("/nonexistent"))
+        items = items_of(phases(*arguments), Store(store / folder), Path("/nonexistent"), Path("/nonexistent"))
         started = time.perf_counter()
         for item in items:
             result = run_segment({**item.job, "control": None, "driver": None}, lambda: False)

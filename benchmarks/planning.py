@@ -90,7 +90,7 @@ def measure_plan(file: str) -> dict[str, Any]:
 def measure_rest(file: str) -> dict[str, Any]:
     """In a fresh process: what a sweep does after planning and before it starts Ray."""
     from procray.execution.agenda import Agenda
-    from procray.execution.runner import _items
+    from procray.execution.jobs import items_of
     from procray.planning import load_sweep, plan
     from procray.store.store import Store
 
@@ -102,7 +102,7 @@ def measure_rest(file: str) -> dict[str, Any]:
         written = time.perf_counter()
         store.write_plan(graph)
         same = time.perf_counter()
-        items = _items(graph, store, Path(folder, "control"), Path(folder, "scratch"))
+        items = items_of(graph, store, Path(folder, "control"), Path(folder, "scratch"))
         Agenda(items, store)
         ready = time.perf_counter()
     return {
@@ -126,12 +126,12 @@ def leave_marks(store: Store, phase: str, steps: Iterable[int]) -> None:
 def measure_answers(file: str) -> dict[str, Any]:
     """In a fresh process: the searcher over the whole plan, on a store where others are at work too."""
     from procray.execution.agenda import Agenda
+    from procray.execution.jobs import items_of
     from procray.execution.room import Nodes, Room
-    from procray.execution.runner import _items
     from procray.execution.searcher import Death, SegmentSearcher
     from procray.garbage import set_aside
     from procray.planning import load_sweep, plan
-    from procray.store.lease import this_process
+    from procray.store.processes import this_process
     from procray.store.store import Store
 
     def why(trial: str) -> Death:
@@ -148,7 +148,7 @@ def measure_answers(file: str) -> dict[str, Any]:
             leases = store.phase(phase.id).path / "leases"
             leases.mkdir(parents=True)
             (leases / "1.json").write_text(claim)
-        agenda = Agenda(_items(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
+        agenda = Agenda(items_of(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
         searcher = SegmentSearcher(agenda, why, Room(lambda: Nodes(({"CPU": 2.0},))), lambda: None)
         outcome = {"outcome": json.dumps({"state": "done"})}
         answers, turns = [], []

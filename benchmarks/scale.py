@@ -36,7 +36,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +230,7 @@ def simulate(nodes: int, cells: int) -> dict[str, Any]:
     from planning import write_grids
 
     from procray.execution.agenda import Agenda
-    from procray.execution.runner import _items
+    from procray.execution.jobs import items_of
     from procray.garbage import set_aside
     from procray.planning import load_sweep, plan
 
@@ -240,7 +239,7 @@ def simulate(nodes: int, cells: int) -> dict[str, Any]:
         graph = plan(load_sweep(write_grids(Path(folder), cells)["seeds"]))
     store: Any = Marks()
     kinds = {phase.id: phase.kind for phase in graph.phases.values()}
-    items = _items(graph, store, Path("control"), Path("scratch"))  # type: ignore[arg-type]
+    items = items_of(graph, store, Path("control"), Path("scratch"))  # type: ignore[arg-type]
     rng = random.Random(0)
     duration: dict[str, float] = {}
     for item in items:
@@ -295,7 +294,7 @@ def count_requests() -> dict[str, Any]:
 
     from procray.execution import run_segment
     from procray.execution.agenda import Agenda
-    from procray.execution.runner import _items
+    from procray.execution.jobs import items_of
     from procray.execution.segment import GO, stop_flag
     from procray.store.store import Store
 
@@ -330,7 +329,7 @@ def count_requests() -> dict[str, Any]:
             note = store.note(store.sweep_folder("x", "y") / "control")
             note.write(GO)
             control = store.sweep_folder("x", "y") / "control"
-            items = _items(graph, store, control, Path(cache, "scratch"))  # type: ignore[arg-type]
+            items = items_of(graph, store, control, Path(cache, "scratch"))  # type: ignore[arg-type]
             agenda = Agenda(items, store)
             counted.clear()
             started = time.perf_counter()
@@ -382,11 +381,12 @@ def count_mlflow() -> dict[str, float]:
     """Calls of the MLflow client for one finished phase: the difference between sweeps of two sizes."""
     from procray.execution import run_segment
     from procray.execution.agenda import Agenda
-    from procray.execution.runner import _items
+    from procray.execution.jobs import items_of
     from procray.planning import load_sweep, plan
     from procray.store.store import Store
+    from procray.tracking.connect import open_session
+    from procray.tracking.sync import write
 
-    room = import_module("procray.tracking.sync")  # the package has a function of this name
     totals = []
     with tempfile.TemporaryDirectory() as folder:
         for seeds in ([0], [0, 1]):
@@ -400,13 +400,13 @@ def count_mlflow() -> dict[str, float]:
             graph = plan(load_sweep(path))
             store = Store(Path(folder, f"store{len(seeds)}"))
             store.write_plan(graph)
-            agenda = Agenda(_items(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
+            agenda = Agenda(items_of(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
             while (item := agenda.next()) is not None:
                 agenda.report(item.key, run_segment({**item.job, "control": None, "driver": None}, lambda: False))
             counted: Counter[str] = Counter()
-            session = room.open_session(graph, store, f"sqlite:///{folder}/m{len(seeds)}.db")
+            session = open_session(graph, store, f"sqlite:///{folder}/m{len(seeds)}.db")
             session.client = Counted(session.client, counted)
-            room.write(session, None)
+            write(session)
             totals.append((len(graph.phases), counted))
     (few, small), (many, large) = totals
     return {name: (large[name] - small[name]) / (many - few) for name in sorted(large) if large[name] != small[name]}

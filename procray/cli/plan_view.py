@@ -59,7 +59,7 @@ def _beside_naive(tokens: int, naive: int) -> str:
 
 def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
     """The plan's summary for machines, with what only the store can add: the power of the planned seeds."""
-    from procray.report.power import power
+    from procray.report.numbers.power import power
 
     shown = plan.summary()
     shown["totals"] = {**plan.totals, "power": [vars(one) for one in power(plan, store)]}
@@ -96,7 +96,7 @@ def search_lines(plan: Plan, store: Store) -> list[str]:
 
 def power_lines(plan: Plan, store: Store) -> list[str]:
     """What the planned seeds can show, for every target."""
-    from procray.report.power import power, power_text
+    from procray.report.numbers.power import power, power_text
 
     found = power(plan, store)
     return [f"power     {f'{one.title}: ' if len(found) > 1 else ''}{power_text(one)}" for one in found]

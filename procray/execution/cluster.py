@@ -22,7 +22,7 @@ from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
 from procray.redaction import redact
-from procray.store.lease import process_start
+from procray.store.processes import process_start
 
 OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
 _SLOTS = 64

@@ -8,7 +8,7 @@ import sys
 
 import psutil
 
-from procray.execution.runner import RAYS_LOST
+from procray.execution.on_ray import RAYS_LOST
 
 _COUNT = "PROCRAY_RAYS_LOST"
 

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
 from procray.execution.disk import disk_full, full_text
 from procray.redaction import redact
-from procray.store.context import LeaseLost, StoreContext
-from procray.store.lease import Lease, process_alive
+from procray.store.context import StoreContext
+from procray.store.lease import Lease, LeaseLost
 from procray.store.note import open_note
 from procray.store.objects import PATIENCE_OF_RUNNERS, StoreUnreachable
-from procray.store.store import PhaseFolder, Store
+from procray.store.phase import PhaseFolder
+from procray.store.processes import process_alive
+from procray.store.store import Store
 from procray.training.recipe import PhaseRecipe
 
 if TYPE_CHECKING:

@@ -4,12 +4,14 @@ paths = write_report(plan, store)          # page, pictures, tables
 print(answer(paths.results, paths.page))   # the same in plain text
 """
 
-from procray.report.answer import answer
-from procray.report.interchange import results_json
-from procray.report.lineage import lineage_svg, lineage_text
-from procray.report.match import tokens_to_match
-from procray.report.results import Results, summarise
-from procray.report.write import ReportPaths, write_report
+from procray.report.figures.lineage import lineage_svg
+from procray.report.numbers.crossing import tokens_to_match
+from procray.report.numbers.interchange import results_json
+from procray.report.numbers.results import Results
+from procray.report.numbers.summary import summarise
+from procray.report.page.answer import answer
+from procray.report.page.lineage_text import lineage_text
+from procray.report.page.write import ReportPaths, write_report
 
 __all__ = [
     "ReportPaths",

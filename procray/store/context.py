@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.store.lease import Lease, LeaseLost
-from procray.store.store import PhaseFolder, Store
+from procray.store.lease import Lease
+from procray.store.phase import PhaseFolder
+from procray.store.store import Store
 from procray.training.recipe import Parent
 
 if TYPE_CHECKING:
@@ -95,6 +96,3 @@ class StoreContext:
             with contextlib.suppress(OSError):
                 self._journal.sync()
             self._journal.close()
-
-
-__all__ = ["LeaseLost", "StoreContext"]

@@ -16,7 +16,7 @@ from procray.batch import EXACT_MATCH, PARTS
 from procray.errors import StoreError
 from procray.files import parse_json
 from procray.records import check, digits
-from procray.store.documents import ROW
+from procray.store.forms import ROW
 
 # What a replay must reproduce bit for bit on one machine.
 COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length", "tokens_by_task")

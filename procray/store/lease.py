@@ -13,24 +13,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
-
 from procray.errors import ProcrayError, StoreError
-from procray.files import parse_json, write_atomic
+from procray.files import parse_json
 from procray.records import check
-from procray.store.documents import CLAIM
+from procray.store.forms import CLAIM
+from procray.store.processes import process_alive, this_process
 
 STALE_AFTER = 90.0  # seconds without a heartbeat after which another host may take over
 HEARTBEAT_EVERY = 10.0
@@ -40,53 +34,6 @@ _CLAIM = re.compile(r"([0-9]{1,18})\.json")
 
 class LeaseLost(StoreError):
     """Another runner took the phase over; whatever this one still holds must not become visible."""
-
-
-@cache
-def this_host() -> str:
-    """Names the set of processes whose numbers mean the same: host, its boot and its pid namespace."""
-    parts = [socket.gethostname()]
-    for read in (
-        lambda: Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:13],
-        lambda: os.readlink("/proc/self/ns/pid").strip("pid:[]"),
-    ):
-        with contextlib.suppress(OSError):
-            parts.append(read())
-    return "/".join(parts)
-
-
-def process_start(pid: int) -> str | None:
-    """When process `pid` of this host started, in a form to compare; None when it does not run.
-
-    A killed process that its parent has not collected yet does not run. On Linux the time counts
-    from the boot, which a change of the clock leaves alone.
-    """
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return None
-    except OSError:
-        return None
-    else:
-        return None if state in "ZX" else fields[18]
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.Error:
-        return None
-
-
-def this_process() -> dict[str, Any]:
-    """Identifies this process so that others can tell whether it still runs."""
-    return {"host": this_host(), "pid": os.getpid(), "started": process_start(os.getpid())}
-
-
-def process_alive(who: dict[str, Any]) -> bool | None:
-    """Whether the process of a `this_process()` runs; None when it is on another host."""
-    if who.get("host") != this_host():
-        return None
-    return process_start(int(who["pid"])) == who.get("started")
 
 
 class Claims(Protocol):
@@ -115,58 +62,6 @@ class Claims(Protocol):
 
     def drop(self, attempts: Iterable[int]) -> None:
         """Removes claims; those that are gone already are no error."""
-
-
-class FolderClaims:
-    """Claims as files of a folder; made when missing."""
-
-    beat_every = HEARTBEAT_EVERY
-
-    def __init__(self, folder: Path):
-        self.name = folder.parent.name
-        self._folder = folder
-
-    def attempts(self) -> list[int]:
-        try:
-            return claims_in(os.listdir(self._folder))
-        except FileNotFoundError:
-            return []
-
-    def read(self, attempt: int) -> str | None:
-        try:
-            return self._path(attempt).read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return None
-
-    def age(self, attempt: int) -> float:
-        try:
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".clock-") as now:
-                return os.stat(now.name).st_mtime - self._path(attempt).stat().st_mtime
-        except FileNotFoundError:
-            return float("inf")
-
-    def create(self, attempt: int, text: str) -> bool:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return _create(self._path(attempt), text)
-
-    def beat(self, attempt: int, text: str) -> bool:
-        try:
-            os.utime(self._path(attempt))
-        except FileNotFoundError:
-            return False
-        except OSError:
-            pass  # a busy file server: the next beat tries again
-        return True
-
-    def write(self, attempt: int, text: str) -> None:
-        write_atomic(self._path(attempt), text)
-
-    def drop(self, attempts: Iterable[int]) -> None:
-        for attempt in attempts:
-            self._path(attempt).unlink(missing_ok=True)
-
-    def _path(self, attempt: int) -> Path:
-        return self._folder / f"{attempt}.json"
 
 
 def claims_in(names: Iterable[str]) -> list[int]:
@@ -303,27 +198,3 @@ class Lease:
 
 def _text(content: dict[str, Any]) -> str:
     return json.dumps(content, sort_keys=True) + "\n"
-
-
-def _create(path: Path, text: str) -> bool:
-    """Makes `path` with its whole content, or returns False when it exists already."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".claim-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-            return True
-        except FileExistsError:
-            return os.stat(temporary).st_nlink == 2  # NFS: the answer to a link that worked was lost
-        except OSError:  # a file system without hard links
-            try:
-                with open(path, "x", encoding="utf-8") as file:
-                    file.write(text)
-                return True
-            except FileExistsError:
-                return False
-    finally:
-        os.unlink(temporary)

@@ -5,7 +5,8 @@
 
 from procray.tracking.backend import redact, tracking_uri
 from procray.tracking.follow import Follower
-from procray.tracking.sync import SyncResult, sync
+from procray.tracking.session import SyncResult
+from procray.tracking.sync import sync
 from procray.tracking.ui import serve
 from procray.tracking.views import deep_link
 

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from procray.errors import EnvironmentProblem, ProcrayError
 from procray.tracking import backend
-from procray.tracking.sync import LATER, Session, SyncResult, open_session, write
+from procray.tracking.connect import open_session
+from procray.tracking.session import Session, SyncResult
+from procray.tracking.sync import write
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -230,14 +232,11 @@ def _log(problem: str, error: Exception) -> None:
 
 def main(arguments: list[str]) -> None:
     """`python -m procray.tracking STORE PLAN INTERVAL PARENT`: started by Follower, of no use by hand."""
-    from procray.planning.plan import Plan
+    from procray.planning.plan_json import read_plan
     from procray.store.store import Store
 
     store, plan, interval, parent = arguments
     orders = Orders(int(parent))
     with contextlib.suppress(OSError):
         os.nice(10)  # training goes first
-    follow(Plan.read(Path(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)
-
-
-__all__ = ["FINAL_SECONDS", "INTERVAL", "LATER", "Follower", "follow", "main"]
+    follow(read_plan(Path(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)

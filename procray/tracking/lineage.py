@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.corpora import identity
 from procray.files import digest
 from procray.tracking import facts
 from procray.tracking.backend import redact
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from procray.model.outside import Outside
     from procray.planning.plan import Plan, PlannedPhase
-    from procray.store.store import PhaseFolder
+    from procray.store.phase import PhaseFolder
 
 MARK = "procray.mark"  # tag of a model: <phase>/<step>
 EXTERNAL = "mlflow.model.isExternal"
@@ -138,7 +139,7 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
             print_of_data = digest(about, 16)
         else:
             about = {**shown, "split": split}
-            print_of_data = digest([data_digest or digest(recipe.data, 16), split], 16)
+            print_of_data = digest([data_digest or digest(identity(recipe.data), 16), split], 16)
         source: Any = HTTPDatasetSource(url=HUB + hub) if hub else CodeDatasetSource(tags=_texts(about))
         dataset = Dataset(
             name=f"{name} {split}",

@@ -19,11 +19,6 @@ REPORT = "report"
 _LISTED = 20  # failed and skipped phases named in the note
 
 
-def experiment_name(plan: Plan) -> str:
-    """One experiment per file and scale."""
-    return f"{plan.name}@{plan.scale or 'default'}"
-
-
 def states(plan: Plan, store: Store) -> dict[str, tuple[str, str]]:
     """Every phase's state for this sweep, with the reason where there is one."""
     found = {}
@@ -119,7 +114,7 @@ def experiment_tags(plan: Plan, extents: Mapping[str, views.Extent], created: in
         "`former`. A checkpoint's page (tab Models) lists the runs that started from it.",
     ]
     return {
-        "procray.sweep": experiment_name(plan),
+        "procray.sweep": plan.title,
         "mlflow.note.content": redact("\n\n".join(part for part in text if part)),
         **views.tags(plan, extents, created),
     }

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from procray.errors import EnvironmentProblem
-from procray.tracking import backend, overview, views
+from procray.tracking import backend, views
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -70,7 +70,7 @@ def serve(
 def page(address: str, uri: str, plan: Plan | None) -> str:
     """The link to a sweep's charts, or to the list of experiments when it is not there."""
     if plan is not None:
-        found = backend.connect(uri).get_experiment_by_name(overview.experiment_name(plan))
+        found = backend.connect(uri).get_experiment_by_name(plan.title)
         if found is not None:
             return views.deep_link(address, found.experiment_id)
     return f"{address.rstrip('/')}/#/experiments"

@@ -25,7 +25,7 @@ from procray.batch import Batch
 from procray.errors import CorpusError
 from procray.training import runtime as rt
 from procray.training.evaluate import evaluate
-from procray.training.loop import PENDING, Run
+from procray.training.loop import Run
 from procray.training.peak import matmul_rate
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, PhaseRecipe
 from procray.training.source import Source, task_source, text_source
@@ -101,7 +101,7 @@ def phase_times(
     def update() -> float:
         started = time.perf_counter()
         run.update()
-        if device.type == "cuda" or len(run.pending) == PENDING:
+        if device.type == "cuda" or run.losses.full:
             run.drain()
         return time.perf_counter() - started
 

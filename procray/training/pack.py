@@ -24,7 +24,8 @@ from procray.errors import EnvironmentProblem, PhaseFailed, ProcrayError
 from procray.model.pack import Pack
 from procray.training import runtime as rt
 from procray.training.context import Context
-from procray.training.loop import PENDING, Outcome, Run
+from procray.training.loop import Outcome, Run
+from procray.training.losses import PENDING
 from procray.training.objective import send
 from procray.training.recipe import PhaseRecipe
 from procray.training.schedule import lr_at
@@ -169,7 +170,7 @@ class Together:
         self.ring_M2K = torch.zeros(len(runs), 2, PENDING, device=self.device)
         for member, run in enumerate(runs):
             run.drain()
-            run.ring = self.ring_M2K[member]
+            run.losses.ring = self.ring_M2K[member]
         # The first phase that sees the same data; at the same length of a curriculum the batch is the same too.
         self.leaders = [next(i for i, other in enumerate(runs) if other.source == run.source) for run in runs]
         self.losses = torch.compile(self._losses) if compile else self._losses
@@ -179,7 +180,7 @@ class Together:
     def update(self, wanted: set[int]) -> None:
         """One optimiser step of every member."""
         for run in self.runs:
-            run.start_clock()
+            run.pace.start()
         drawn: dict[tuple[int, int | None], int] = {}  # whose data at which length -> place among the batches
         batches: list[Batch] = []
         places = []
@@ -194,7 +195,7 @@ class Together:
         scored = [self.runs[places.index(place)].scored(batch) for place, batch in enumerate(batches)]
         rates = [lr_at(run.state.step, run.recipe.optimizer, run.recipe.steps) for run in self.runs]
         # Whoever shows its progress reads its losses, so the members need not stand at one slot of their rings.
-        host = np.array([(place, len(run.pending)) for place, run in zip(places, self.runs, strict=True)])
+        host = np.array([(place, len(run.losses.pending)) for place, run in zip(places, self.runs, strict=True)])
         place_M, slot_M = send(host, self.device).unbind(1)
         *data, lr_M1 = (send(array, self.device) for array in self._stacked(batches, scored, rates))
         inputs = [*(value.index_select(0, place_M) for value in data), lr_M1]
@@ -207,7 +208,7 @@ class Together:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
             for run in self.runs:
-                run.stop_clock()
+                run.pace.stop()
 
     def _stacked(self, batches: Sequence[Batch], scored: Sequence[int], rates: Sequence[float]) -> list[np.ndarray]:
         """`tokens_UBT, index_US, targets_US, weight_US, lr_M1`; what fills up weighs nothing."""

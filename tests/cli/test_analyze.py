@@ -11,7 +11,7 @@ import pytest
 from procray import tasks
 from procray.cli import main
 from procray.execution.segment import run_segment
-from procray.report import analysis_figures
+from procray.report.figures import inside as analysis_figures
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe
 
 WARM = PhaseRecipe(
@@ -100,7 +100,7 @@ def test_a_mistake_is_named_with_exit_code_2(procray, words, says):
 
 
 def test_json_is_all_that_stands_on_stdout(procray, store, monkeypatch):
-    monkeypatch.setattr("procray.report.analysis_figures.pictures", lambda inside: [])
+    monkeypatch.setattr("procray.report.figures.inside.pictures", lambda inside: [])
     code, out, _ = procray("analyze", WARM.id, "--json", "--on", "repeat", "--sequences", "4")
     assert code == 0
     (phase,) = json.loads(out)["phases"]

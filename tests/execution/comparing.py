@@ -10,7 +10,7 @@ import pytest
 
 from procray.execution import RunOptions, run, run_segment
 from procray.execution.agenda import Agenda
-from procray.execution.runner import _items
+from procray.execution.jobs import items_of
 from procray.store.store import Store
 
 
@@ -53,7 +53,7 @@ def reference(tmp_path):
 
         torch.set_num_threads(1)
         store = Store(tmp_path / "reference")
-        agenda = Agenda(_items(plan, store, Path("/nonexistent"), Path("/nonexistent")), store)
+        agenda = Agenda(items_of(plan, store, Path("/nonexistent"), Path("/nonexistent")), store)
         while (item := agenda.next()) is not None:
             job = {**item.job, "control": None, "driver": None}
             result = run_segment(job, lambda: False)

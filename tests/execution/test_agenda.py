@@ -6,7 +6,8 @@ import pytest
 
 from procray.errors import StoreError
 from procray.execution.agenda import NODES_LOST, Agenda, Item, State
-from procray.store.store import PhaseFolder, Store
+from procray.store.phase import PhaseFolder
+from procray.store.store import Store
 
 
 @pytest.fixture

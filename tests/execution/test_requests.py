@@ -9,9 +9,9 @@ from pathlib import Path
 from small_plans import phase, plan
 
 from procray.execution.agenda import Agenda
-from procray.execution.runner import _items
+from procray.execution.jobs import items_of
 from procray.execution.segment import run_segment
-from procray.store import remote
+from procray.store import phase_copy
 from procray.store.store import Store
 
 
@@ -25,11 +25,11 @@ def counted(faulty) -> Counter[str]:
 
 
 def test_a_segment_makes_some_thirty_requests_and_a_decision_of_the_scheduler_a_few(bucket, faulty, monkeypatch):
-    monkeypatch.setattr(remote, "FRESH", 1000.0)  # without what comes every few seconds
+    monkeypatch.setattr(phase_copy, "FRESH", 1000.0)  # without what comes every few seconds
     small = plan(*[phase(f"p{seed}", [50], seed=seed, every=10) for seed in range(3)], name="requests")
     store = Store(bucket)
     store.write_plan(small)
-    agenda = Agenda(_items(small, store, "/nonexistent", Path("/nonexistent")), store)
+    agenda = Agenda(items_of(small, store, "/nonexistent", Path("/nonexistent")), store)
     for first in (True, False, False):
         counted(faulty)
         item = agenda.next()

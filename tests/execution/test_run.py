@@ -10,9 +10,9 @@ import pytest
 from small_plans import phase, plan
 
 from procray.errors import EnvironmentProblem
+from procray.execution import RunOptions
 from procray.execution import cluster as cluster_room
 from procray.execution import run as run_function
-from procray.execution.runner import RunOptions
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -49,7 +49,7 @@ def test_a_sweep_ends_with_what_a_plain_loop_gives(local_ray, store, listen, ref
     def refuse(*args, **options):
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("procray.execution.runner.cluster", refuse)
+    monkeypatch.setattr("procray.execution.on_ray.cluster", refuse)
     again, heard = listen(good, store)
     assert again.trained == 0
     assert sorted(again.done) == sorted(result.done)

@@ -14,8 +14,7 @@ import pytest
 from small_plans import phase, plan
 
 from procray.execution import run
-from procray.execution.runner import _executor
-from procray.store.lease import process_start
+from procray.store.processes import process_start
 from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
@@ -196,20 +195,3 @@ def test_a_failure_that_only_some_ranks_find_breaks_the_group():
         assert await box.outcome() == (FAILED, True)
 
     asyncio.run(talk())
-
-
-@pytest.mark.parametrize(
-    ("resources", "flops", "executor"),
-    [
-        ({"workers": 1}, 1e20, "inprocess"),
-        ({"workers": 2}, 1e12, "train-warm"),
-        ({"workers": 2, "cpu": 4}, 2e14, "train-warm"),
-        ({"workers": 2}, 2e14, "train"),
-        ({"workers": 8, "gpu": 1.0}, 9e17, "train-warm"),
-        ({"workers": 8, "gpu": 1.0}, 1e18, "train"),
-        ({"workers": 8, "gpu": 1.0, "executor": "train-warm"}, 1e20, "train-warm"),
-        ({"workers": 1, "executor": "train"}, 1.0, "train"),
-    ],
-)
-def test_the_executor_follows_workers_and_work_unless_it_is_named(resources, flops, executor):
-    assert _executor(phase("small", [10], **resources), flops) == executor

@@ -10,7 +10,7 @@ import pytest
 from plans import pair
 from raylets import Raylets, trainer_of, wait
 
-from procray.store import remote
+from procray.store import phase_copy
 from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
@@ -61,7 +61,7 @@ def newest(store: Store, phase: str) -> int:
 def test_nodes_that_share_only_the_bucket_give_the_same_numbers(
     bucket, sweep, reference, same_numbers, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(remote, "FRESH", 0.2)  # this process looks closely; the nodes do as ever
+    monkeypatch.setattr(phase_copy, "FRESH", 0.2)  # this process looks closely; the nodes do as ever
     small, store = pair(12000), Store(bucket)
     one = next(phase.id for phase in small.phases.values() if phase.label == "one")
     cluster = Raylets(nodes=0)

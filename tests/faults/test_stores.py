@@ -17,8 +17,9 @@ from raylets import Raylets, trainer_of
 
 from procray.errors import StoreError
 from procray.execution import run_segment
-from procray.execution.runner import _items
+from procray.execution.jobs import items_of
 from procray.store import lease
+from procray.store.folder_claims import FolderClaims
 from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(400)
@@ -29,9 +30,10 @@ import sys, time
 real, off = time.time, float(sys.argv[2])
 time.time = lambda: real() + off
 import pathlib
-from procray.store import lease
-lease.this_host = lambda: "another host"
-held = lease.acquire(lease.FolderClaims(pathlib.Path(sys.argv[1])))
+from procray.store import lease, processes
+from procray.store.folder_claims import FolderClaims
+processes.this_host = lambda: "another host"
+held = lease.acquire(FolderClaims(pathlib.Path(sys.argv[1])))
 print(held.attempt, flush=True)
 sys.stdin.read()
 """
@@ -46,7 +48,7 @@ def test_a_clock_that_is_an_hour_off_neither_steals_nor_holds(tmp_path, off):
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "1\n"
-        claims = lease.FolderClaims(tmp_path)
+        claims = FolderClaims(tmp_path)
         assert lease.holder(claims).alive()
         assert lease.acquire(claims) is None, "it was heard of a moment ago"
         since = json.loads((tmp_path / "1.json").read_text())["since"]
@@ -80,7 +82,7 @@ def test_a_node_whose_clock_is_an_hour_off_gives_the_same_numbers(sweep, store, 
 
 
 def train(small, store, phase, stop=lambda: False):
-    for item in _items(small, store, Path("/nonexistent"), Path("/nonexistent")):
+    for item in items_of(small, store, Path("/nonexistent"), Path("/nonexistent")):
         if item.phase == phase:
             result = run_segment({**item.job, "control": None, "driver": None}, stop)
             if result["state"] != "done":

@@ -11,7 +11,7 @@ from sweep_texts import CHAIN, GOOD, TASK_TAIL, change
 
 from procray.errors import SpecError
 from procray.planning.load import load_sweep, load_text
-from procray.planning.plan import plan
+from procray.planning.planner import plan
 from procray.spec.tree import plain, read
 from procray.training.recipe import Solved
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procray.planning.load import load_text
-from procray.planning.plan import plan
+from procray.planning.planner import plan
 
 BASE = {
     "name": "t",

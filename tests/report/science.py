@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from procray.planning import PlannedPhase
+from procray.report.numbers.results import Results
+from procray.report.numbers.summary import summarise
+from procray.store.store import Store
+
+from .synthetic import fill, make_plan
 
 HEAD = """name: {name}
 seeds: [0, 1, 2]
@@ -88,3 +95,10 @@ def formula(phases: dict[str, PlannedPhase]) -> Any:
         return {"loss": 4 - share + fade * effect + 0.01 * seed, "accuracy": 0.2}
 
     return numbers
+
+
+def made(folder: Path, yaml: str, until: Callable[[PlannedPhase], float] = lambda phase: 1.0) -> Results:
+    """The results of one of these sweeps, filled."""
+    plan, store = make_plan(folder, yaml), Store(folder / "store")
+    fill(plan, store, formula(plan.phases), until)
+    return summarise(plan, store)

@@ -276,8 +276,9 @@ def small_phase(folder: Path) -> tuple[Any, str]:
 def store_target(folder: Path) -> One:
     """The JSON files of a phase: read as the commands read them, claimed and described anew."""
     from procray.cli.live import counts, line
-    from procray.store import upkeep
+    from procray.store.contents import contents
     from procray.store.store import Store
+    from procray.store.verification import verify
     from procray.training.recipe import PhaseRecipe
 
     store, phase_id = small_phase(folder / "good")
@@ -315,8 +316,8 @@ def store_target(folder: Path) -> One:
         phase = work.phase(phase_id)
         acts: list[Callable[[], Any]] = [
             phase.status, phase.progress, phase.curve, phase.description, phase.holder, phase.marks, phase.resumes,
-            phase.resume, lambda: phase.mark(10), lambda: phase.manifest(10), lambda: upkeep.contents(work),
-            lambda: upkeep.verify(work),
+            phase.resume, lambda: phase.mark(10), lambda: phase.manifest(10), lambda: contents(work),
+            lambda: verify(work),
         ]  # fmt: skip
 
         def write() -> None:
@@ -360,7 +361,7 @@ def plan_target(folder: Path) -> One:
     path = store.write_plan(graph)
 
     def one(rng: random.Random) -> None:
-        from procray.cli.app import sweep_of
+        from procray.cli.commands.sweeps import sweep_of
         from procray.cli.live import row
 
         path.write_bytes(mutated_document(rng, value))

@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from procray.errors import StoreError
 from procray.execution import run_segment
 from procray.execution.agenda import Agenda
-from procray.execution.runner import _items
+from procray.execution.jobs import items_of
 from procray.model import GPT2, GPT2Config, component_of, load_weights, save_weights
 from procray.planning.load import load_text
-from procray.planning.plan import Plan, plan
+from procray.planning.plan import Plan
+from procray.planning.plan_json import plan_from_json
+from procray.planning.planner import plan
 from procray.selection import outside as room
 from procray.selection.outside import bring_outside
 from procray.store.store import Store
@@ -44,7 +46,7 @@ def build(text, gpt2) -> Plan:
 
 def train(graph: Plan, store: Store, tmp_path) -> None:
     bring_outside(graph, store)
-    agenda = Agenda(_items(graph, store, tmp_path, tmp_path), store)
+    agenda = Agenda(items_of(graph, store, tmp_path, tmp_path), store)
     while (item := agenda.next()) is not None:
         result = run_segment({**item.job, "control": None, "driver": None}, lambda: False)
         assert result["state"] == "done", result
@@ -56,7 +58,7 @@ def test_the_plan_lists_it_and_phases_need_it(gpt2):
     graph = build(TEXT, gpt2)
     (outside,) = graph.outside.values()
     assert outside.name == "gpt2-tiny"
-    assert Plan.from_json(json.loads(json.dumps(graph.to_json()))) == graph
+    assert plan_from_json(json.loads(json.dumps(graph.to_json()))) == graph
     (cell,) = [cell for cell in graph.cells if not cell.is_baseline]
     phase = graph.phases[cell.compared]
     assert phase.recipe.init.components["attention"].phase == outside.id
@@ -64,7 +66,7 @@ def test_the_plan_lists_it_and_phases_need_it(gpt2):
     (segment,) = [one for one in graph.segments() if one.phase == phase.id]
     assert (outside.id, 0) in segment.needs
     with pytest.raises(StoreError, match=f"from step 0 of phase {outside.id}, which nothing makes"):
-        Agenda(_items(graph, Store(gpt2.parent / "store"), gpt2, gpt2), Store(gpt2.parent / "store"))
+        Agenda(items_of(graph, Store(gpt2.parent / "store"), gpt2, gpt2), Store(gpt2.parent / "store"))
 
 
 def test_a_phase_begins_with_its_weights_and_tells_its_digest(gpt2, tmp_path):

@@ -12,13 +12,15 @@ import time
 
 import pytest
 
-from procray.store import lease
+from procray.store import folder_claims, lease
+from procray.store.folder_claims import FolderClaims
+from procray.store.processes import process_start
 
 FORK = multiprocessing.get_context("fork")
 
 
 def _hold(folder, ready) -> None:
-    held = lease.acquire(lease.FolderClaims(folder))
+    held = lease.acquire(FolderClaims(folder))
     ready.put(held.attempt if held else None)
     signal.pause()
 
@@ -28,21 +30,21 @@ def _hold_and_be_killed(folder) -> int:
     process = FORK.Process(target=_hold, args=(folder, ready))
     process.start()
     attempt = ready.get(timeout=20)
-    assert lease.acquire(lease.FolderClaims(folder)) is None
+    assert lease.acquire(FolderClaims(folder)) is None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     return attempt
 
 
 def test_a_live_holder_keeps_others_out(tmp_path):
-    held = lease.acquire(lease.FolderClaims(tmp_path), {"sweep": "x"})
+    held = lease.acquire(FolderClaims(tmp_path), {"sweep": "x"})
     assert held.held()
-    assert lease.acquire(lease.FolderClaims(tmp_path)) is None
-    assert lease.holder(lease.FolderClaims(tmp_path)).about == {"sweep": "x"}
+    assert lease.acquire(FolderClaims(tmp_path)) is None
+    assert lease.holder(FolderClaims(tmp_path)).about == {"sweep": "x"}
     held.release()
     held.release()
     assert not held.held()
-    again = lease.acquire(lease.FolderClaims(tmp_path))
+    again = lease.acquire(FolderClaims(tmp_path))
     assert again.attempt == 2
     assert os.listdir(tmp_path) == ["2.json"]
 
@@ -50,15 +52,15 @@ def test_a_live_holder_keeps_others_out(tmp_path):
 def test_a_dead_process_of_this_host_is_replaced_at_once(tmp_path):
     assert _hold_and_be_killed(tmp_path) == 1
     before = time.monotonic()
-    held = lease.acquire(lease.FolderClaims(tmp_path))
+    held = lease.acquire(FolderClaims(tmp_path))
     assert held.attempt == 2
     assert time.monotonic() - before < 2
 
 
 def test_an_unreaped_dead_process_does_not_hold(tmp_path):
     code = (
-        "import pathlib, sys; from procray.store import lease;"
-        "l = lease.acquire(lease.FolderClaims(pathlib.Path(sys.argv[1])));"
+        "import pathlib, sys; from procray.store import lease; from procray.store.folder_claims import FolderClaims;"
+        "l = lease.acquire(FolderClaims(pathlib.Path(sys.argv[1])));"
         "print(l.attempt, flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
@@ -68,18 +70,18 @@ def test_an_unreaped_dead_process_does_not_hold(tmp_path):
     )
     assert process.stdout.readline() == b"1\n"
     process.kill()
-    while lease.process_start(process.pid) is not None:
+    while process_start(process.pid) is not None:
         pass
-    assert lease.acquire(lease.FolderClaims(tmp_path)).attempt == 2  # a zombie until now
+    assert lease.acquire(FolderClaims(tmp_path)).attempt == 2  # a zombie until now
     process.communicate()
 
 
 def test_a_reused_pid_is_not_the_holder(tmp_path):
-    held = lease.acquire(lease.FolderClaims(tmp_path))
+    held = lease.acquire(FolderClaims(tmp_path))
     content = json.loads((tmp_path / "1.json").read_text())
     (tmp_path / "1.json").write_text(json.dumps({**content, "started": "1"}))
     assert held.held()
-    assert lease.acquire(lease.FolderClaims(tmp_path)).attempt == 2
+    assert lease.acquire(FolderClaims(tmp_path)).attempt == 2
     assert not held.held()
     with pytest.raises(lease.LeaseLost):
         held.check()
@@ -89,16 +91,16 @@ def test_a_reused_pid_is_not_the_holder(tmp_path):
 def test_another_host_is_replaced_after_a_silence(tmp_path, content):
     claim = tmp_path / "3.json"
     claim.write_text(content)
-    assert lease.acquire(lease.FolderClaims(tmp_path)) is None
+    assert lease.acquire(FolderClaims(tmp_path)) is None
     silent = time.time() - lease.STALE_AFTER
     os.utime(claim, (silent + 5, silent + 5))
-    assert lease.acquire(lease.FolderClaims(tmp_path)) is None
+    assert lease.acquire(FolderClaims(tmp_path)) is None
     os.utime(claim, (silent - 5, silent - 5))
-    assert lease.acquire(lease.FolderClaims(tmp_path)).attempt == 4
+    assert lease.acquire(FolderClaims(tmp_path)).attempt == 4
 
 
 def test_a_heartbeat_is_seen_and_finds_the_loss(tmp_path):
-    held = lease.acquire(lease.FolderClaims(tmp_path))
+    held = lease.acquire(FolderClaims(tmp_path))
     os.utime(tmp_path / "1.json", (0, 0))
     held.heartbeat()
     assert time.time() - (tmp_path / "1.json").stat().st_mtime < 60
@@ -113,7 +115,7 @@ def test_a_heartbeat_is_seen_and_finds_the_loss(tmp_path):
 def _race(folder, start, wins) -> None:
     start.wait()
     for _ in range(40):
-        held = lease.acquire(lease.FolderClaims(folder))
+        held = lease.acquire(FolderClaims(folder))
         if held is not None:
             wins.put((held.attempt, time.monotonic_ns()))
             held.release()
@@ -144,7 +146,7 @@ def test_without_hard_links_the_claim_is_still_exclusive(tmp_path, monkeypatch):
         raise PermissionError("no links here")
 
     monkeypatch.setattr(os, "link", refuse)
-    held = lease.acquire(lease.FolderClaims(tmp_path))
+    held = lease.acquire(FolderClaims(tmp_path))
     assert held.attempt == 1
-    assert lease.acquire(lease.FolderClaims(tmp_path)) is None
-    assert not lease._create(tmp_path / "1.json", "x")
+    assert lease.acquire(FolderClaims(tmp_path)) is None
+    assert not folder_claims._create(tmp_path / "1.json", "x")

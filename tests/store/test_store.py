@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -56,13 +58,25 @@ def folder(store):
 
 @pytest.fixture
 def plain(tmp_path):
-    """For what looks at the files themselves; test_remote.py has the counterparts in a bucket."""
+    """For what looks at the files themselves; test_store_in_bucket.py has the counterparts in a bucket."""
     return Store(tmp_path / "store").phase("0123456789abcdef")
 
 
 def context(folder, held, store=None, **options) -> StoreContext:
     store = store or Store(folder.path.parent.parent)
     return StoreContext(folder, held, store, 0, 1, "cpu", lambda: False, **options)  # type: ignore[arg-type]
+
+
+def test_a_folder_needs_nothing_of_a_bucket_and_opening_it_makes_nothing(tmp_path):
+    code = (
+        "import sys; from procray.store.store import Store; store = Store(sys.argv[1]);"
+        "assert store.phases() == store.plans() == store.phase('0123456789abcdef').marks() == [];"
+        "print([name for name in sys.modules if name.startswith(('boto', 'procray.store.bucket'))])"
+    )
+    place = tmp_path / "store"
+    done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +144,7 @@ def test_checking_a_mark_twice_hashes_once(plain, monkeypatch):
     def refuse(path):
         raise AssertionError("hashed again")
 
-    monkeypatch.setattr("procray.store.store.sha256_file", refuse)
+    monkeypatch.setattr("procray.store.kept_files.sha256_file", refuse)
     plain.mark(40)
 
 

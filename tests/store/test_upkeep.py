@@ -8,10 +8,11 @@ import os
 import boto3
 import pytest
 
-from procray.cli.store_command import collect, listing, verify
+from procray.cli.store_view import collect, listing, verify
 from procray.errors import StoreError
 from procray.planning import load_sweep, plan
-from procray.store import upkeep
+from procray.store import garbage, roots, verification
+from procray.store.contents import contents
 from procray.store.store import Store
 
 FILE = """\
@@ -86,19 +87,19 @@ def test_nothing_that_a_sweep_or_a_lineage_refers_to_is_ever_garbage(store, tmp_
     one = filled(store, tmp_path, "one", "reverse")
     two = filled(store, tmp_path, "two", "sort")
     both = {*one.phases, *two.phases}
-    assert {kept.phase for kept in upkeep.contents(store).phases} == both
-    found = upkeep.garbage(store, older_than=-1.0)
+    assert {kept.phase for kept in contents(store).phases} == both
+    found = garbage.find(store, older_than=-1.0)
     assert (found.phases, found.corpora, found.leftovers) == ({}, {}, {})
 
     alone = set(two.phases) - set(one.phases)
     assert set(two.phases) & set(one.phases), "the baseline is shared"
-    found = upkeep.garbage(store, older_than=-1.0, forget=["two@default"])
+    found = garbage.find(store, older_than=-1.0, forget=["two@default"])
     assert set(found.phases) == alone
     child = next(phase.id for phase in two.phases.values() if phase.parents)
     parent = two.phases[child].parents[0].phase
     order = list(found.phases)
     assert order.index(child) < order.index(parent), "interrupted, no child is left without its parent"
-    assert set(upkeep.garbage(store, forget=["two@default"]).phases) == alone, "a forgotten sweep is not protected"
+    assert set(garbage.find(store, forget=["two@default"]).phases) == alone, "a forgotten sweep is not protected"
 
     # A third sweep that names only the child: its parent is needed for the lineage, though no plan names it.
     value = json.loads(next(path for path in store.plans() if path.parent.name == "two@default").read_text())
@@ -107,7 +108,7 @@ def test_nothing_that_a_sweep_or_a_lineage_refers_to_is_ever_garbage(store, tmp_
     third.parent.mkdir(parents=True)
     third.write_text(json.dumps({**value, "sweep": "third", "phases": [{**entry, "needs": [], "parents": []}]}))
     store.publish(third)
-    found = upkeep.garbage(store, older_than=-1.0, forget=["two@default"])
+    found = garbage.find(store, older_than=-1.0, forget=["two@default"])
     assert not {child, parent} & set(found.phases)
     assert collect(store, delete=True, forget=("two@default",), resume_states=False, json=False) == 0
     assert set(store.phases()) == {*one.phases, child, parent}
@@ -125,17 +126,17 @@ def test_what_a_runner_has_and_what_was_just_made_stays(store, tmp_path, monkeyp
     corpus.parent.mkdir(parents=True)
     corpus.write_text("{}")
     store.publish(corpus)
-    found = upkeep.garbage(store)
+    found = garbage.find(store)
     assert found.phases == {}
     assert list(found.corpora) == ["feedfeedfeedfeed"]
     assert set(found.kept) == set(graph.phases)
-    found = upkeep.garbage(store, older_than=-1.0)
+    found = garbage.find(store, older_than=-1.0)
     assert held.held()
     parents = {parent.phase for phase in graph.phases.values() for parent in phase.parents}
     stays = {next(iter(graph.phases))} | (parents if graph.phases[next(iter(graph.phases))].parents else set())
     assert set(found.phases) == set(graph.phases) - stays
-    monkeypatch.setattr(upkeep, "_planned", lambda store, real=upkeep._planned: _all_needed(real(store), graph))
-    assert upkeep.collect(store, found) == 0, "a sweep that was started meanwhile names them"
+    monkeypatch.setattr(roots, "read", lambda store, real=roots.read: _all_needed(real(store), graph))
+    assert garbage.collect(store, found) == 0, "a sweep that was started meanwhile names them"
     assert set(store.phases()) == set(graph.phases)
     assert list(store.corpora_sizes()) == ["feedfeedfeedfeed"]
     held.release()
@@ -154,7 +155,7 @@ def test_an_unreadable_plan_stops_everything(store, tmp_path):
     path.write_text('{"phases": 3}')
     store.publish(path)
     with pytest.raises(StoreError, match=r"bad@default/plan\.json is damaged.*nobody can say"):
-        upkeep.garbage(store)
+        garbage.find(store)
 
 
 def test_unknown_sweeps_are_named(store, tmp_path):
@@ -174,7 +175,7 @@ def test_damage_is_found_and_discarded_so_that_it_is_trained_again(store, tmp_pa
     spoil(store, warm.id, f"marks/{early}/model.safetensors", b"r" * len(warm.label))
     spoil(store, warm.id, f"resume/{late}/state", b"short")
     spoil(store, other.id, f"marks/{other.marks[0]}/model.safetensors", None)
-    damaged, _ = upkeep.verify(store)
+    damaged, _ = verification.verify(store)
     assert {(one.phase, one.kind, one.step) for one in damaged} == {
         (warm.id, "marks", early),
         (warm.id, "resume", late),
@@ -193,10 +194,10 @@ def test_damage_is_found_and_discarded_so_that_it_is_trained_again(store, tmp_pa
 
 def test_resume_states_of_finished_phases_can_be_given_up(store, tmp_path):
     graph = filled(store, tmp_path, "one", "reverse")
-    assert upkeep.garbage(store).resumes == {}
-    found = upkeep.garbage(store, resume_states=True)
+    assert garbage.find(store).resumes == {}
+    found = garbage.find(store, resume_states=True)
     assert set(found.resumes) == set(graph.phases)
-    assert upkeep.collect(store, found) == found.bytes > 0
+    assert garbage.collect(store, found) == found.bytes > 0
     assert all(store.phase(phase).resumes() == [] and store.phase(phase).marks() for phase in graph.phases)
 
 
@@ -211,17 +212,17 @@ def test_what_killed_attempts_left_is_cleared(store, tmp_path):
         place, _, prefix = store.address.removeprefix("s3://").partition("/")
         key = f"{prefix}/phases/{phase}/marks/30/7/model.safetensors"
         boto3.client("s3").put_object(Bucket=place, Key=key, Body=b"half")
-    assert upkeep.garbage(store).leftovers == {}, "somebody may be writing it"
-    found = upkeep.garbage(store, older_than=-5.0)
+    assert garbage.find(store).leftovers == {}, "somebody may be writing it"
+    found = garbage.find(store, older_than=-5.0)
     assert list(found.leftovers) == [phase]
-    assert upkeep.collect(store, found) == 4
-    assert upkeep.garbage(store, older_than=-5.0).leftovers == {}
-    assert upkeep.verify(store)[0] == []
+    assert garbage.collect(store, found) == 4
+    assert garbage.find(store, older_than=-5.0).leftovers == {}
+    assert verification.verify(store)[0] == []
 
 
 def test_the_listing_names_sweeps_and_phases(store, tmp_path):
     graph = filled(store, tmp_path, "one", "reverse")
-    text = listing(upkeep.contents(store), str(store), phases=True)
+    text = listing(contents(store), str(store), phases=True)
     assert f"{len(graph.phases)} of {len(graph.phases)} phases" in text
     assert all(phase in text for phase in graph.phases)
 
@@ -236,5 +237,5 @@ def test_an_outside_checkpoint_that_a_sweep_names_stays(tmp_path, monkeypatch):
     held.release()
     plans = {"phases": [], "outside": [{"id": folder.id}]}
     (store.path / "sweeps/x@default/plan.json").write_text(json.dumps(plans))
-    assert upkeep.garbage(store, older_than=-1.0).phases == {}
-    assert set(upkeep.garbage(store, older_than=-1.0, forget=["x@default"]).phases) == {folder.id}
+    assert garbage.find(store, older_than=-1.0).phases == {}
+    assert set(garbage.find(store, older_than=-1.0, forget=["x@default"]).phases) == {folder.id}

@@ -11,12 +11,11 @@ from safetensors.torch import load_file
 from procray import corpora, tasks
 from procray.errors import PhaseFailed, ProcrayError
 from procray.model import GPT2, GPT2Config, flops_per_token, load_weights
-from procray.training import FolderContext, task_source, text_source, train
+from procray.training import FolderContext, losses, pace, task_source, text_source, train
 from procray.training import loop as loop_module
-from procray.training.loop import micro_batches
-from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent
+from procray.training.recipe import Evaluation, ModelShape, Optimizer
 
-from .phases import CURRICULUM, RANGE, ROWS, SET, SHAPE, Steps, curve, recipe, resume, run, weights
+from .phases import CURRICULUM, RANGE, ROWS, SHAPE, Steps, curve, recipe, resume, run, weights
 
 KEYS = {
     *("step", "tokens", "scored_tokens", "positions", "flops", "loss", "accuracy", "exact", "train_loss", "lr"),
@@ -103,29 +102,6 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(tmp_path, data):
         assert torch.allclose(value, tensors(tmp_path / "whole", 4)[name], rtol=1e-3, atol=1e-5), name
 
 
-@pytest.mark.parametrize(("world_size", "most"), [(1, 3), (1, 100), (3, 2), (2, 1)])
-def test_every_sequence_is_in_exactly_one_part(world_size, most):
-    batch = task_source(recipe(batch=11)).batch(0, None)
-    parts = [part for rank in range(world_size) for part in micro_batches(batch, rank, world_size, most)]
-    assert all(1 <= len(part.tokens_BT) <= most for part in parts)
-    rows = sorted(map(tuple, np.concatenate([part.tokens_BT for part in parts])))
-    assert rows == sorted(map(tuple, batch.tokens_BT))
-
-
-@pytest.mark.parametrize("world_size", [1, 2])
-def test_trimmed_parts_lose_only_what_comes_after_the_last_scored_position(world_size):
-    batch = tasks.get("haystack", pairs=12).sample(0, "train", 0, 101)
-    parts = [part for rank in range(world_size) for part in micro_batches(batch, rank, world_size, 1000, trim=200)]
-    assert sum(part.mask_BT.size for part in parts) < 0.7 * batch.mask_BT.size
-
-    def questions(one):
-        """Every sequence up to its marker, with the target that stands there."""
-        markers = one.mask_BT.argmax(1)
-        return [(*one.tokens_BT[b, : t + 1], one.targets_BT[b, t]) for b, t in enumerate(markers)]
-
-    assert sorted(question for part in parts for question in questions(part)) == sorted(questions(batch))
-
-
 def test_trimming_leaves_the_numbers(tmp_path):
     data = {"task": tasks.get("haystack", pairs=12).recipe()}
     phase = recipe(data=data, batch=64)
@@ -158,39 +134,6 @@ def test_the_row_form_keeps_its_own_maps_beside_the_blocks(tmp_path):
     assert "transformer.wte.weight" not in names
 
 
-@pytest.mark.parametrize("data", [SET, ROWS])
-def test_named_components_come_from_their_parents_and_the_rest_from_the_seed(tmp_path, data):
-    first, second = recipe(data=data), recipe(data=SET, seed=7)
-    run(first, tmp_path / "first", 4)
-    run(second, tmp_path / "second", 4)
-    init = Init({"attention": Parent("first", 4), "layernorm": Parent("first", 4), "mlp": Parent("second", 4)})
-    outcome = run(recipe(data=RANGE, seed=3, init=init), tmp_path / "child", 4, marks=(0,))
-    run(recipe(data=RANGE, seed=3), tmp_path / "baseline", 4, marks=(0,))
-    start = tensors(tmp_path / "child", 0)
-    for name, value in start.items():
-        if ".attn." in name or ".ln_" in name:
-            origin = tmp_path / "first", 4
-        elif ".mlp." in name:
-            origin = tmp_path / "second", 4
-        else:
-            origin = tmp_path / "baseline", 0
-        assert torch.equal(value, tensors(*origin)[name]), name
-    manifest = json.loads((tmp_path / "child" / "marks" / "4" / "transfer.json").read_text())
-    assert manifest == outcome.transfer
-    assert {entry["from"] for entry in manifest["parameters"].values()} == {"first@4", "second@4", "drawn anew"}
-    assert not (tmp_path / "baseline" / "marks" / "0" / "transfer.json").exists()
-
-
-def test_a_resumed_child_keeps_its_manifest_and_needs_its_parents_no_more(tmp_path):
-    run(recipe(), tmp_path / "first", 4)
-    child = recipe(seed=3, init=Init({"mlp": Parent("first", 4)}))
-    whole = run(child, tmp_path / "child", 4)
-    (tmp_path / "first").rename(tmp_path / "gone")
-    outcome = run(child, tmp_path / "child", 8)
-    assert outcome.transfer == whole.transfer
-    assert json.loads((tmp_path / "child" / "marks" / "8" / "transfer.json").read_text()) == whole.transfer
-
-
 def test_variants_see_the_same_batches_and_start_alike_but_for_their_init(tmp_path):
     run(recipe(seed=1), tmp_path / "one", 4, marks=(0,))
     run(recipe(seed=2), tmp_path / "two", 4, marks=(0,))
@@ -201,7 +144,7 @@ def test_variants_see_the_same_batches_and_start_alike_but_for_their_init(tmp_pa
 
 @pytest.mark.parametrize("pending", [50, 3])
 def test_nan_stops_the_phase_and_leaves_the_last_good_state(tmp_path, monkeypatch, pending):
-    monkeypatch.setattr(loop_module, "PENDING", pending)
+    monkeypatch.setattr(losses, "PENDING", pending)
     # The rate explodes after the first mark.
     good = recipe(evaluation=Evaluation(every=100, sequences=16))
     monkeypatch.setattr(
@@ -281,7 +224,7 @@ def test_text_is_scored_by_token_and_its_epochs_are_counted(tmp_path):
 
 def test_progress_comes_at_most_once_a_second(tmp_path, monkeypatch):
     clock = iter(np.arange(0, 1000, 0.05))
-    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: float(next(clock)))
     shown = []
     monkeypatch.setattr(FolderContext, "progress", lambda self, row: shown.append(row))
     run(recipe(evaluation=Evaluation(every=500, sequences=16)), tmp_path, 60)

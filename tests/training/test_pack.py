@@ -12,8 +12,7 @@ from procray import tasks
 from procray.errors import EnvironmentProblem, PhaseFailed, ProcrayError
 from procray.model import GPT2, GPT2Config
 from procray.model.pack import Pack
-from procray.training import FolderContext, task_source
-from procray.training import loop as loop_module
+from procray.training import FolderContext, pace, task_source
 from procray.training.pack import train_pack
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, Solved
 
@@ -78,9 +77,9 @@ MEMBERS = {
 
 def test_showing_progress_at_any_time_does_not_mix_losses(tmp_path, monkeypatch):
     """Each reads its own losses when it shows its progress, here at random."""
-    monkeypatch.setattr(loop_module, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(pace, "PROGRESS_SECONDS", 0.0)
     clock, chance = time.perf_counter, random.Random(0)
-    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: clock() - 1e9 * chance.randrange(2))
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: clock() - 1e9 * chance.randrange(2))
     together(MEMBERS["seeds and rates"], tmp_path)
     monkeypatch.undo()
     for number, phase in enumerate(MEMBERS["seeds and rates"]):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from procray.errors import StoreError
-from procray.training import FolderContext
+from procray.training import FolderContext, keep, losses, pace
 from procray.training import loop as loop_module
 from procray.training.recipe import Optimizer
 
@@ -212,9 +212,10 @@ def test_a_damaged_state_is_named(tmp_path):
 
 def test_time_decides_when_to_save_but_not_what(tmp_path, whole, monkeypatch):
     """A save at every evaluation and at every reading of the losses."""
-    monkeypatch.setattr(loop_module, "SAVE_AT_EVALUATION_SECONDS", 0.0)
-    monkeypatch.setattr(loop_module, "SAVE_ANYWHERE_SECONDS", 0.0)
-    monkeypatch.setattr(loop_module, "PENDING", 3)
+    monkeypatch.setattr(keep, "SAVE_AT_EVALUATION_SECONDS", 0.0)
+    monkeypatch.setattr(keep, "SAVE_ANYWHERE_SECONDS", 0.0)
+    monkeypatch.setattr(losses, "PENDING", 3)
+    monkeypatch.setattr(pace, "PROGRESS_SECONDS", 1e9)  # showing progress reads the losses early
     saved = []
     monkeypatch.setattr(
         FolderContext,

@@ -80,5 +80,5 @@ def test_computing_blocks_again_gives_the_same_gradients(tmp_path):
         for _ in range(3):
             run.update()
         run.drain()
-        losses.append(run.last)
+        losses.append(run.losses.last)
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from procray.errors import EnvironmentProblem, PhaseFailed
-from procray.training import FolderContext, task_source, train
+from procray.training import FolderContext, losses, task_source, train
 from procray.training import loop as loop_module
 from procray.training.recipe import Init, Optimizer, PhaseRecipe
 
@@ -71,7 +71,7 @@ def main(root: Path) -> None:
     report["stopped"] = [outcome.status, outcome.step]
     report["continued"] = run("stopped", 10).step
 
-    loop_module.PENDING = 4
+    losses.PENDING = 4
     try:
         run("broken", 100, phase=PhaseRecipe.from_json({**phase.to_json(), "optimizer": vars(Optimizer(lr=1e6))}))
     except PhaseFailed as error:

@@ -39,7 +39,7 @@ class Need:
 
 def needs_of(plan: Any) -> list[Need]:
     """What the phases of a plan take, each kind of need once, by the first phase that has it."""
-    from procray.execution.runner import needs
+    from procray.execution.jobs import needs
 
     found: dict[tuple[Any, ...], Need] = {}
     for label, executor, resources in needs(plan):

@@ -1,0 +1,95 @@
+"""What `procray analyze` does: looks into models, prints what it found, writes pictures, page and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from procray.cli.terminal import answer, answer_json, say
+
+if TYPE_CHECKING:
+    from procray.report.numbers.inside import Inside
+    from procray.report.page.analysis_tables import Table
+    from procray.store.store import Store
+
+
+def run_analysis(
+    store: Store,
+    phases: list[str],
+    *,
+    step: int | None,
+    on: str | None,
+    sequences: int | None,
+    out: Path | None,
+    json: bool,
+    command: str,
+) -> None:
+    """Analyses phases of a store.
+
+    Args:
+        phases: as users name them, each with its own `@STEP` or none.
+        step: of those that have none of their own.
+        command: the line that repeats it.
+    """
+    from procray.report.numbers import analysis, analysis_cache
+    from procray.report.numbers.phase_names import resolve
+    from procray.report.page import analysis_page
+
+    found = [resolve(text, store) for text in phases]
+    named = list(dict.fromkeys((phase, own if own is not None else step) for phase, own in found))
+    insides = []
+    for phase, wanted in named:
+        inside = analysis.inspect(store, phase, wanted, on=on, sequences=sequences, say=say)
+        if on is None and sequences is None:
+            analysis_cache.keep(store, inside)
+        insides.append(inside)
+    across: list[dict[str, Any]] = []
+    notes: list[str] = []
+    if len(insides) > 1:
+        across, notes = analysis.compare(store, insides, on=on, sequences=sequences, say=say)
+    folder = out or analysis_page.folder_of(store, insides, {"on": on, "sequences": sequences})
+    say("drawing")
+    written = analysis_page.write_analysis(insides, across, notes, folder, command)
+    if json:
+        answer_json(analysis_page.to_json(insides, across, notes))
+        return
+    for inside in insides:
+        show(inside)
+    for note in notes:
+        answer(note)
+    answer(f"page: {written.page}")
+    answer(f"numbers: {written.json}")
+
+
+def show(inside: Inside) -> None:
+    """The tables of one phase on stdout."""
+    from rich.console import Console
+
+    from procray.report.page.analysis_tables import tables
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    console.print(f"[bold]{inside.label}[/bold], step {inside.step} ({inside.phase})", soft_wrap=True)
+    for look in inside.looks:
+        again = ", made again from its recipe" if look.rebuilt else ""
+        console.print(f"  {look.role}: {look.title}{again}", soft_wrap=True, markup=False)
+    for note in inside.notes:
+        console.print(f"  {note}", soft_wrap=True, markup=False)
+    for table in tables(inside):
+        console.print()
+        console.print(table.caption, markup=False)
+        console.print(_rich(table))
+    console.print()
+
+
+def _rich(table: Table) -> Any:
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, pad_edge=False)
+    for number, name in enumerate(table.columns):
+        grid.add_column(Text(name), justify="left" if number == 0 else "right")
+    for row in table.rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    return grid

@@ -1,0 +1,115 @@
+"""Commands on trained weights: look inside, carry them over, bring them in and out."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from procray.cli.options import STORE, Json, StorePath, open_store
+from procray.cli.terminal import answer, short_bytes
+
+
+def analyze(
+    phases: Annotated[
+        list[str], typer.Argument(metavar="PHASE...", help="Ids, beginnings of ids or labels; @STEP names a mark.")
+    ],
+    step: Annotated[
+        int | None, typer.Option("--step", min=0, help="Which mark; the last one without it, 0 for the beginning.")
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", help="A task ('identity length=8') or 'repeat'; else each phase's validation data."),
+    ] = None,
+    sequences: Annotated[int | None, typer.Option("--sequences", min=1, help="How many; 64 without it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for page and pictures, in place of the store's.")
+    ] = None,
+    store: StorePath = STORE,
+    json: Json = False,
+) -> None:
+    """Look inside models: attention entropy, induction, weight spectra, and what transfer and training changed."""
+    from procray.cli.analysis_view import run_analysis
+
+    typed = {"--step": step, "--on": on, "--sequences": sequences, "--out": out}
+    words = ["procray", "analyze", *phases]
+    words += [str(word) for pair in typed.items() if pair[1] is not None for word in pair]
+    words += ["--store", store] if store != STORE else []
+    run_analysis(
+        open_store(store),
+        phases,
+        step=step,
+        on=on,
+        sequences=sequences,
+        out=out,
+        json=json,
+        command=shlex.join(words),
+    )
+
+
+def transfer(
+    source: Annotated[Path, typer.Argument(help="A checkpoint folder: a mark of the store, or any GPT-2.")],
+    target: Annotated[Path, typer.Argument(help="The checkpoint folder that receives the weights.")],
+    output: Annotated[Path, typer.Argument(help="A folder to create.")],
+    mode: Annotated[str, typer.Option("--mode", help="full, attention, mlp, any +-list of components.")] = "full",
+) -> None:
+    """Carry components of one checkpoint into another, and write the result with its manifest."""
+    from procray import files, model
+    from procray.errors import TransferError
+
+    if output.exists():
+        raise TransferError(f"{output} exists already; name a new folder")
+    receiver = model.load_model(target)
+    manifest = model.transfer(
+        model.load_weights(source), receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
+    )
+    model.save_weights(receiver, output)
+    files.write_json(output / "transfer.json", manifest)
+    counts = manifest["counts"]
+    answer(f"{output}: {counts['tensors_carried']} tensors from {source}, {counts['tensors_drawn']} from {target}")
+
+
+def import_checkpoint(
+    source: Annotated[
+        str, typer.Argument(help="A .pth of the papers' official code, a GPT-2 folder, or hf:NAME@COMMIT.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
+    heads: Annotated[
+        int | None, typer.Option("--heads", help="Attention heads, where the width does not tell.")
+    ] = None,
+) -> None:
+    """Convert a checkpoint from outside, as a sweep does that names it as a parent; nothing in it is executed."""
+    from procray.model import outside
+
+    known = {} if heads is None else {"heads": heads}
+    found = outside.look_up(source if source.startswith(outside.HUB) else {"path": source, **known})
+    facts = outside.bring_in(found, folder)
+    answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
+
+
+def export_phase(
+    phase: Annotated[str, typer.Argument(help="The id of a phase, as `procray status --json` prints it.")],
+    folder: Annotated[Path, typer.Argument(help="A folder to create.")],
+    step: Annotated[int | None, typer.Option("--step", help="Which mark; the last one without it.")] = None,
+    store: StorePath = STORE,
+) -> None:
+    """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
+    from procray.errors import StoreError
+    from procray.files import write_json
+
+    kept = open_store(store).phase(phase)
+    marks = kept.marks()
+    if not marks:
+        raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
+    if folder.exists():
+        raise StoreError(f"{folder} exists already; name a new folder")
+    step = marks[-1] if step is None else step
+    place, manifest = kept.mark(step), kept.manifest(step)
+    folder.mkdir(parents=True)
+    for name in manifest["files"]:  # what the manifest vouches for, and nothing that lies beside it
+        shutil.copyfile(place / name, folder / name, follow_symlinks=False)
+    write_json(folder / "manifest.json", manifest)
+    answer(f"{folder}: step {step} of phase {phase}")

@@ -1,0 +1,35 @@
+"""Commands about MLflow: open it on a sweep, and write to it what it lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from procray.cli.options import STORE, File, Scale, Settings, StorePath, load, open_store
+from procray.cli.terminal import answer
+
+
+def ui(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The sweep to open.")] = None,
+    scale: Scale = None,
+    set: Settings = None,
+    store: StorePath = STORE,
+    port: Annotated[int | None, typer.Option("--port", help="A port on 127.0.0.1; a free one without it.")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Start MLflow on this machine's 127.0.0.1 and open it on the sweep's curves."""
+    from procray import tracking
+
+    opened = open_store(store)
+    tracking.serve(opened, load(file, scale, set, opened) if file else None, port=port, open_browser=browser)
+
+
+def sync(file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
+    """Write to MLflow whatever it does not have yet of a sweep."""
+    from procray import tracking
+
+    opened = open_store(store)
+    result = tracking.sync(load(file, scale, set, opened), opened)
+    answer(str(result))

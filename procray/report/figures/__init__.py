@@ -1,0 +1,1 @@
+"""Drawings of what was found; they import the numbers, never the page."""

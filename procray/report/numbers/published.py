@@ -1,0 +1,264 @@
+"""Comparison with published values: reproduced, not reproduced, or not comparable, always with the reason.
+
+*Reproduced* needs both: our mean lies within the stated tolerance of the published value, and the 95 % interval of the
+effect excludes no effect. An entry whose file says why ours is another number is *not comparable*, however near it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from procray.errors import did_you_mean
+from procray.report.numbers.results import Match, Results, Target, Variant
+from procray.report.numbers.statistics import Difference, Spread, spread, t_quantile
+from procray.report.numbers.wording import MINUS, listing, percent, signed
+from procray.spec.quantities import QUANTITIES, SHARES
+
+Verdict = Literal["reproduced", "not reproduced", "not comparable"]
+VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "not comparable")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published value beside ours.
+
+    Shares (accuracies, fractions) lie between 0 and 1.
+
+    Attributes:
+        variant: the one that was found, or what the entry asks for.
+        strength: how good the evidence for the published value is.
+        ours, sd, n: our mean and standard deviation over n seeds.
+        low, high: the 95 % interval of `effect`: the paired difference from the baseline, or the fraction itself.
+        note: what else the entry says.
+    """
+
+    quantity: str
+    variant: str
+    value: float
+    tolerance: float
+    source: str
+    strength: str
+    ours: float | None
+    verdict: Verdict
+    reason: str
+    target: str = ""
+    sd: float | None = None
+    n: int = 0
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Our number. `excludes` says whether the interval of the effect leaves out "no effect"; None without one."""
+
+    mean: float | None = None
+    sd: float | None = None
+    n: int = 0
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    excludes: bool | None = None
+    missing: str = "no finished result"
+
+
+def compare(results: Results, published: Sequence[dict[str, Any]] | None = None) -> list[Comparison]:
+    """One comparison for every published value; those of the plan by default."""
+    return [_compare(results, entry) for entry in (results.published if published is None else published)]
+
+
+def at_a_glance(comparisons: Sequence[Comparison]) -> str:
+    """`2 reproduced, 1 not reproduced, 3 not comparable`."""
+    found = [comparison.verdict for comparison in comparisons]
+    return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in found)
+
+
+def _compare(results: Results, entry: dict[str, Any]) -> Comparison:
+    quantity = entry.get("quantity") or "data_fraction"
+    value, tolerance = float(entry["value"]), float(entry["tolerance"])
+    found = _variant(results, entry)
+    measured = _Measured()
+    target, name = str(entry.get("target") or ""), str(entry.get("variant") or "")
+    verdict: Verdict = "not comparable"
+    if isinstance(found, str):
+        reason = found
+    elif quantity not in QUANTITIES:
+        target, name = found[0].name, found[1].name
+        reason = f"unknown quantity '{quantity}'"
+    else:
+        target, name = found[0].name, found[1].name
+        measured = _measured(found[0], found[1], quantity)
+        verdict, reason = _judge(measured, found[1], quantity, value, tolerance)
+    if entry.get("comparable"):
+        verdict, reason = "not comparable", str(entry["comparable"])
+    return Comparison(
+        quantity, name, value, tolerance, str(entry["source"]), str(entry["strength"]), measured.mean, verdict, reason,
+        target, measured.sd, measured.n, measured.effect, measured.low, measured.high, str(entry.get("note") or ""),
+    )  # fmt: skip
+
+
+def _variant(results: Results, entry: dict[str, Any]) -> tuple[Target, Variant] | str:
+    """The variant that an entry means, or why there is none."""
+    targets = [t for t in results.targets if entry.get("target") in (None, t.name, t.title)]
+    if not targets:
+        return f"this scale has no target '{entry.get('target')}'"
+    wanted = entry.get("variant")
+    fits = [(target, variant) for target in targets for variant in target.variants if _fits(wanted, variant)]
+    if not fits:
+        if not wanted:
+            return "this scale has no warmed-up variant"
+        near = did_you_mean(wanted, [name for t in targets for v in t.variants for name in (v.name, v.short)])
+        return f"this scale has no variant '{wanted}'{near}"
+    if len(fits) > 1:
+        names = listing([variant.name for _, variant in fits[:3]])
+        return f"{len(fits)} variants could be meant: {names}{' and others' if len(fits) > 3 else ''}"
+    return fits[0]
+
+
+def _fits(wanted: str | None, variant: Variant) -> bool:
+    """Whether a variant's name, or its name within the target, is the wanted one; `*` stands for anything.
+
+    A pattern means baselines only where it says so, and without one any warmed-up variant may be meant.
+    """
+    if not wanted:
+        return not variant.is_baseline
+    if wanted in (variant.name, variant.short):
+        return True
+    if variant.is_baseline and "baseline" not in wanted:
+        return False
+    return any(fnmatchcase(name, wanted) for name in (variant.name, variant.short))
+
+
+def _judge(measured: _Measured, variant: Variant, quantity: str, value: float, tolerance: float) -> tuple[Verdict, str]:
+    ours = measured.mean
+    if ours is None:
+        verdict: Verdict = "not reproduced" if measured.missing.endswith("not reached") else "not comparable"
+        return verdict, measured.missing
+    if abs(ours - value) > tolerance * (1 + 1e-12):
+        return (
+            "not reproduced",
+            f"{number(quantity, ours)} is further than {number(quantity, tolerance)} from {number(quantity, value)}",
+        )
+    if variant.is_baseline:
+        return "reproduced", "within the tolerance; a baseline has no effect to exclude"
+    if measured.excludes is None:
+        return "not reproduced", "within the tolerance, but one seed gives no interval"
+    if not measured.excludes:
+        return "not reproduced", "within the tolerance, but the 95 % interval includes no effect"
+    return "reproduced", "within the tolerance, and the 95 % interval excludes no effect"
+
+
+def _measured(target: Target, variant: Variant, quantity: str) -> _Measured:
+    if quantity.startswith("data_fraction"):
+        return _fraction(target, variant, variant.matched if quantity.endswith("matched") else variant.readoff)
+    if quantity.startswith("last_"):
+        if not variant.stages:
+            return _Measured(missing="the chain has only one phase after the warm-up")
+        last = variant.stages[-1]
+        values = [run.final(last.metric) for run in last.runs if run.done]
+        return _of(quantity.removeprefix("last_"), last.final, last.difference, values)
+    values = [run.final("loss") for run in variant.finished]
+    found: dict[str, tuple[Spread | None, Difference | None]] = {
+        "accuracy": (variant.final_accuracy, variant.accuracy_delta),
+        "accuracy_delta": (variant.final_accuracy, variant.accuracy_delta),
+        **{name: (variant.scores.get(name), variant.score_deltas.get(name)) for name in _SCORED},
+    }
+    if quantity in _SCORED and variant.final is not None and quantity not in variant.scores:
+        return _Measured(missing=f"this phase has no {quantity.replace('_', ' ')}")
+    return _of(quantity, *found.get(quantity, (variant.final_loss, variant.delta)), values)
+
+
+_SCORED = ("official_accuracy", "corrected_accuracy", "exact_match")
+
+
+def _of(quantity: str, final: Spread | None, difference: Difference | None, values: Sequence[float]) -> _Measured:
+    """A final value with its effect, or the effect itself. `values` are the seeds' own losses."""
+    effect = difference or Difference(0.0, None, None, 0)
+    if quantity.endswith("delta"):
+        if difference is None:
+            return _Measured()
+        sd = None
+        if difference.low is not None and difference.high is not None:
+            half = (difference.high - difference.low) / 2
+            sd = half / t_quantile(difference.n - 1) * math.sqrt(difference.n)
+        shown = Spread(difference.mean, sd, difference.n)
+    elif final is None:
+        return _Measured()
+    elif quantity == "perplexity":
+        if final.mean > 700:
+            return _Measured(missing="the perplexity overflows")
+        each = spread([math.exp(min(value, 700.0)) for value in values])
+        shown = Spread(math.exp(final.mean), each.sd if each else None, final.n)
+    else:
+        shown = final
+    return _Measured(
+        shown.mean, shown.sd, shown.n, difference.mean if difference else None, effect.low, effect.high,
+        effect.excludes_zero,
+    )  # fmt: skip
+
+
+def _fraction(target: Target, variant: Variant, match: Match) -> _Measured:
+    """A data fraction; its effect is that it lies below 1, which a seed that did not get there forbids to say."""
+    if match.fraction is None:
+        reached = match.state == "not reached"
+        return _Measured(missing="the baseline's final level is not reached" if reached else "no finished result")
+    base = target.baseline_of(variant)
+    fractions = [tokens / base.t2 for tokens in match.per_seed.values() if tokens is not None] if base else []
+    own = spread(fractions)
+    found = _Measured(match.fraction, own.sd if own else None, len(fractions), match.fraction)
+    if own is None or own.sd is None:
+        return found
+    half = t_quantile(own.n - 1) * own.sd / own.n**0.5
+    low, high = own.mean - half, own.mean + half
+    return replace(found, low=low, high=high, excludes=len(fractions) == len(match.per_seed) and high < 1)
+
+
+def number(quantity: str, value: float) -> str:
+    """A value of a quantity as a reader wants it: shares in percent, perplexities with two decimals, nats with 3."""
+    if quantity in SHARES:
+        text = percent(value, 1)
+    else:
+        text = f"{value:.{2 if quantity.endswith('perplexity') else 3}f}"
+    return text.replace("-", MINUS)
+
+
+def published_text(comparison: Comparison) -> str:
+    """`99.0 ± 5.0 %`: the published value and its tolerance."""
+    return _with_spread(comparison.quantity, comparison.value, comparison.tolerance)
+
+
+def measured_text(comparison: Comparison) -> str:
+    """`98.7 ± 0.6 % (3)`, the number of seeds in brackets; `-` where there is no number."""
+    if comparison.ours is None:
+        return "-"
+    text = _with_spread(comparison.quantity, comparison.ours, comparison.sd)
+    return f"{text} ({comparison.n})" if comparison.n else text
+
+
+def _with_spread(quantity: str, value: float, spread: float | None) -> str:
+    if spread is None:
+        return number(quantity, value)
+    mean = number(quantity, value).removesuffix("\N{NARROW NO-BREAK SPACE}%")
+    return f"{mean} ± {number(quantity, spread)}"
+
+
+def effect_text(comparison: Comparison) -> str:
+    """`+61.4 [+59.0, +63.8] pp`: the difference from the baseline, or the fraction, with its 95 % interval."""
+    if comparison.effect is None:
+        return "-"
+    fraction = comparison.quantity.startswith("data_fraction")
+    points = comparison.quantity in SHARES
+    scale, decimals, unit = (100, 1, "pp") if points else (1, 3, "nats")
+    numbers = [
+        percent(value, 1) if fraction else signed(scale * value, decimals)
+        for value in (comparison.effect, comparison.low, comparison.high)
+        if value is not None
+    ]
+    text = numbers[0] + (f" [{numbers[1]}, {numbers[2]}]" if len(numbers) == 3 else "")
+    return text if fraction else f"{text} {unit}"

@@ -1,0 +1,291 @@
+"""What a sweep found, as numbers: results of targets, of variants, of runs.
+
+A cell is finished when its phase has an evaluation at the cell's last step. Means are over finished seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from procray.report.numbers.crossing import Mode
+from procray.report.numbers.runs import Run
+from procray.report.numbers.statistics import Difference, Spread, ratio
+from procray.selection.select import Searched
+
+MatchState = Literal["reached", "not reached", "pending", "no result", "not planned", "baseline"]
+# Accuracies whose first lasting crossing is reported beside the match: a saturated baseline makes its own final
+# level an arbitrary one.
+LEVELS = (0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Match:
+    """An answer to "how many tokens until the baseline's final level?" with the same in other currencies.
+
+    `tokens` is None unless the state is `reached` (or `baseline`, where it is the baseline's own budget). `at_most`
+    says that already the first place looked at was good enough. Fractions are of what the baseline spent.
+    """
+
+    state: MatchState
+    tokens: float | None = None
+    at_most: bool = False
+    fraction: float | None = None
+    total: float | None = None  # with the procedural tokens
+    total_fraction: float | None = None
+    unique: float | None = None
+    unique_fraction: float | None = None
+    flops: float | None = None
+    flops_fraction: float | None = None
+    per_seed: dict[int, float | None] = field(default_factory=dict)
+
+    @property
+    def seeds_reached(self) -> int:
+        return sum(tokens is not None for tokens in self.per_seed.values())
+
+
+@dataclass(frozen=True)
+class MatchedPoint:
+    """The reruns made for one fraction of the budget; `difference` is against the full-length baseline."""
+
+    fraction: float
+    tokens: int
+    final: Spread | None
+    difference: Difference | None
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase after the warm-up in a chain with several: what it was trained on, and how every seed ended there.
+
+    `difference` is against the baseline at the same stage, paired by seed.
+    """
+
+    kind: str
+    title: str
+    metric: str
+    runs: tuple[Run, ...]
+    final: Spread | None = None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    `short` is the name within its target; without its number of procedural tokens it is the `family`, without its
+    transfer mode (`carried`, empty where no axis says it) the `setting`. `labels` are the short names of the values
+    of all axes that vary, by the axes' dotted names.
+    """
+
+    target: str
+    name: str
+    short: str
+    family: str
+    setting: str
+    carried: str
+    baseline: str
+    axes: dict[str, Any]
+    metric: str  # what matching looks at: loss, or accuracy for a diagnostic
+    t1: int
+    t2: int
+    runs: tuple[Run, ...]
+    labels: dict[str, str] = field(default_factory=dict)
+    parameters: int = 0  # of the compared phase's model
+    shares: dict[str, float] = field(default_factory=dict)  # of the tasks in the warm-up; they sum to 1
+    constant: bool = False  # a constant schedule: every shorter run is a prefix, so matched and read-off are one
+    points: tuple[MatchedPoint, ...] = ()
+    final_loss: Spread | None = None
+    final_accuracy: Spread | None = None
+    delta: Difference | None = None
+    accuracy_delta: Difference | None = None
+    scores: dict[str, Spread] = field(default_factory=dict)  # further accuracies of a diagnostic, by SCORES
+    score_deltas: dict[str, Difference] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()  # all phases after the warm-up, where there are several
+    readoff: Match = Match("pending")
+    matched: Match = Match("not planned")
+    levels: dict[float, float | None] = field(default_factory=dict)
+    settled: float | None = None  # baselines: where the mean curve reaches its own final level for good
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.name == self.baseline
+
+    @property
+    def mode(self) -> Mode:
+        return mode_of(self.metric)
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.done)
+
+    @property
+    def n(self) -> int:
+        return len(self.finished)
+
+    @property
+    def solved(self) -> dict[int, int]:
+        """By seed, the tokens after which a finished run was stopped because it had solved its task."""
+        return {run.seed: run.solved for run in self.finished if run.solved is not None}
+
+    @property
+    def final(self) -> Spread | None:
+        return self.final_accuracy if self.metric == "accuracy" else self.final_loss
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp of the mean final loss; None for diagnostics and where it would overflow."""
+        if self.metric != "loss" or self.final_loss is None or self.final_loss.mean > 700:
+            return None
+        return math.exp(self.final_loss.mean)
+
+    @property
+    def difference(self) -> Difference | None:
+        return self.accuracy_delta if self.metric == "accuracy" else self.delta
+
+    @property
+    def state(self) -> str:
+        """`complete`, or what keeps it from being so: the most telling state among the unfinished seeds."""
+        states = {run.state for run in self.runs if not run.done}
+        for state in ("failed", "skipped", "running", "paused", "waiting"):
+            if state in states:
+                return state if self.n == 0 else f"partial ({self.n} of {len(self.runs)} seeds)"
+        return "complete"
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `unclear` against the baseline by the 95 % interval; empty for the baseline."""
+        return "" if self.is_baseline else verdict_of(self.difference, self.mode)
+
+
+def verdict_of(difference: Difference | None, mode: Mode) -> str:
+    """`better`, `worse` or `unclear` by the 95 % interval; empty where there is nothing to compare.
+
+    One pair has no interval, so it is unclear.
+    """
+    if difference is None:
+        return ""
+    if not difference.excludes_zero:
+        return "unclear"
+    return "better" if (difference.mean < 0) == (mode == "min") else "worse"
+
+
+def mode_of(metric: str) -> Mode:
+    """Whether more or less is better."""
+    return "max" if metric == "accuracy" else "min"
+
+
+def paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """Finished runs with the finished one of the same seed among the others."""
+    by_seed = {run.seed: run for run in others if run.done}
+    return [(run, by_seed[run.seed]) for run in runs if run.done and run.seed in by_seed]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One tail of the sweep: what all its variants are trained on after the warm-up."""
+
+    name: str
+    title: str
+    kind: str
+    metric: str
+    variants: tuple[Variant, ...]
+
+    @property
+    def mode(self) -> Mode:
+        return mode_of(self.metric)
+
+    @property
+    def unit(self) -> str:
+        """What the numbers in a table of it are."""
+        return "accuracy, %" if self.metric == "accuracy" else "validation loss, nats"
+
+    @cached_property
+    def _by_name(self) -> dict[str, Variant]:
+        return {variant.name: variant for variant in self.variants}
+
+    def baseline_of(self, variant: Variant) -> Variant | None:
+        return self._by_name.get(variant.baseline)
+
+    @property
+    def level(self) -> float | None:
+        """The highest of LEVELS that the first baseline reaches for good; None for a loss."""
+        reached = [level for base in self.baselines[:1] for level, place in base.levels.items() if place is not None]
+        return max(reached, default=None)
+
+    def level_fraction(self, variant: Variant) -> float | None:
+        """Tokens until `level` as a share of what the variant's baseline needs for it; None when not reached."""
+        base = self.baseline_of(variant)
+        if self.level is None or base is None:
+            return None
+        return ratio(variant.levels.get(self.level), base.levels.get(self.level))
+
+    @property
+    def baselines(self) -> tuple[Variant, ...]:
+        return tuple(variant for variant in self.variants if variant.is_baseline)
+
+    @property
+    def warmed(self) -> tuple[Variant, ...]:
+        return tuple(variant for variant in self.variants if not variant.is_baseline)
+
+    @property
+    def ranked(self) -> list[Variant]:
+        """The warmed-up variants by tokens to `level` where there is one, then by final difference.
+
+        What has none comes last.
+        """
+        sign = 1 if self.mode == "min" else -1
+
+        def rank(variant: Variant) -> tuple[float, float]:
+            share = self.level_fraction(variant) if self.level is not None else 0.0
+            difference = sign * variant.difference.mean if variant.difference else math.inf
+            return (math.inf if share is None else share, difference)
+
+        return sorted(self.warmed, key=rank)
+
+    def seed_differences(self, variant: Variant) -> list[float]:
+        """Final values minus those of the same seed's baseline, of all seeds that both have finished."""
+        base = self.baseline_of(variant)
+        pairs = paired(variant.runs, base.runs) if base else []
+        return [run.final(self.metric) - other.final(self.metric) for run, other in pairs]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A phase that failed, or was skipped because of one that did."""
+
+    phase: str
+    label: str
+    variants: tuple[str, ...]
+    reason: str
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the report says, as numbers."""
+
+    sweep: str
+    scale: str
+    setting: str
+    question: str
+    targets: tuple[Target, ...]
+    failed: tuple[Trouble, ...]
+    skipped: tuple[Trouble, ...]
+    phases_done: int
+    phases: int
+    published: tuple[dict[str, Any], ...] = ()  # values to compare with, as the sweep file has them
+    search: Searched | None = None  # of a sweep with `select:`
+    notes: tuple[str, ...] = ()  # what to know beside the numbers
+
+    @property
+    def complete(self) -> bool:
+        return self.phases_done == self.phases and (self.search is None or self.search.settled)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        return tuple(variant for target in self.targets for variant in target.variants)

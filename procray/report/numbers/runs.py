@@ -1,0 +1,208 @@
+"""What the store holds of each cell: one run is one seed of one variant at one length of schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from procray.planning.plan import Cell, Plan, PlannedPhase
+    from procray.store.store import Store
+    from procray.training.recipe import Parent
+
+
+# Accuracies that some evaluations have beside the one they are judged by; `exact_match` is the fraction of sequences
+# with every scored token right.
+SCORES = ("official_accuracy", "corrected_accuracy", "first_accuracy", "stop_accuracy", "exact_match")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One phase's evaluations up to the cell's last step; all tuples have one entry an evaluation.
+
+    A phase that was solved goes on at its last values, so that it can be compared with those that trained on.
+    """
+
+    steps: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    loss: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()  # nan where an evaluation has none
+    flops: tuple[float, ...] = ()
+    unique: tuple[float, ...] = ()  # tokens seen at least once; all of them where data are always fresh
+
+    def values(self, metric: str) -> tuple[float, ...]:
+        return self.accuracy if metric == "accuracy" else self.loss
+
+
+def mean_curve(curves: Sequence[Curve], metric: str) -> tuple[list[int], list[float]]:
+    """The mean over curves, at the places that all of them have and where all are finite."""
+    tables = [dict(zip(curve.tokens, curve.values(metric), strict=True)) for curve in curves]
+    if not tables:
+        return [], []
+    places = [place for place in tables[0] if all(place in table for table in tables)]
+    means = [sum(table[place] for table in tables) / len(tables) for place in places]
+    kept = [(place, mean) for place, mean in zip(places, means, strict=True) if not math.isnan(mean)]
+    return [place for place, _ in kept], [mean for _, mean in kept]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of one variant at one length of schedule."""
+
+    seed: int
+    phase: str
+    label: str
+    state: str  # done | running | paused | waiting | failed | skipped
+    reason: str
+    step: int  # of the last evaluation
+    last_step: int  # where the cell ends
+    budget: int  # nominal tokens at the cell's last step
+    curve: Curve
+    warmup_flops: float
+    loss: float | None = None  # at the cell's last step
+    accuracy: float | None = None
+    solved: int | None = None  # tokens after which it stopped because its task was solved
+    scores: dict[str, float] = field(default_factory=dict)  # by SCORES
+
+    @property
+    def done(self) -> bool:
+        return self.loss is not None
+
+    def final(self, metric: str) -> float:
+        value = self.accuracy if metric == "accuracy" else self.loss
+        assert value is not None, "only finished runs have a final value"
+        return value
+
+
+class Reader:
+    """The store through the plan's eyes; every journal and status is read once."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan, self.store = plan, store
+        self._there = set(store.phases())  # of a large plan most may not have begun: one look tells
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._status: dict[str, dict[str, Any]] = {}
+
+    def rows(self, phase: str) -> list[dict[str, Any]]:
+        if phase not in self._rows:
+            self._rows[phase] = self.store.phase(phase).curve() if phase in self._there else []
+        return self._rows[phase]
+
+    def status(self, phase: str) -> dict[str, Any]:
+        if phase not in self._status:
+            self._status[phase] = self.store.phase(phase).status() if phase in self._there else {}
+        return self._status[phase]
+
+    def row(self, phase: str, step: int) -> dict[str, Any] | None:
+        """The evaluation that holds at a step: that of the step, or the last one of a phase solved before."""
+        last = next((row for row in reversed(self.rows(phase)) if row["step"] <= step), None)
+        return last if last and (last["step"] == step or last.get("solved")) else None
+
+    def state(self, phase: str, step: int) -> tuple[str, str, int | None]:
+        """State, reason and step of a phase as far as `step` of it is wanted.
+
+        A phase that failed after that step is done for us; one that waits for a failed parent is skipped, also when
+        nobody wrote that down.
+        """
+        row = self.row(phase, step)
+        status = self.status(phase)
+        state, reason = str(status.get("state", "waiting")), str(status.get("reason") or "")
+        if row is not None and finite(row.get("loss")) is not None:
+            return "done", "", step
+        rows = self.rows(phase)
+        reached = status.get("step")
+        last = int(reached) if isinstance(reached, int) else int(rows[-1]["step"]) if rows else None
+        if state in ("failed", "skipped"):
+            return state, reason, last
+        planned = self.plan.phases.get(phase)
+        for parent in planned.parents if planned else ():
+            above, _, _ = self.state(parent.phase, parent.step)
+            if above in ("failed", "skipped"):
+                label = self.plan.phases[parent.phase].label if parent.phase in self.plan.phases else parent.phase
+                return "skipped", f"its parent {label} {'failed' if above == 'failed' else 'was skipped'}", last
+        if state == "done":  # up to an earlier mark only
+            state = "waiting"
+        return state, reason, last
+
+    def flops_before(self, parents: Iterable[Parent]) -> float:
+        """FLOPs of all phases that the given marks descend from, each counted once."""
+        todo, furthest = list(parents), dict[str, int]()
+        while todo:
+            parent = todo.pop()
+            if furthest.get(parent.phase, -1) < parent.step:
+                furthest[parent.phase] = parent.step
+                planned = self.plan.phases.get(parent.phase)
+                todo.extend(planned.parents if planned else ())
+        total = 0.0
+        for phase, step in furthest.items():
+            row = self.row(phase, step)
+            total += float((row or {}).get("flops") or 0.0)
+        return total
+
+    def run(self, cell: Cell) -> Run:
+        phase = self.plan.phases[cell.compared]
+        state, reason, _ = self.state(phase.id, cell.step)
+        rows = [row for row in self.rows(phase.id) if row["step"] <= cell.step]
+        final = self.row(phase.id, cell.step) or {}
+        return Run(
+            seed=cell.seed,
+            phase=phase.id,
+            label=phase.label,
+            state=state,
+            reason=reason,
+            step=int(rows[-1]["step"]) if rows else 0,
+            last_step=cell.step,
+            budget=budget_of(phase, cell.step),
+            curve=_curve(rows + _carried_forward(phase, rows, cell.step)),
+            warmup_flops=self.flops_before(cell.warmups),
+            loss=finite(final.get("loss")),
+            accuracy=finite(final.get("accuracy")),
+            solved=int(final["tokens"]) if final.get("solved") else None,
+            scores=_scores(final),
+        )
+
+
+def _scores(row: dict[str, Any]) -> dict[str, float]:
+    """The further accuracies of an evaluation that has some."""
+    known = {name: value for name in SCORES if (value := finite(row.get(name))) is not None}
+    exact = finite(row.get("exact"))
+    return {"exact_match": exact, **known} if exact is not None else known
+
+
+def _carried_forward(phase: PlannedPhase, rows: Sequence[dict[str, Any]], end: int) -> list[dict[str, Any]]:
+    """The evaluations that a solved phase no longer made: its last one at every later place of the cadence."""
+    if not rows or not rows[-1].get("solved"):
+        return []
+    last, every = rows[-1], phase.recipe.evaluation.every
+    steps = {*range(last["step"] + every, end, every), *([end] if end > last["step"] else [])}
+    seen = last["tokens"] if last.get("unique_tokens") is None else last["unique_tokens"]
+    return [
+        {**last, "step": step, "tokens": max(budget_of(phase, step), last["tokens"]), "unique_tokens": seen}
+        for step in sorted(steps)
+    ]
+
+
+def budget_of(phase: PlannedPhase, step: int) -> int:
+    """Nominal tokens of a phase at a step."""
+    return int(phase.nominal[step]) if step in phase.nominal else round(step * phase.tokens_per_step)
+
+
+def finite(value: Any) -> float | None:
+    """A finite number as a float, None for anything else."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _curve(rows: Sequence[dict[str, Any]]) -> Curve:
+    def column(key: str) -> tuple[float, ...]:
+        return tuple(math.nan if (value := finite(row.get(key))) is None else value for row in rows)
+
+    return Curve(
+        tuple(int(row["step"]) for row in rows),
+        tuple(int(row["tokens"]) for row in rows),
+        column("loss"),
+        column("accuracy"),
+        column("flops"),
+        tuple(float(row["tokens"] if row.get("unique_tokens") is None else row["unique_tokens"]) for row in rows),
+    )

@@ -1,0 +1,61 @@
+"""Numbers as a reader wants them: 2M tokens, 33 %, −0.031."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+MINUS = "\N{MINUS SIGN}"
+_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def count(value: float) -> str:
+    """Three significant digits and a unit: `2M`, `820k`, `1.64B`, `12.5k`, `640`."""
+    if value < 0:
+        return MINUS + count(-value)
+    for size, unit in _UNITS:
+        if value >= size * 0.9995:
+            return _digits(value / size) + unit
+    return f"{value:.0f}"
+
+
+def _digits(value: float) -> str:
+    decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def signed(value: float, decimals: int = 3) -> str:
+    """`+0.012`, `−0.031`; a value that rounds to nothing has no sign."""
+    text = f"{abs(value):.{decimals}f}"
+    if not text.strip("0."):
+        return text
+    return ("+" if value > 0 else MINUS) + text
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """`0.331` as `33 %`, with a narrow space that never breaks."""
+    return f"{100 * share:.{decimals}f}\N{NARROW NO-BREAK SPACE}%"
+
+
+def plural(number: int, noun: str, many: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else many or noun + 's'}"
+
+
+def seeds(numbers: Iterable[int]) -> str:
+    """`3 seeds`, or `1-3 seeds` where cells have unlike numbers."""
+    known = sorted(set(numbers))
+    if not known:
+        return "no seeds yet"
+    return plural(known[0], "seed") if len(known) == 1 else f"{known[0]}-{known[-1]} seeds"
+
+
+def listing(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def distinct(words: Iterable[str]) -> list[str]:
+    """Each once, in the order of their first appearance."""
+    return list(dict.fromkeys(words))

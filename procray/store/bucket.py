@@ -1,0 +1,166 @@
+"""A store in a bucket; what others wrote is copied to this machine and read there as from a folder.
+
+store.json          written once conditional writes are known to work
+phases/<id>/        see `phase_in_bucket.py`
+sweeps/, corpora/   as in a folder
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from procray.corpora.shards import shard_path
+from procray.files import cache_folder, digest, parse_json
+from procray.records import is_plain
+from procray.store import phase_copy
+from procray.store.folder import Folder
+from procray.store.kept_files import MANIFEST, write_copy
+from procray.store.nearby import CORPUS_FILE, alone
+from procray.store.objects import Objects
+from procray.store.phase_in_bucket import PhaseInBucket
+
+_THREADS = 16
+
+
+class Bucket:
+    """What `Store` asks of a bucket; see `Backend`. Making one connects to nothing; threads may share it."""
+
+    in_bucket = True
+
+    def __init__(self, url: str, patience: float):
+        self._objects = Objects(url, patience)
+        self.address = self._objects.url
+        place = digest([self.address, os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")], 12)
+        self.path = cache_folder() / "stores" / f"{self._objects.bucket}-{place}"
+        self._copy = Folder(self.path)
+        self._known: dict[str, PhaseInBucket] = {}
+        self._phases: tuple[float, list[str]] = (-phase_copy.FRESH, [])
+
+    def be_patient(self, seconds: float) -> None:
+        self._objects.patience = seconds
+
+    def check(self) -> None:
+        self._objects.check_conditions()
+
+    def place(self, path: Path) -> str:
+        return f"{self.address}/{path.relative_to(self.path).as_posix()}"
+
+    def publish(self, path: Path) -> None:
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        for file in files:
+            name = file.relative_to(self.path).as_posix()
+            if not self._objects.holds(file, name):
+                self._objects.upload(file, name)
+
+    # -- phases and sweeps ---------------------------------------------------------------------------
+
+    def phase(self, phase_id: str) -> PhaseInBucket:
+        if phase_id not in self._known:
+            self._known[phase_id] = PhaseInBucket(self.path / "phases" / phase_id, self._objects, self._list_again)
+        return self._known[phase_id]
+
+    def phases(self) -> list[str]:
+        if time.monotonic() - self._phases[0] >= phase_copy.FRESH:
+            found = [name for name in self._objects.children("phases") if is_plain(name)]
+            self._phases = (time.monotonic(), sorted(found))
+        return self._phases[1]
+
+    def refresh(self, phases: Iterable[str], all: bool) -> None:
+        """Copies what has changed of some phases. Of many, those that nobody has begun are not asked for."""
+        wanted = list(phases)
+        if len(wanted) > _THREADS or not all:
+            begun = set(self.phases())
+            for phase in wanted:
+                if phase not in begun:
+                    self.phase(phase).copy.nothing_there()
+            wanted = [phase for phase in wanted if phase in begun and (all or self.phase(phase).copy.due(begun=True))]
+        if len(wanted) == 1:
+            self.phase(wanted[0]).copy.refresh()
+        elif wanted:
+            with ThreadPoolExecutor(_THREADS, "store") as pool:
+                list(pool.map(lambda phase: self.phase(phase).copy.refresh(), wanted))
+
+    def plans(self) -> list[Path]:
+        there = [name for name in self._objects.children("sweeps") if is_plain(name)]
+        for name in there:
+            self._fetch(f"sweeps/{name}/plan.json")
+        for path in self._copy.plans():
+            if path.parent.name not in there:  # forgotten on another machine
+                path.unlink(missing_ok=True)
+        return self._copy.plans()
+
+    def forget(self, sweep: str) -> None:
+        self._objects.remove([f"sweeps/{sweep}/plan.json"])
+        self._objects.remove(f"sweeps/{sweep}/{name}" for name in self._objects.below(f"sweeps/{sweep}").entries)
+        self._copy.forget(sweep)
+
+    def _fetch(self, name: str) -> None:
+        if not ((self.path / name).is_file() and self._objects.holds(self.path / name, name)):
+            self._objects.download(name, self.path / name)
+
+    def _list_again(self) -> None:
+        self._phases = (-phase_copy.FRESH, [])
+
+    # -- corpora -------------------------------------------------------------------------------------
+
+    def bring_corpus(self, name: str) -> Path:
+        self._fetch_corpus(name)
+        return self.path / "corpora"
+
+    def _fetch_corpus(self, name: str) -> None:
+        """Copies a prepared corpus, or what it has grown by, to this machine; once, whoever asks."""
+        folder, at = self.path / "corpora" / name, f"corpora/{name}"
+        manifest = self._objects.get(f"{at}/{MANIFEST}")
+        if manifest is None or _content(folder / MANIFEST) == manifest[0]:
+            return
+        with alone(folder):
+            for file, entry in self._objects.below(at).entries.items():
+                copy = folder / file
+                if CORPUS_FILE.fullmatch(file) and not (copy.is_file() and copy.stat().st_size == entry.bytes):
+                    self._objects.download(f"{at}/{file}", copy)
+            write_copy(folder / MANIFEST, manifest[0])
+
+    def publish_corpus(self, name: str) -> None:
+        folder = self.path / "corpora" / name
+        there = self._objects.below(f"corpora/{name}").entries
+        for file in sorted(folder.rglob("*")):
+            kept = file.relative_to(folder).as_posix()
+            if CORPUS_FILE.fullmatch(kept) and (kept not in there or there[kept].bytes != file.stat().st_size):
+                self._objects.upload(file, f"corpora/{name}/{kept}")
+        self.publish(folder / MANIFEST)
+
+    def corpora_sizes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name, entry in self._objects.below("corpora").entries.items():
+            corpus = name.split("/")[0]
+            found[corpus] = found.get(corpus, 0) + entry.bytes
+        return found
+
+    def examine_corpus(self, name: str) -> str:
+        found = self._objects.get(f"corpora/{name}/{MANIFEST}")
+        if found is None:
+            return ""  # its preparation has not come to an end
+        manifest = parse_json(found[0])
+        for split, part in manifest["splits"].items():
+            for index, entry in enumerate(part["shards"]):
+                for suffix, key in (("bin", "sha256"), ("mask", "mask_sha256")):
+                    file = shard_path(Path(), split, index, suffix).as_posix()
+                    if key in entry and self._objects.sha256(f"corpora/{name}/{file}") != entry[key]:
+                        return f"{file} is missing or does not have the content that its manifest says"
+        return ""
+
+    def remove_corpus(self, name: str) -> None:
+        self._objects.remove([f"corpora/{name}/{MANIFEST}"])
+        self._objects.remove(f"corpora/{name}/{file}" for file in self._objects.below(f"corpora/{name}").entries)
+        self._copy.remove_corpus(name)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

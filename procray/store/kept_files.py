@@ -1,0 +1,120 @@
+"""Files as the store keeps them: listed, read, described with their digests, checked, moved into place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from procray.errors import StoreError
+from procray.files import read_json, sha256_file
+from procray.records import digits
+from procray.store.forms import checked
+
+MANIFEST = "manifest.json"  # of a mark or a corpus; written last, it makes it exist
+_LARGEST_DOCUMENT = 1 << 26  # bytes of a JSON file of a phase
+
+
+def entries(folder: Path) -> list[str]:
+    """The names in a folder, in any order; none where there is no folder."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def steps(folder: Path) -> list[int]:
+    """The entries that are steps, ascending."""
+    return sorted(int(entry) for entry in entries(folder) if not digits(entry))
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file below a folder, by its name relative to it."""
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):  # removed between the two looks
+                found[os.path.relpath(path, folder)] = os.lstat(path).st_size
+    return found
+
+
+def clock(folder: Path) -> float:
+    """The time by the clock that dates the files of a folder; of the file server, where it is on one.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as now:
+        return os.stat(now.name).st_mtime
+
+
+def read_document(path: Path) -> Any:
+    """The JSON in a file, or None when there is no such file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        return checked(path, read_json(path, _LARGEST_DOCUMENT))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}") from None
+
+
+def described(folder: Path) -> dict[str, dict[str, Any]]:
+    """Digest and bytes of every file of a folder, by its name."""
+    return {
+        file.name: {"sha256": sha256_file(file), "bytes": file.stat().st_size}
+        for file in sorted(folder.iterdir())
+        if file.is_file()
+    }
+
+
+_sound: dict[str, tuple[int, int, int, str]] = {}
+
+
+def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -> str:
+    """What is wrong with the files of a folder, or the empty string.
+
+    With `trust`, a file found sound is not hashed again in this process while its inode, size and time stay.
+    """
+    for name, expected in files.items():
+        path = folder / name
+        try:
+            stat = path.lstat()
+        except FileNotFoundError:
+            return f"{name} is missing"
+        if not S_ISREG(stat.st_mode):  # a link might lead out of the store
+            return f"{name} is no plain file"
+        if stat.st_size != expected["bytes"]:
+            return f"{name} has {stat.st_size} bytes instead of {expected['bytes']}"
+        seen = (stat.st_ino, stat.st_size, stat.st_mtime_ns, expected["sha256"])
+        if trust and _sound.get(str(path)) == seen:
+            continue
+        found = sha256_file(path)
+        if found != expected["sha256"]:
+            return f"{name} has digest {found[:16]} instead of {expected['sha256'][:16]}"
+        _sound[str(path)] = seen
+    return ""
+
+
+def move(filled: Path, target: Path) -> None:
+    """Gives a filled folder the name under which others find it, at once."""
+    if target.exists():  # left unfinished by a kill: what is finished is never written again
+        shutil.rmtree(target)
+    os.rename(filled, target)
+
+
+def write_copy(path: Path, data: bytes) -> None:
+    """Writes a copy, whole or not at all. It need not survive a power cut: the bucket has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

@@ -1,0 +1,144 @@
+"""The run of one phase, with its curve, its data and the checkpoints that went in and came out."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from procray.files import digest
+from procray.tracking import facts, lineage, missing, views
+from procray.tracking.runs import common_tags, run_of, send, set_status
+from procray.tracking.session import PHASE, ROLE, Known, Session
+
+if TYPE_CHECKING:
+    from procray.store.store import PhaseFolder
+
+
+def write_phase(session: Session, phase: str) -> None:
+    """Brings the run of a phase up to what its folder holds."""
+    plan, folder = session.plan, session.store.phase(phase)
+    planned = plan.phases[phase]
+    steps = [step for step in planned.marks if folder.exists_mark(step)]
+    status = folder.status()
+    found = session.results.get(phase, {})
+    look = digest([session.plan_digest, _journal_sizes(folder), status, steps, found], 16)
+    if session.seen.get(phase) == look:
+        return
+    rows = facts.wanted_rows(planned, folder.curve())
+    state = facts.state(planned, status["state"], rows)
+    if phase not in session.runs and not rows and state not in ("running", "failed"):
+        return  # nothing has happened yet
+
+    ends = views.extent(rows) if facts.role(plan, phase) == "compared" else None
+    if ends:
+        session.extents[phase] = ends
+    run = run_of(session, phase, planned.label, facts.milliseconds(rows[0]) if rows else int(time.time() * 1000))
+    sources = _sources(session, phase)
+    judged_on = _write_inputs(session, run, phase, (folder.description() or {}).get("data_digest"), sources)
+    kept = _write_marks(session, run, phase, folder, steps)
+
+    names, before = facts.curve_names(plan, phase), facts.tokens_before(plan, phase)
+    groups = [
+        facts.points(names, row, before, kept.get(row["step"])) for row in rows if int(row["tokens"]) not in run.steps
+    ]
+    numbers = facts.opening(plan, phase, rows)
+    if state == "done":
+        numbers += facts.closing(plan, phase, rows, found)
+    groups += missing.news(session.measured, run, numbers, sources) + missing.late(
+        session.measured, run, names["loss"], rows, kept
+    )
+    reason = str(status.get("reason") or "") if state == "failed" else ""
+    send(session, run, facts.parameters(plan, phase), _tags(session, phase, state, reason), groups, judged_on)
+    _write_transfer(session, run, folder, steps)
+    set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
+    if len(sources) == len(planned.recipe.init.parents()):
+        session.seen[phase] = look
+
+
+def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, str]:
+    """What may change while the sweep runs or its file grows."""
+    plan = session.plan
+    model_ids = {mark: model.model_id for mark, model in session.models.items()}
+    tags = {
+        **common_tags(session),
+        PHASE: phase,
+        "procray.kind": plan.phases[phase].kind,
+        ROLE: facts.role(plan, phase),
+        "variant": plan.phases[phase].variant,
+        "procray.state": state,
+        "mlflow.runName": plan.phases[phase].label,
+        "mlflow.note.content": lineage.note(plan, phase, session.experiment, session.runs, model_ids, reason),
+    }
+    colour = facts.colour(plan, phase)
+    return {**tags, "mlflow.runColor": colour} if colour else tags
+
+
+def _journal_sizes(folder: PhaseFolder) -> list[list[Any]]:
+    """Changes whenever an evaluation is added."""
+    return sorted([file.name, file.stat().st_size] for file in folder.journals())
+
+
+def _sources(session: Session, phase: str) -> list[str]:
+    """The models that a phase starts from, as far as MLflow has them by now."""
+    plan, marks = session.plan, []
+    for parent in plan.phases[phase].recipe.init.parents():
+        marks.append(f"{parent.phase}/{parent.step}")
+        folder = session.store.phase(parent.phase)
+        if parent.phase in plan.outside and marks[-1] not in session.models and folder.exists_mark(0):
+            outside = plan.outside[parent.phase]
+            session.models[marks[-1]] = lineage.write_outside(session.client, session.experiment, outside, folder)
+            session.new_models += 1
+    return [session.models[mark].model_id for mark in marks if mark in session.models]
+
+
+def _write_inputs(
+    session: Session, run: Known, phase: str, data_digest: str | None, sources: list[str]
+) -> tuple[str, str] | None:
+    """The data and the checkpoints that went in. Gives name and digest of the held-out data, once they are known."""
+    from mlflow.entities import LoggedModelInput
+
+    # Before a corpus is prepared only the digest of its recipe is known: wait for the lasting one.
+    lasting = data_digest or "task" in session.plan.phases[phase].recipe.data
+    inputs = lineage.datasets(session.plan, phase, data_digest) if lasting else []
+    names = [(item.dataset.name, item.dataset.digest) for item in inputs]
+    new = [item for item, name in zip(inputs, names, strict=True) if name not in run.datasets]
+    models = [model for model in sources if model not in run.sources]
+    if new or models:
+        session.client.log_inputs(run.id, datasets=new, models=[LoggedModelInput(model) for model in models])
+        run.datasets.update(names)
+        run.sources.update(models)
+    return names[-1] if names else None
+
+
+def _write_marks(session: Session, run: Known, phase: str, folder: PhaseFolder, steps: list[int]) -> dict[int, str]:
+    """The checkpoints as models and as what the run gave out: `{step: model}`."""
+    from mlflow.entities import LoggedModelOutput
+
+    kept: dict[int, str] = {}
+    for step in steps:
+        session.check_time()
+        key = f"{phase}/{step}"
+        known = session.models.get(key)
+        model = lineage.write_model(
+            session.client, session.experiment, run.id, session.plan, phase, folder, step, known
+        )
+        session.models[key] = model
+        session.new_models += known is None
+        kept[step] = model.model_id
+    nominal = session.plan.phases[phase].nominal
+    new = [LoggedModelOutput(model, nominal[step]) for step, model in kept.items() if model not in run.results]
+    if new:
+        session.client.log_outputs(run.id, new)
+        run.results.update(output.model_id for output in new)
+    return kept
+
+
+def _write_transfer(session: Session, run: Known, folder: PhaseFolder, steps: list[int]) -> None:
+    """What was copied and what drawn anew, as an artifact; a tag says that it is there."""
+    if "procray.transfer" in run.tags:
+        return
+    file = lineage.transfer_manifest(folder, steps)
+    if file is not None:
+        session.client.log_artifact(run.id, str(file))
+        session.client.set_tag(run.id, "procray.transfer", file.name)
+        run.tags["procray.transfer"] = file.name

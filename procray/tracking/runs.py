@@ -1,0 +1,102 @@
+"""One run in MLflow: found or made, and what is written to it."""
+
+from __future__ import annotations
+
+import getpass
+
+from procray.tracking import facts
+from procray.tracking.facts import Point
+from procray.tracking.session import PHASE, Known, Session
+
+_BATCH = 900  # metrics in one request; MLflow takes 1000
+
+
+def run_of(session: Session, phase: str, name: str, start: int) -> Known:
+    """What MLflow holds of the run of `phase`; the run is made when there is none."""
+    if phase in session.known:
+        return session.known[phase]
+    if phase not in session.runs:
+        # The tag comes with the run in one request, so a kill right after it leaves a run that is found again.
+        tags = {**common_tags(session), PHASE: phase}
+        made = session.client.create_run(session.experiment, start_time=start, run_name=name, tags=tags)
+        session.runs[phase] = made.info.run_id
+        session.new_runs += 1
+        known = Known(made.info.run_id, name=name, tags=tags)
+    else:
+        found = session.client.get_run(session.runs[phase])
+        history = session.client.get_metric_history(found.info.run_id, facts.TOTAL)
+        inputs, outputs = found.inputs, found.outputs
+        known = Known(
+            found.info.run_id,
+            found.info.status,
+            found.info.run_name,
+            {point.step for point in history},
+            dict(found.data.params),
+            dict(found.data.tags),
+            dict(found.data.metrics),
+            {(item.dataset.name, item.dataset.digest) for item in (inputs.dataset_inputs if inputs else [])},
+            {item.model_id for item in (inputs.model_inputs or [] if inputs else [])},
+            {item.model_id for item in (outputs.model_outputs or [] if outputs else [])},
+        )
+    session.known[phase] = known
+    return known
+
+
+def common_tags(session: Session) -> dict[str, str]:
+    name = session.plan.title
+    tags = {"procray.sweep": name, "mlflow.source.name": f"procray sweep {name}", "mlflow.source.type": "LOCAL"}
+    try:
+        return {**tags, "mlflow.user": getpass.getuser()}
+    except (KeyError, OSError):  # a container without a user name
+        return tags
+
+
+def send(
+    session: Session,
+    run: Known,
+    params: dict[str, str],
+    tags: dict[str, str],
+    groups: list[list[Point]],
+    judged_on: tuple[str, str] | None = None,
+) -> None:
+    """Writes parameters, tags and groups of points. A group goes in one request: MLflow has all of it or nothing."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    new_params = [Param(name, value) for name, value in params.items() if name not in run.params]
+    new_tags = [RunTag(name, value) for name, value in tags.items() if run.tags.get(name) != value]
+    while new_params or new_tags or groups:
+        session.check_time()
+        batch: list[Point] = []
+        places: set[tuple[str, int, int]] = set()
+        taken = 0
+        while taken < len(groups) and len(batch) + len(groups[taken]) <= _BATCH:
+            here = {(point.name, point.time, point.step) for point in groups[taken]}
+            if places & here:
+                break  # the same point for another model's page
+            batch += groups[taken]
+            places |= here
+            taken += 1
+        metrics = [
+            Metric(point.name, point.value, point.time, point.step, point.model, *(judged_on or ()))
+            if point.model
+            else Metric(point.name, point.value, point.time, point.step)
+            for point in batch
+        ]
+        session.client.log_batch(run.id, metrics=metrics, params=new_params, tags=new_tags)
+        run.params.update({param.key: param.value for param in new_params})
+        run.tags.update({tag.key: tag.value for tag in new_tags})
+        run.steps.update(point.step for point in batch if point.name == facts.TOTAL)
+        run.metrics.update({point.name: point.value for point in batch if point.step == 0})
+        session.measured.update((point.model, run.id, point.name, point.value) for point in batch if point.model)
+        session.new_points += len(batch)
+        groups, new_params, new_tags = groups[taken:], [], []
+
+
+def set_status(session: Session, run: Known, status: str, end: int | None) -> None:
+    if run.status == status:
+        return
+    if status in ("FINISHED", "FAILED", "KILLED"):
+        session.client.set_terminated(run.id, status, end)
+    else:
+        session.client.update_run(run.id, status)
+    run.status = status

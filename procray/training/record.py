@@ -1,0 +1,66 @@
+"""What an evaluation writes into the journal, and what follows from it: a solved phase, a longer curriculum."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from procray.training.evaluate import Metrics
+from procray.training.recipe import PhaseRecipe
+from procray.training.schedule import lr_at
+from procray.training.source import Curriculum, Source
+from procray.training.state import State
+
+
+def row(state: State, metrics: Metrics, recipe: PhaseRecipe, source: Source, mfu: float | None) -> dict[str, Any]:
+    """The row of an evaluation at the state's step, with what was done since the one of the cadence before.
+
+    Args:
+        mfu: of the training since then.
+    """
+    trained, seconds = state.since_steps > 0, state.since_seconds
+    return {
+        "step": state.step,
+        "tokens": state.tokens,
+        "scored_tokens": state.scored_tokens,
+        "positions": state.positions,
+        "flops": state.flops,
+        "loss": metrics.loss,
+        "accuracy": metrics.accuracy,
+        "exact": metrics.exact if source.whole_answers else None,
+        **metrics.parts,
+        "train_loss": state.since_loss / state.since_scored if trained else None,
+        "lr": lr_at(state.step - 1, recipe.optimizer, recipe.steps) if state.step else None,
+        "grad_norm": state.since_norm / state.since_steps if trained else None,
+        "tokens_per_s": state.since_tokens / seconds if trained and seconds else None,
+        "positions_per_s": state.since_positions / seconds if trained and seconds else None,
+        "mfu": mfu if trained else None,
+        "seconds": state.seconds,
+        **source.exposure(state.step),
+        **({} if state.length is None else {"length": state.length}),
+        **({} if state.solved_at is None else {"solved": True}),
+        "time": time.time(),
+    }
+
+
+def judge(state: State, accuracy: float, recipe: PhaseRecipe, curriculum: Curriculum | None) -> None:
+    """Notes whether this evaluation solves the phase.
+
+    Only the cadence counts, and a curriculum only at its last length.
+    """
+    rule = recipe.evaluation.solved
+    if rule is None or state.step == 0 or state.step % recipe.evaluation.every:
+        return
+    grown = curriculum is None or state.length is None or curriculum.after(state.length) == state.length
+    state.streak = state.streak + 1 if grown and accuracy >= rule.accuracy else 0
+    if state.streak >= rule.evaluations:
+        state.solved_at = state.step
+
+
+def begin_interval(state: State, curriculum: Curriculum | None) -> None:
+    """After an evaluation of the cadence: the sums begin anew, and a mastered curriculum grows."""
+    assert state.row is not None
+    if curriculum is not None and state.length is not None and state.row["accuracy"] >= curriculum.mastery:
+        state.length = curriculum.after(state.length)
+    state.since_loss = state.since_norm = state.since_seconds = state.since_flops = 0.0
+    state.since_scored = state.since_steps = state.since_tokens = state.since_positions = 0

@@ -1,0 +1,132 @@
+import math
+
+import pytest
+
+from procray.report.numbers.interchange import results_json
+from procray.report.numbers.published import at_a_glance, compare, effect_text, measured_text, published_text
+from procray.report.numbers.settings import Settings
+from procray.report.numbers.summary import summarise
+from procray.report.page.answer import answer
+from procray.report.page.sweep_page import page
+from procray.store.store import Store
+
+from .. import science
+from ..synthetic import fill, make_plan
+
+ENTRY = {
+    "value": 0.75,
+    "tolerance": 0.05,
+    "source": "a paper",
+    "strength": "one seed",
+    "variant": "20k/full",
+    "target": "text",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "reason"),
+    [
+        ({}, "reproduced", "excludes no effect"),
+        ({"value": 0.5}, "not reproduced", "is further than 5.0\N{NARROW NO-BREAK SPACE}% from 50.0"),
+        ({"variant": "20k/attention"}, "not reproduced", "not reached"),
+        ({"quantity": "delta", "value": -0.2}, "reproduced", "excludes no effect"),
+        ({"quantity": "final_loss", "value": 10.07, "variant": "baseline"}, "reproduced", "no effect to exclude"),
+        ({"variant": "80k/full"}, "not comparable", "no variant '80k/full'"),
+        ({"target": "c4"}, "not comparable", "no target 'c4'"),
+        ({"variant": None}, "not comparable", "4 variants could be meant"),
+        ({"quantity": "speed"}, "not comparable", "unknown quantity 'speed'"),
+    ],
+)
+def test_verdicts(results, change, verdict, reason):
+    (found,) = compare(results, [{**ENTRY, **change}])
+    assert found.verdict == verdict
+    assert reason in found.reason
+    assert (found.source, found.strength) == ("a paper", "one seed")
+
+
+def test_an_effect_within_the_tolerance_that_could_be_none_is_not_reproduced(results):
+    # 0.21 nats better; the published value is 0 and the tolerance wide, yet the retrieval task shows no difference.
+    entry = {**ENTRY, "target": "find", "variant": "20k/attention", "quantity": "accuracy_delta", "value": 0.0}
+    (found,) = compare(results, [entry])
+    assert found.verdict == "not reproduced"
+    assert "includes no effect" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [("text/*/full", "2 variants could be meant"), ("*20k*full", "text/20k/full"), ("20k/f*", "text/20k/full"),
+     ("*/baseline", "text/baseline"), ("text/2*/attention", "text/20k/attention"), ("*", "4 variants could be meant")],
+)  # fmt: skip
+def test_a_star_stands_for_anything(results, wanted, found):
+    (comparison,) = compare(results, [{**ENTRY, "variant": wanted, "quantity": "final_loss"}])
+    assert found in (comparison.reason if "could" in found else comparison.variant)
+
+
+def test_a_wrong_name_is_answered_with_the_nearest(results):
+    (comparison,) = compare(results, [{**ENTRY, "variant": "20k/ful"}])
+    assert "no variant '20k/ful'; did you mean '20k/full'?" in comparison.reason
+
+
+def test_what_is_not_comparable_stays_so_and_our_number_is_still_shown(results):
+    entry = {**ENTRY, "comparable": "another corpus", "note": "table 3"}
+    (found,) = compare(results, [entry])
+    assert (found.verdict, found.reason, found.note) == ("not comparable", "another corpus", "table 3")
+    assert found.ours == pytest.approx(2**-0.42)
+    assert measured_text(found).startswith("74.7")
+
+
+def test_mean_spread_and_interval_stand_beside_the_published_value(results):
+    perplexity, delta = compare(
+        results,
+        [{**ENTRY, "quantity": "perplexity", "value": 19000, "tolerance": 500},
+         {**ENTRY, "quantity": "delta", "value": -0.2, "tolerance": 0.02}],
+    )  # fmt: skip
+    # The mean is taken of the losses (0.05 for the seeds, 0.21 ahead), the spread of the seeds' perplexities.
+    assert perplexity.ours == pytest.approx(math.exp(20 - 0.5 * math.log2(1024_000) + 0.05 - 0.21))
+    assert perplexity.sd == pytest.approx(0.04 * perplexity.ours, rel=0.01)
+    assert (perplexity.n, perplexity.effect) == (3, pytest.approx(-0.21))
+    assert published_text(delta) == "−0.200 ± 0.020"
+    assert measured_text(delta) == "−0.210 ± 0.010 (3)"
+    assert effect_text(delta) == "−0.210 [−0.235, −0.185] nats"
+
+
+SCORES = """published:
+  - {target: find, variant: "identity/*attention", quantity: official_accuracy, value: 90 %, tolerance: 2 %, source: a, strength: b}
+  - {target: find, variant: set/full, quantity: corrected_accuracy, value: 0.9, tolerance: 0.05, source: a, strength: b}
+  - {target: find, variant: set/full, quantity: exact_match, value: 26 %, tolerance: 1 %, source: a, strength: b}
+  - {target: text, variant: set/full, quantity: exact_match, value: 26 %, tolerance: 1 %, source: a, strength: b}
+"""  # noqa: E501
+
+
+def test_further_accuracies_from_the_file_to_the_verdict(tmp_path):
+    plan, store = make_plan(tmp_path, science.DIAGNOSTICS + SCORES), Store(tmp_path / "store")
+    fill(plan, store, science.formula(plan.phases))
+    results = summarise(plan, store)
+    found = compare(results)
+    assert [one.verdict for one in found] == ["reproduced", "not reproduced", "reproduced", "not comparable"]
+    assert found[0].ours == pytest.approx(0.9, abs=0.01)
+    assert found[3].reason == "this phase has no exact match"
+    assert at_a_glance(found) == "2 reproduced, 1 not reproduced, 1 not comparable"
+    # The same in the terminal, on the page and for machines.
+    assert "Published against measured: 2 reproduced, 1 not reproduced, 1 not comparable" in answer(results)
+    text = page(results, [], "<svg></svg>", Settings((), (), "", {}, ()))
+    assert all(published_text(one) in text and measured_text(one) in text for one in found)
+    assert [one["verdict"] for one in results_json(results)["published"]] == [one.verdict for one in found]
+
+
+def test_the_end_of_the_third_phase(tmp_path):
+    plan, store = make_plan(tmp_path, science.CHAIN), Store(tmp_path / "store")
+    fill(plan, store, science.formula(plan.phases))
+    entry = {**ENTRY, "target": None, "variant": "attention"}
+    found = compare(
+        summarise(plan, store),
+        [{**entry, "quantity": "last_delta", "value": -0.025, "tolerance": 0.002},
+         {**entry, "quantity": "last_loss", "value": 2.9, "tolerance": 0.2}],
+    )  # fmt: skip
+    assert [one.verdict for one in found] == ["reproduced", "reproduced"]
+    assert found[0].ours == pytest.approx(-0.0245)
+
+
+def test_a_chain_without_a_third_phase_has_no_last_one(results):
+    (found,) = compare(results, [{**ENTRY, "quantity": "last_loss"}])
+    assert found.reason == "the chain has only one phase after the warm-up"

@@ -1,0 +1,57 @@
+"""A phase that stopped because it was solved counts as trained to the end of its cell."""
+
+import json
+
+import pytest
+
+from procray.report.numbers.runs import Reader
+from procray.report.numbers.summary import summarise
+from procray.store.store import Store
+
+from ..synthetic import fill, make_plan
+
+
+@pytest.fixture
+def solved(tmp_path):
+    """The finished sweep, but one baseline of the task that ends at full accuracy, 300k of its 400k tokens."""
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    fill(plan, store)
+    phase = next(p for p in plan.phases.values() if p.label == "find/baseline s0")
+    journal = store.phase(phase.id).path / "journal" / "1.jsonl"
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    rows = [row for row in rows if row["accuracy"] < 1] + [{**next(r for r in rows if r["accuracy"] == 1)}]
+    rows[-1]["solved"] = True
+    journal.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return plan, store, phase, rows
+
+
+def test_its_curve_goes_on_at_the_last_values(solved):
+    plan, store, phase, rows = solved
+    cell = next(cell for cell in plan.cells if cell.compared == phase.id)
+    run = Reader(plan, store).run(cell)
+    assert (run.state, run.done, run.accuracy) == ("done", True, 1.0)
+    assert run.step == rows[-1]["step"] < run.last_step  # what was really trained
+    assert run.curve.steps[-1] == cell.step
+    assert run.curve.tokens[-1] == run.budget
+    added = len(run.curve.steps) - len(rows)
+    assert added == 5  # 320k, 340k, ... 400k
+    assert set(run.curve.accuracy[-added:]) == {1.0}
+    assert set(run.curve.flops[-added:]) == {rows[-1]["flops"]}  # nothing more was spent
+
+
+def test_the_report_is_the_one_of_a_phase_that_trained_on(solved, results):
+    plan, store, _, _ = solved
+    found = {variant.name: variant for variant in summarise(plan, store).variants}
+    for variant in results.variants:
+        assert found[variant.name].state == "complete"
+        assert found[variant.name].final_accuracy == variant.final_accuracy
+        assert found[variant.name].levels == variant.levels
+
+
+def test_a_phase_that_was_cut_off_is_not_taken_for_solved(solved):
+    plan, store, phase, rows = solved
+    del rows[-1]["solved"]
+    path = store.phase(phase.id).path / "journal" / "1.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cell = next(cell for cell in plan.cells if cell.compared == phase.id)
+    assert not Reader(plan, store).run(cell).done

@@ -1,0 +1,102 @@
+import pytest
+
+from procray.report.numbers.headline import headline, remarks
+from procray.report.numbers.summary import summarise
+from procray.report.page.answer import answer
+from procray.store.store import Store
+
+from ..synthetic import fill, loss_and_accuracy, make_plan, mode
+
+
+def only_text(plan, store, formula, until=lambda phase: 1.0):
+    fill(plan, store, formula, until)
+    return summarise(plan, store).targets[0]
+
+
+def test_headline_names_variant_fraction_form_seeds_and_number_of_tries(results):
+    said = headline(results.targets[0])
+    assert said.startswith("20k/full reaches the baseline's final loss of 10.067 nats with 75")
+    assert "3 of 3 seeds" in said
+    assert "of the other 4 variants" in said or "best of 4 variants" in said
+    assert "counting its 20" in said  # 2 % of the budget: not a trifle
+    assert "−0.210 nats (95 %" in said
+
+
+def test_headline_of_a_diagnostic_compares_the_highest_level_of_the_baseline(results):
+    said = headline(results.targets[1])
+    assert "attention stays above 99" in said
+    assert "of the data (3 of 3 seeds), the best of 4 variants" in said
+    assert "the baseline from" in said
+
+
+def test_a_negative_result_is_said_plainly(tmp_path):
+    def formula(phase, tokens):
+        return {
+            "loss": loss_and_accuracy(phase, tokens)["loss"] + (0.5 if mode(phase) != "none" else 0),
+            "accuracy": 0.1,
+        }
+
+    target = only_text(make_plan(tmp_path), Store(tmp_path / "store"), formula)
+    said = headline(target)
+    assert said.startswith("Not reached: none of 4 variants reaches the baseline's final loss")
+    assert "the nearest, 20k/full, ends +0.290 nats" in said
+    assert "Of 4 variants the final loss is better than the baseline's in 0, worse in 4" in remarks(target)[0]
+
+
+def test_a_difference_that_may_be_chance_is_not_sold_as_one(tmp_path):
+    def formula(phase, tokens):
+        value = loss_and_accuracy(phase, tokens)
+        noise = (-0.3, 0.25, 0.02)[phase.recipe.seed] if mode(phase) == "full" else 0.0
+        return {**value, "loss": value["loss"] + noise + (0.21 if mode(phase) == "full" else 0)}
+
+    target = only_text(make_plan(tmp_path), Store(tmp_path / "store"), formula)
+    assert "which includes no difference" in headline(target)
+    assert "better than the baseline's in 0" in remarks(target)[0]
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    target = only_text(make_plan(tmp_path, seeds=[0]), Store(tmp_path / "store"), loss_and_accuracy)
+    assert "(one seed: no interval)" in headline(target)
+    assert "With 1 seed a difference can easily be chance." in remarks(target)
+
+
+def test_without_results_there_is_no_answer(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    target = summarise(plan, store).targets[0]
+    assert headline(target) == "No answer yet: the baseline has finished 0 of 3 seeds."
+    fill(plan, store, until=lambda phase: 1.0 if mode(phase) == "none" else 0.5)
+    assert headline(summarise(plan, store).targets[0]).startswith("No answer yet: no warmed-up variant")
+
+
+def test_an_early_plateau_of_the_baseline_is_pointed_out(results):
+    assert any("compare data fractions with 7" in remark for remark in remarks(results.targets[1]))
+    assert not any("compare data fractions" in remark for remark in remarks(results.targets[0]))
+
+
+def test_plain_text_has_every_target_row_and_the_way_on(results, tmp_path):
+    text = answer(results, tmp_path / "report.html", ["curves: procray ui tiny.yaml"])
+    lines = text.splitlines()
+    assert lines[0].startswith("tiny@default: ")
+    assert lines[-2:] == [f"report: {tmp_path / 'report.html'}", "curves: procray ui tiny.yaml"]
+    row = next(line for line in lines if "20k/full" in line and "(3/3)" in line)
+    assert "−0.210 [−0.235, −0.185]" in row
+    assert sum("not reached (0/3)" in line for line in lines) >= 4
+
+
+def test_failures_are_in_the_plain_text(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    bad = next(p for p in plan.phases.values() if p.label == "text/20k/full s1")
+    nan = {"state": "failed", "reason": "loss is nan", "step": 7}
+    fill(plan, store, until=lambda p: 0.1 if p is bad else 1.0, state=lambda p: nan if p is bad else None)
+    text = answer(summarise(plan, store))
+    assert f"failed: text/20k/full s1 [{bad.id}] at step 7: loss is nan" in text
+    assert "So far: " in text
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_words_never_contain_none_or_nan(tmp_path, share):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    fill(plan, store, until=lambda phase: share)
+    text = answer(summarise(plan, store))
+    assert "None" not in text
+    assert "nan" not in text
