@@ -11,7 +11,7 @@ from procray.spec.axes import Axis
 from procray.spec.counts import format_count
 
 # Keys whose values are counts of tokens, shown without their key.
-_TOKENS = ("tokens", "batch_tokens", "every", "warmup")
+TOKENS = ("tokens", "batch_tokens", "every", "warmup")
 
 
 def name_values(axes: list[Axis]) -> None:
@@ -68,7 +68,7 @@ def _label(key: str, value: Any, common: dict[str, Any]) -> str:
         return value
     if key == "length":
         return f"L{_length(value)}"
-    if key in _TOKENS and isinstance(value, int):
+    if key in TOKENS and isinstance(value, int):
         return format_count(value)
     if isinstance(value, int | float):
         return key + short_number(value)

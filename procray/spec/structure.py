@@ -6,6 +6,7 @@ Plain data: what its phases are and mean is said by `procray.planning`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path as FolderPath
 from typing import Any
 
 from procray.errors import Problem
@@ -13,6 +14,7 @@ from procray.spec.axes import Axis
 from procray.spec.cells import Pick, Selection
 from procray.spec.paths import Path, drop, find, get, locate, put, related, starts_with
 from procray.spec.tree import Node, Place
+from procray.spec.written import one_mixture
 from procray.training.recipe import Kind
 
 
@@ -56,6 +58,9 @@ class SweepSpec:
         base: the checked and converted settings, every grid at its first value.
         resolved: the settings as written, overlays applied, grids kept.
         source: the text of the file.
+        file: its absolute path, empty where nobody knows it.
+        folder: where its relative paths and patterns start, in the file, in overlays and in `--set` alike.
+        settings: what `--set` changed, as a short name that no other change of this sweep has; empty for nothing.
     """
 
     name: str
@@ -75,8 +80,10 @@ class SweepSpec:
     resolved: dict[str, Any]
     source: str
     file: str
+    folder: FolderPath
     root: Node = field(repr=False)
     search: Search | None = None
+    settings: str = ""
 
     def relevant(self, path: Path) -> frozenset[int]:
         """The axes that change the value at a path."""
@@ -94,6 +101,11 @@ class SweepSpec:
                 below = axis.path[len(path) :]
                 wrong = axis.values[index] is None  # as if it were not written
                 value = drop(value, below) if wrong else put(value, below, axis.values[index])
+        # Only now are all weights of a mixture known, of which each may have a grid of its own.
+        if path and path[-1] == "task":
+            return one_mixture(value)
+        if isinstance(value, dict) and isinstance(value.get("task"), dict):
+            return {**value, "task": one_mixture(value["task"])}
         return value
 
     def written(self, path: Path, pick: Pick) -> bool:
