@@ -24,12 +24,24 @@ class CorpusError(ProcrayError):
     """A corpus or tokenizer that cannot be found, read or prepared."""
 
 
+class NotHere(ProcrayError):
+    """Files that a sweep file names and this machine does not have. Results in a store can be read without them."""
+
+
+class CorpusNotHere(NotHere, CorpusError):
+    """Texts or the files of a tokenizer."""
+
+
 class TransferError(ProcrayError):
     """Weights that cannot be carried from one model into another."""
 
 
 class StoreError(ProcrayError):
     """A store whose content is damaged, mismatched or held by somebody else."""
+
+
+class CheckpointNotHere(NotHere, StoreError):
+    """A checkpoint from outside."""
 
 
 class EnvironmentProblem(ProcrayError):
@@ -57,6 +69,7 @@ class Problem:
     message: str
     source: str = ""  # the text of the line
     file: str = ""
+    not_here: bool = False  # the file may be right; what it names is not on this machine
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from procray.errors import EnvironmentProblem, ProcrayError, StoreError, TransferError
+from procray.errors import CheckpointNotHere, EnvironmentProblem, ProcrayError, StoreError, TransferError
 from procray.files import digest, sha256_file, write_json
 from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards
 from procray.model.shape import GPT2Config
@@ -142,12 +142,12 @@ def _files(path: Path) -> tuple[Path, list[Path]]:
     """The folder of a checkpoint and its weight files."""
     if path.suffix in _PICKLES:
         if not os.path.isfile(path):
-            raise StoreError(f"{path} is missing")
+            raise CheckpointNotHere(f"{path} is missing")
         return path.parent, [path]
     if path.name == WEIGHTS:
         path = path.parent
     if not os.path.exists(path):
-        raise StoreError(f"{path} is missing")
+        raise CheckpointNotHere(f"{path} is missing")
     if not os.path.isdir(path):
         raise TransferError(f"{path} is neither a folder with {WEIGHTS} and {CONFIG} nor a .pth of the papers' code")
     return path, shards(path)

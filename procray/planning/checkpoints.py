@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from procray.errors import ProcrayError
+from procray.errors import NotHere, ProcrayError
 from procray.files import canonical_json
 from procray.model.outside import Outside, look_up
 from procray.planning.inspection import Inspection
@@ -18,7 +18,7 @@ class Checkpoints:
     def __init__(self, inspection: Inspection):
         self.found: dict[str, Outside] = {}
         self._inspection = inspection
-        self._looked_up: dict[str, Outside | str] = {}  # by how the file names them; a text is a problem
+        self._looked_up: dict[str, Outside | ProcrayError] = {}  # by how the file names them
 
     def read(self, where: Path, value: Any, pick: Pick) -> Outside | None:
         """The checkpoint that a value of the file names; None where it cannot be used, which is reported."""
@@ -30,10 +30,10 @@ class Checkpoints:
                 try:
                     self._looked_up[key] = look_up(value)
                 except ProcrayError as error:
-                    self._looked_up[key] = str(error)
+                    self._looked_up[key] = error
         found = self._looked_up[key]
-        if isinstance(found, str):
-            self._inspection.report(where, pick, found)
+        if isinstance(found, ProcrayError):
+            self._inspection.report(where, pick, str(found), not_here=isinstance(found, NotHere))
             return None
         self.found[found.id] = found
         return found

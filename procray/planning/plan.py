@@ -21,6 +21,11 @@ BASELINE = "baseline"
 Choices = Mapping[str, Mapping[str, Any]]  # by variant, the values of the searched axes
 
 
+def title(name: str, scale: str | None, settings: str = "") -> str:
+    """What people and MLflow call the result of a sweep; see `Plan.title`."""
+    return f"{name}@{scale or 'default'}" + (f"+{settings}" if settings else "")
+
+
 @dataclass
 class PlannedPhase:
     """One phase to train.
@@ -200,7 +205,7 @@ class Plan:
     @property
     def title(self) -> str:
         """What people and MLflow call the result: `name@scale`, and what `--set` changed."""
-        return f"{self.name}@{self.scale or 'default'}" + (f"+{self.settings}" if self.settings else "")
+        return title(self.name, self.scale, self.settings)
 
     @cached_property
     def digest(self) -> str:

@@ -12,11 +12,11 @@ import typer
 from procray.cli.options import STORE, Json, StorePath, open_store
 from procray.cli.terminal import answer, short_bytes
 
+PHASE = "a label, an id or the beginning of one; @300k after it names the mark at so many tokens, @3606 at a step"
+
 
 def analyze(
-    phases: Annotated[
-        list[str], typer.Argument(metavar="PHASE...", help="Ids, beginnings of ids or labels; @STEP names a mark.")
-    ],
+    phases: Annotated[list[str], typer.Argument(metavar="PHASE...", help=f"{PHASE}.")],
     step: Annotated[
         int | None, typer.Option("--step", min=0, help="Which mark; the last one without it, 0 for the beginning.")
     ] = None,
@@ -51,10 +51,11 @@ def analyze(
 
 
 def transfer(
-    source: Annotated[Path, typer.Argument(help="A checkpoint folder: a mark of the store, or any GPT-2.")],
-    target: Annotated[Path, typer.Argument(help="The checkpoint folder that receives the weights.")],
+    source: Annotated[str, typer.Argument(help=f"A checkpoint folder of any GPT-2, or a phase of the store: {PHASE}.")],
+    target: Annotated[str, typer.Argument(help="The checkpoint folder, or the phase, that receives the weights.")],
     output: Annotated[Path, typer.Argument(help="A folder to create.")],
     mode: Annotated[str, typer.Option("--mode", help="full, attention, mlp, any +-list of components.")] = "full",
+    store: StorePath = STORE,
 ) -> None:
     """Carry components of one checkpoint into another, and write the result with its manifest."""
     from procray import files, model
@@ -62,9 +63,10 @@ def transfer(
 
     if output.exists():
         raise TransferError(f"{output} exists already; name a new folder")
-    receiver = model.load_model(target)
+    giver, taker = (_checkpoint(text, store) for text in (source, target))
+    receiver = model.load_model(taker)
     manifest = model.transfer(
-        model.load_weights(source), receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
+        model.load_weights(giver), receiver, mode=mode, source_digest=files.sha256_file(giver / "model.safetensors")
     )
     model.save_weights(receiver, output)
     files.write_json(output / "transfer.json", manifest)
@@ -91,7 +93,7 @@ def import_checkpoint(
 
 
 def export_phase(
-    phase: Annotated[str, typer.Argument(help="The id of a phase, as `procray status --json` prints it.")],
+    phase: Annotated[str, typer.Argument(help=f"{PHASE}.")],
     folder: Annotated[Path, typer.Argument(help="A folder to create.")],
     step: Annotated[int | None, typer.Option("--step", help="Which mark; the last one without it.")] = None,
     store: StorePath = STORE,
@@ -99,17 +101,37 @@ def export_phase(
     """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
     from procray.errors import StoreError
     from procray.files import write_json
+    from procray.selection.naming import find
 
-    kept = open_store(store).phase(phase)
-    marks = kept.marks()
+    opened = open_store(store)
+    named = find(phase, opened)
+    kept, marks = opened.phase(named.phase), opened.phase(named.phase).marks()
     if not marks:
-        raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
+        raise StoreError(f"the store {store} holds no checkpoint of phase {named.phase} ({named.label})")
     if folder.exists():
         raise StoreError(f"{folder} exists already; name a new folder")
-    step = marks[-1] if step is None else step
+    step = next((one for one in (named.step, step) if one is not None), marks[-1])
     place, manifest = kept.mark(step), kept.manifest(step)
     folder.mkdir(parents=True)
     for name in manifest["files"]:  # what the manifest vouches for, and nothing that lies beside it
         shutil.copyfile(place / name, folder / name, follow_symlinks=False)
     write_json(folder / "manifest.json", manifest)
-    answer(f"{folder}: step {step} of phase {phase}")
+    answer(f"{folder}: step {step} of {named.label} ({named.phase})")
+
+
+def _checkpoint(text: str, store: str) -> Path:
+    """The folder of a checkpoint that is there, or of the mark of a phase."""
+    from procray.errors import StoreError
+    from procray.selection.naming import find
+
+    if Path(text).exists():
+        return Path(text)
+    opened = open_store(store)
+    try:
+        named = find(text, opened)
+    except StoreError as error:
+        raise StoreError(f"there is no folder '{text}', and {error}") from None
+    marks = opened.phase(named.phase).marks()
+    if not marks:
+        raise StoreError(f"the store {store} holds no checkpoint of phase {named.phase} ({named.label})")
+    return opened.phase(named.phase).mark(marks[-1] if named.step is None else named.step)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procray.report.numbers.lineage import Box, asked_tokens, boxes, brief, budgets, carried_by, origin, stream
-from procray.report.numbers.phase_names import find_phase
 from procray.report.numbers.runs import Reader, budget_of
 from procray.report.numbers.wording import count, plural
+from procray.selection.naming import find_in
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -24,7 +24,7 @@ def lineage_text(plan: Plan, store: Store | None = None, phase: str | None = Non
         StoreError: no phase, or more than one, fits `phase`.
     """
     if phase is not None:
-        return _one_phase(plan, store, find_phase(plan, phase))
+        return _one_phase(plan, store, find_in(plan, phase))
     found = boxes(plan, store)
     children: dict[str, list[tuple[Box, int]]] = {}
     by_key = {box.key: box for box in found}
