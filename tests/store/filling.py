@@ -39,7 +39,9 @@ def filled(store: Store, folder, name: str, task: str):
         log = at.journal(held, {})
         for step, loss in ((0, 2.0), (phase.end, 1.0)):
             tokens = phase.nominal.get(step, 0)
-            log.add({"step": step, "tokens": tokens, "loss": loss, "accuracy": 0.5, "positions": tokens, "seconds": 1.0})
+            log.add(
+                {"step": step, "tokens": tokens, "loss": loss, "accuracy": 0.5, "positions": tokens, "seconds": 1.0}
+            )
         log.close()
         for step in phase.marks:
 
