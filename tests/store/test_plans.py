@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from filling import filled
+from filling import filled, run
 
 from procray.cli.store_view import collect, listing
 from procray.errors import StoreError
@@ -26,7 +26,7 @@ def store(request, tmp_path):
 def test_a_plan_of_other_settings_or_another_meaning_replaces_nothing(store, tmp_path):
     first = filled(store, tmp_path, "one", "reverse")
     store.lead_to_report(first)
-    second = filled(store, tmp_path, "one", "sort")
+    second = run(store, tmp_path, "one", "sort")
     other = replace(first, settings="seeds=0")
     store.write_plan(other)
     store.lead_to_report(second)
@@ -51,19 +51,19 @@ def test_a_plan_of_other_settings_or_another_meaning_replaces_nothing(store, tmp
 
 def test_looking_at_a_plan_makes_it_no_root_and_overwrites_no_report(tmp_path):
     store = Store(tmp_path / "store")
-    run = filled(store, tmp_path, "one", "reverse")
-    page = write_report(run, store).page
+    known = run(store, tmp_path, "one", "reverse")
+    page = write_report(known, store).page
     before = page.read_bytes()
-    looked_at = filled(Store(tmp_path / "elsewhere"), tmp_path, "one", "sort")
+    looked_at = run(Store(tmp_path / "elsewhere"), tmp_path, "one", "sort")
     assert write_report(looked_at, store).page != page
     assert page.read_bytes() == before
-    assert [(plan.digest, plan.newest) for plan in Store(store.address).plans()] == [(run.digest, True)]
-    assert run.digest in (store.title_folder("one@default") / "report.html").read_text()
+    assert [(plan.digest, plan.newest) for plan in Store(store.address).plans()] == [(known.digest, True)]
+    assert known.digest in (store.title_folder("one@default") / "report.html").read_text()
 
 
 def test_one_plan_is_forgotten_or_all_of_a_title(store, tmp_path, capsys):
     first, second = filled(store, tmp_path, "one", "reverse"), filled(store, tmp_path, "one", "sort")
-    third = filled(store, tmp_path, "two", "sort")
+    third = run(store, tmp_path, "two", "sort")
     assert third.digest == second.digest
     store.lead_to_report(second)
     with pytest.raises(StoreError, match=f"means 2 plans.*one@default/{second.digest}, two@default/{second.digest}"):
@@ -94,7 +94,7 @@ def test_a_sweep_that_is_being_run_is_not_forgotten(store, tmp_path):
 
 
 def test_the_listing_names_plans_with_what_was_run_last(store, tmp_path):
-    first, second = filled(store, tmp_path, "one", "reverse"), filled(store, tmp_path, "one", "sort")
+    first, second = run(store, tmp_path, "one", "reverse"), run(store, tmp_path, "one", "sort")
     lines = listing(contents(store), str(store), phases=False).splitlines()
     assert sum("run last" in line for line in lines) == 1
     assert next(line for line in lines if "run last" in line).split()[1] == second.digest
@@ -135,7 +135,7 @@ def test_a_store_of_before_still_opens_and_keeps_what_it_has(store, tmp_path):
 
 
 def test_a_plan_that_stands_in_both_forms_is_one(store, tmp_path):
-    graph = filled(store, tmp_path, "one", "reverse")
+    graph = run(store, tmp_path, "one", "reverse")
     former(store, graph)
     store.write_plan(graph)
     (plan,) = Store(store.address).plans()
@@ -143,7 +143,7 @@ def test_a_plan_that_stands_in_both_forms_is_one(store, tmp_path):
 
 
 def test_a_damaged_plan_of_before_stops_upkeep_until_it_is_forgotten(store, tmp_path):
-    graph = filled(store, tmp_path, "one", "reverse")
+    graph = run(store, tmp_path, "one", "reverse")
     path = store.title_folder("bad@default") / "plan.json"
     path.parent.mkdir(parents=True)
     path.write_text('{"phases": 3')
