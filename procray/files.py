@@ -62,6 +62,14 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[b
     sync_folder(path.parent)
 
 
+def may_write(folder: str | os.PathLike[str]) -> bool:
+    """Whether this user may make files in a folder, or make the folder where there is none."""
+    there = Path(folder).absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes readable, canonically ordered JSON atomically."""
     write_atomic(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -6,12 +6,10 @@ only shards that are complete; after each it holds the cursor from which the nex
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,10 @@ import numpy as np
 from procray.corpora import background, documents, formats, hub, local, mathematics, shards
 from procray.corpora.account import left_out
 from procray.corpora.documents import Documents
+from procray.corpora.lock import alone
 from procray.corpora.prepared import Prepared, corpus_folder, load, read_manifest, saved_tokenizer
 from procray.corpora.questions import encode_records, records_of, special_tokens
-from procray.corpora.recipe import check_unchanged, file_digests, is_local, local_files, title
+from procray.corpora.recipe import check_unchanged, file_digests, identity, is_local, local_files, title
 from procray.corpora.split import Share, share_of, survey
 from procray.corpora.tokenizer import Tokenizer, build_tokenizer, save_tokenizer
 from procray.errors import CorpusError, EnvironmentProblem
@@ -31,7 +30,6 @@ from procray.files import write_json
 
 Say = Callable[[str], None]
 _SAY_SECONDS = 1.0
-_LOCK_SECONDS = 0.2
 _AHEAD = 2  # batches that are encoded while one is packed
 
 
@@ -56,8 +54,7 @@ def prepare(recipe: dict[str, Any], root: Path, min_tokens: int, progress: Say |
     if _satisfied(read_manifest(folder), min_tokens):
         return load(recipe, root)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / "lock", lambda: say(f"{title(recipe)}: another process is preparing it; waiting")):
+        with alone(folder, lambda: say(f"{title(recipe)}: another process is preparing it; waiting")):
             manifest = read_manifest(folder)
             if not _satisfied(manifest, min_tokens):
                 _prepare(recipe, folder, manifest, min_tokens, say)
@@ -78,28 +75,11 @@ def _shards_for(min_tokens: int, shard_tokens: int) -> int:
     return max(1, -(-min_tokens * 16 // (shard_tokens * 15)))
 
 
-@contextmanager
-def _alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds the lock on `path`; the system frees it when the process dies, however it dies."""
-    with open(path, "a") as file:
-        told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    waiting()
-                told = True
-                time.sleep(_LOCK_SECONDS)
-        yield
-
-
 def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | None, min_tokens: int, say: Say) -> None:
     corpus, name = recipe["corpus"], title(recipe)
     manifest = manifest or {
         "format": 1,
-        "recipe": recipe,
+        "recipe": identity(recipe),  # the first of many places would say little
         "streamed": corpus["source"] == "hf",
         "shard_tokens": shards.SHARD_TOKENS,
         "splits": {},
@@ -154,7 +134,7 @@ def _reader(corpus: dict[str, Any], folder: Path, manifest: dict[str, Any], say:
     else:
         check_unchanged(corpus)
         files, kept = local_files(corpus)
-        if "text" not in manifest:
+        if "text" not in manifest or (kept is None and "held_out" not in manifest["text"]):
             found = survey([*files, *(kept or [])], field, read, records, say)
             manifest["text"] = found.to_json()
             if not found.documents:

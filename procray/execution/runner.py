@@ -71,7 +71,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
 def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
     started = time.monotonic()
     shown = select.whole(plan, store) or plan
-    if notice := namesake(shown, store):
+    if notice := namesake(shown, store.newest(shown.title)):
         options.on_event({"event": "notice", "message": notice})
     folder = store.write_plan(shown).parent
     store.be_patient(PATIENCE_OF_RUNNERS)  # it answers, so what happens from here on is an outage
@@ -153,7 +153,7 @@ def _run_plan(
 def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
     """Where this run keeps its word to the runners and Ray's scratch; removes those of killed runs of this host."""
     mine = f".run-{digest(this_host(), 8)}-"
-    for old in folder.glob(f"{mine}*"):
+    for old in folder.parent.glob(f"*/{mine}*"):  # whatever plan of the sweep they ran
         pid = old.name.removeprefix(mine).split("-")[0]
         if pid.isdigit() and process_start(int(pid)) is None:
             if old.is_dir():

@@ -153,7 +153,7 @@ class Data:
                 self._tokenizer(tokenizer, (*path, "tokenizer"), pick)
             return Source({}, None, None, 1, None, text_symbols(corpus, tokenizer), frozenset(), name)
         vocab = corpora.vocab_size_estimate(recipe)
-        symbols = f"{vocab} {text_symbols(recipe['corpus'], recipe['tokenizer'])}"
+        symbols = f"{vocab} {text_symbols(**corpora.identity(recipe))}"
         return Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
 
     def _tokenizer(self, tokenizer: Any, path: Path, pick: Pick) -> None:

@@ -291,10 +291,13 @@ class PhaseFolder(ABC):
 
     @abstractmethod
     def leftovers(self, older_than: float) -> list[str]:
-        """Files of attempts that were killed, last touched more than so many seconds ago, by their names."""
+        """Unfinished files, last touched more than so many seconds ago by the clock of the store, by their names.
+
+        They were left by an attempt that was killed, unless a runner has the phase.
+        """
 
     @abstractmethod
-    def clear(self, names: Iterable[str]) -> None:
+    def clear(self, held: Lease, names: Iterable[str]) -> None:
         """Deletes what `leftovers` named."""
 
     @abstractmethod

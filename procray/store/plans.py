@@ -23,7 +23,6 @@ from procray.records import check
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
-    from procray.store.store import Store
 
 PLAN, NEWEST, REPORT_PAGE = "plan.json", "newest.json", "report.html"
 _DIGEST = re.compile(r"[0-9a-f]{12}")
@@ -113,9 +112,12 @@ def named(plans: Iterable[StoredPlan], word: str, store: str) -> list[StoredPlan
     raise StoreError(f"{store} has no sweep or plan '{word}'{did_you_mean(word, known)}")
 
 
-def namesake(plan: Plan, store: Store) -> str:
-    """A line for the user where the sweep was last run from another file, with another meaning; empty else."""
-    newest = store.newest(plan.title)
+def namesake(plan: Plan, newest: StoredPlan | None) -> str:
+    """A line for the user where the sweep was last run from another file, with another meaning; empty else.
+
+    Args:
+        newest: `Store.newest(plan.title)`.
+    """
     if newest is None or newest.digest == plan.digest or not plan.file:
         return ""
     try:

@@ -57,7 +57,8 @@ def discard(store: Store, damaged: Iterable[Damage]) -> list[str]:
     stays = []
     for one in damaged:
         if one.kind == "corpus":
-            store.remove_corpus(one.phase)
+            if not store.remove_corpus(one.phase):
+                stays.append(f"{one}; it is being prepared at the moment")
             continue
         if one.kind not in ("marks", "resume") or one.step is None:
             stays.append(f"{one}; remove the phase by hand if it can be trained again")

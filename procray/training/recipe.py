@@ -209,7 +209,11 @@ class PhaseRecipe:
     @property
     def id(self) -> str:
         """The first 16 hex digits of the hash over everything above; of the data, over what they are, not where."""
-        return digest({**self.to_json(), "data": identity(self.data)}, 16)
+        return digest(self.meaning(), 16)
+
+    def meaning(self) -> dict[str, Any]:
+        """What `id` is the hash of: `to_json` without where the files of a corpus lie."""
+        return {**self.to_json(), "data": identity(self.data)}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""

@@ -127,17 +127,22 @@ def report(
     analyze: Annotated[
         bool, typer.Option("--analyze", help="Look inside one model of each variant too; seconds each, kept for later.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write it, in place of the store.")
+    ] = None,
 ) -> None:
     """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
     from procray import report as room
 
     opened = open_store(store)
     found = read(file, scale, set, opened)
-    paths = room.write_report(found.plan, opened, file=found.file or None, analyze=analyze, say=say)
+    paths = room.write_report(found.plan, opened, out, file=found.file or None, analyze=analyze, say=say)
     if json:
         answer_json(room.results_json(paths.results))
     else:
-        answer(room.answer(paths.results, paths.page, width=width()))
+        answer(room.answer(paths.results, None if paths.problem and not paths.fresh else paths.page, width=width()))
+    if paths.problem:
+        say(f"report: {paths.problem}")
 
 
 def lineage(
