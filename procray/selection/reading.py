@@ -143,7 +143,7 @@ def _names(plan: Plan) -> dict[str, str]:
     """By id, a digest of what a phase is and of all that it descends from, but for the texts' files."""
     found: dict[str, str] = {}
     for phase in plan.phases.values():  # parents come before children
-        value = {**phase.recipe.to_json(), "data": _without_content(phase.recipe)}
+        value = {**phase.recipe.meaning(), "data": _without_content(phase.recipe)}
         found[phase.id] = digest([_renamed(value["init"], found), {**value, "init": None}], 16)
     return found
 

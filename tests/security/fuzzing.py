@@ -361,12 +361,15 @@ def plan_target(folder: Path) -> One:
     path = store.write_plan(graph)
 
     def one(rng: random.Random) -> None:
-        from procray.cli.commands.sweeps import sweep_of
         from procray.cli.live import row
+        from procray.planning.plan_json import read_plan
+        from procray.selection.naming import find
 
         path.write_bytes(mutated_document(rng, value))
-        found: Plan = sweep_of("", store)
+        found: Plan = read_plan(path)
         found.segments()
+        for phase in found.phases.values():
+            find(phase.id, store)
         for phase in found.phases.values():
             row(phase, store)
 
