@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from procray import tasks as tasks
     from procray.execution import run as run
     from procray.planning import load_sweep as load_sweep
-    from procray.planning.plan import plan as plan
+    from procray.planning.planner import plan as plan
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "corpora", "load_sweep", "model", "plan", "report", "run", "tasks"]

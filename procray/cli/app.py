@@ -72,10 +72,10 @@ def open_store(place: str) -> Store:
 def sweep_of(phase: str, store: Store) -> Plan:
     """The first sweep of a store that has a phase, named by its id or the beginning of it."""
     from procray.errors import StoreError
-    from procray.planning import Plan
+    from procray.planning.plan_json import read_plan
 
     for path in store.plans():
-        graph = Plan.read(path)
+        graph = read_plan(path)
         if any(known.startswith(phase) for known in graph.phases):
             return graph
     raise StoreError(f"no sweep of the store {store} has a phase '{phase}', and there is no such file")

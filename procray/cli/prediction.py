@@ -10,7 +10,7 @@ from procray.cli.terminal import short_time
 
 if TYPE_CHECKING:
     from procray.planning import Plan
-    from procray.planning.costs import Estimate
+    from procray.planning.makespan import Estimate
     from procray.store.store import Store
 
 START_SECONDS = 12.0  # Ray, and the workers with what they import; measured on two cores
@@ -40,7 +40,7 @@ def predict(plan: Plan, store: Store, have: set[str]) -> Prediction | None:
     """
     from procray.files import read_json
     from procray.planning.calibration import phase_seconds, well_measured
-    from procray.planning.costs import estimate
+    from procray.planning.makespan import estimate
 
     path = store.path / "machine.json"
     left = [phase for phase in plan.phases.values() if phase.id not in have]
@@ -48,7 +48,7 @@ def predict(plan: Plan, store: Store, have: set[str]) -> Prediction | None:
         return None
     machine = read_json(path)
     concurrent = side_by_side(plan)
-    cost = estimate(plan, lambda phase: phase_seconds(phase, machine), concurrent=concurrent, done=have)
+    cost = estimate(left, plan.segments(), lambda phase: phase_seconds(phase, machine), concurrent=concurrent)
     return Prediction(START_SECONDS + cost.seconds, cost, machine["device"], concurrent, well_measured(left, machine))
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.planning.plan import Cell, Plan, PlannedPhase, Segment, plan
+from procray.planning.plan import Cell, Plan, PlannedPhase, Segment
+from procray.planning.planner import plan
 
 if TYPE_CHECKING:
     from procray.planning.sweep import Sweep

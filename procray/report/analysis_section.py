@@ -93,14 +93,14 @@ def look_inside(
 def _choose(target: Target, plan: Plan, store: Store) -> list[Chosen]:
     """The first finished seed of the baselines and of the best variants; nothing where no variant was warmed up."""
     from procray.model import parameters
-    from procray.planning import costs as estimate
+    from procray.planning.costs import config
 
     found = []
     for variant in (*target.baselines, *sorted(target.warmed, key=best_first(target))):
         for run in variant.finished:
             if run.phase in plan.phases and store.phase(run.phase).exists_mark(run.last_step):
                 phase = plan.phases[run.phase]
-                size = parameters(estimate.config(phase.recipe.model, phase.vocab, phase.rows))
+                size = parameters(config(phase.recipe.model, phase.vocab, phase.rows))
                 found.append(Chosen(target.name, variant, run.seed, run.phase, run.last_step, size))
                 break
     return found[:MOST_VARIANTS] if any(not one.variant.is_baseline for one in found) else []

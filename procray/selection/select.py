@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.files import write_json
-from procray.planning.plan import Choices, Plan, Trial, plan
+from procray.planning.plan import Choices, Plan, Trial
+from procray.planning.planner import plan
 
 if TYPE_CHECKING:
     from procray.planning.sweep import Sweep

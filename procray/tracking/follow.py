@@ -230,14 +230,14 @@ def _log(problem: str, error: Exception) -> None:
 
 def main(arguments: list[str]) -> None:
     """`python -m procray.tracking STORE PLAN INTERVAL PARENT`: started by Follower, of no use by hand."""
-    from procray.planning.plan import Plan
+    from procray.planning.plan_json import read_plan
     from procray.store.store import Store
 
     store, plan, interval, parent = arguments
     orders = Orders(int(parent))
     with contextlib.suppress(OSError):
         os.nice(10)  # training goes first
-    follow(Plan.read(Path(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)
+    follow(read_plan(Path(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)
 
 
 __all__ = ["FINAL_SECONDS", "INTERVAL", "LATER", "Follower", "follow", "main"]

@@ -14,7 +14,7 @@ from procray.errors import EnvironmentProblem, PhaseFailed, StoreError
 from procray.execution import run_segment
 from procray.execution import segment as room
 from procray.planning.load import load_text
-from procray.planning.plan import plan as make_plan
+from procray.planning.planner import plan as make_plan
 from procray.store.lease import process_start, this_process
 from procray.training.recipe import Solved
 

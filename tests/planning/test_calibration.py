@@ -8,7 +8,7 @@ import pytest
 
 from procray.planning.calibration import phase_rate, phase_seconds, speed_key, well_measured
 from procray.planning.load import load_text
-from procray.planning.plan import plan
+from procray.planning.planner import plan
 
 MACHINE = {"shapes": [{"width": 256, "flops_per_s": 4e10}, {"width": 64, "flops_per_s": 1e10}]}
 TEXT = """\

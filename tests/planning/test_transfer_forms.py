@@ -10,7 +10,9 @@ import pytest
 from procray.errors import SpecError
 from procray.model.perturb import Perturbation
 from procray.planning.load import load_text
-from procray.planning.plan import Plan, plan
+from procray.planning.plan import Plan
+from procray.planning.plan_json import plan_from_json
+from procray.planning.planner import plan
 from procray.training.recipe import Init, Parent, Share
 
 BASE = """\
@@ -35,7 +37,7 @@ semantic:
 def build(more: str = "", text: str = BASE, **settings) -> Plan:
     graph = plan(load_text(text + textwrap.dedent(more), "f.yaml", set=settings or None))
     assert all(key == phase.id == phase.recipe.id for key, phase in graph.phases.items())
-    assert Plan.from_json(json.loads(json.dumps(graph.to_json()))) == graph
+    assert plan_from_json(json.loads(json.dumps(graph.to_json()))) == graph
     return graph
 
 

@@ -15,8 +15,9 @@ import fuzzing
 
 from procray.errors import ProcrayError, SpecError, StoreError
 from procray.model.layout import shards
-from procray.planning import Plan, plan
+from procray.planning import plan
 from procray.planning.load import load_text
+from procray.planning.plan_json import read_plan
 from procray.records import is_plain
 from procray.report import write
 from procray.store.store import Store
@@ -71,7 +72,7 @@ def test_a_plan_of_somebody_else_names_nothing_outside(tmp_path, name):
         path = tmp_path / "plan.json"
         path.write_text(json.dumps(harmed))
         with pytest.raises(StoreError, match="no plain name"):
-            Plan.read(path)
+            read_plan(path)
 
 
 @pytest.mark.parametrize("name", ["../../../secret.txt", "/etc/hostname", "a/b", ".."])

@@ -16,7 +16,9 @@ from procray.execution.agenda import Agenda
 from procray.execution.runner import _items
 from procray.model import GPT2, GPT2Config, component_of, load_weights, save_weights
 from procray.planning.load import load_text
-from procray.planning.plan import Plan, plan
+from procray.planning.plan import Plan
+from procray.planning.plan_json import plan_from_json
+from procray.planning.planner import plan
 from procray.selection import outside as room
 from procray.selection.outside import bring_outside
 from procray.store.store import Store
@@ -56,7 +58,7 @@ def test_the_plan_lists_it_and_phases_need_it(gpt2):
     graph = build(TEXT, gpt2)
     (outside,) = graph.outside.values()
     assert outside.name == "gpt2-tiny"
-    assert Plan.from_json(json.loads(json.dumps(graph.to_json()))) == graph
+    assert plan_from_json(json.loads(json.dumps(graph.to_json()))) == graph
     (cell,) = [cell for cell in graph.cells if not cell.is_baseline]
     phase = graph.phases[cell.compared]
     assert phase.recipe.init.components["attention"].phase == outside.id

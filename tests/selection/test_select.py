@@ -10,6 +10,7 @@ import pytest
 from procray.errors import SpecError
 from procray.planning import Plan, plan
 from procray.planning.load import load_text
+from procray.planning.plan_json import plan_from_json
 from procray.selection import select
 from procray.store.store import Store
 
@@ -112,7 +113,7 @@ def test_what_follows_is_what_a_file_with_the_chosen_values_would_plan():
     assert {(cell.variant, cell.seed, cell.fraction): cell.compared for cell in whole.cells} == expected
     assert {cell.baseline for cell in whole.cells} == {"baseline"}
     assert next(cell for cell in whole.cells if cell.variant == "set/mlp").axes[LR] == 1e-3
-    again = Plan.from_json(json.loads(json.dumps(whole.to_json())))
+    again = plan_from_json(json.loads(json.dumps(whole.to_json())))
     assert again.to_json() == whole.to_json()
     assert again.trials == whole.trials
 

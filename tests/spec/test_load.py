@@ -10,7 +10,7 @@ import pytest
 
 from procray.errors import SpecError
 from procray.planning.load import load_sweep, load_text
-from procray.planning.plan import plan
+from procray.planning.planner import plan
 from procray.spec.tree import plain, read
 from procray.training.recipe import Solved
 

@@ -1,13 +1,12 @@
-"""Costs of a plan."""
+"""The time and the price of a plan."""
 
 from __future__ import annotations
 
 import pytest
 
-from procray.model.shape import parameters
-from procray.planning.costs import SEGMENT_SECONDS, config, disk_bytes, estimate
 from procray.planning.load import load_text
-from procray.planning.plan import plan
+from procray.planning.makespan import SEGMENT_SECONDS, estimate
+from procray.planning.planner import plan
 
 TEXT = """\
 name: cost
@@ -24,17 +23,11 @@ def graph():
     return plan(load_text(TEXT, "f.yaml"))
 
 
-def test_disk_counts_marks_and_one_resume_state(graph):
-    warm = next(phase for phase in graph.phases.values() if phase.kind == "procedural")
-    weights = parameters(config(warm.recipe.model, warm.vocab, None)) * 4
-    assert disk_bytes([warm]) == weights * (2 + 3)
-
-
 def test_time_is_that_of_the_schedule(graph):
     """Two workers each; a segment of the warm-up and one of each tail wait for nothing else."""
     seconds = {id: 10.0 * (1 + number) for number, id in enumerate(graph.phases)}
-    one, many = (estimate(graph, lambda phase: seconds[phase.id], concurrent=n) for n in (1, 100))
-    segments = graph.segments()
+    phases, segments = graph.phases.values(), graph.segments()
+    one, many = (estimate(phases, segments, lambda phase: seconds[phase.id], concurrent=n) for n in (1, 100))
     assert one.seconds == pytest.approx(sum(seconds.values()) + SEGMENT_SECONDS * len(segments))
     warm = next(phase for phase in graph.phases.values() if phase.kind == "procedural")
     tails = [phase for phase in graph.phases.values() if phase.parents]
@@ -51,9 +44,11 @@ def test_time_is_that_of_the_schedule(graph):
 def test_what_is_done_costs_nothing(graph):
     warm = next(phase for phase in graph.phases.values() if phase.kind == "procedural")
     seconds = lambda phase: phase.flops / 1e9
-    everything, rest = estimate(graph, seconds), estimate(graph, seconds, done=[warm.id], price_per_gpu_hour=2.0)
+    phases, segments = graph.phases.values(), graph.segments()
+    everything = estimate(phases, segments, seconds)
+    rest = estimate([phase for phase in phases if phase is not warm], segments, seconds, price_per_gpu_hour=2.0)
     assert rest.flops == pytest.approx(everything.flops - warm.flops)
     assert rest.seconds < everything.seconds
     assert rest.cost == pytest.approx(2 * rest.gpu_hours)
     assert everything.cost is None
-    assert estimate(graph, seconds, done=list(graph.phases)).seconds == 0
+    assert estimate([], segments, seconds).seconds == 0

@@ -1,0 +1,69 @@
+"""From what a file says of a task to the task, with those of the parameters beside it that it accepts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from procray import tasks
+from procray.errors import TaskError
+
+
+def parameters_of(value: Any) -> list[str]:
+    """The parameters that a task, or any part of a combination, accepts."""
+    if isinstance(value, dict):
+        if "text" in value:
+            return []
+        inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
+        return list(dict.fromkeys(name for part in inner for name in parameters_of(part)))
+    if value == "eca":
+        return ["form", *dict.fromkeys([*parameters_of("eca_rows"), *parameters_of("eca_tokens")])]
+    try:
+        return list(tasks.describe(value)[1])
+    except TaskError:
+        return []
+
+
+def build_task(
+    value: Any, params: dict[str, Any], used: set[str], problems: list[tuple[str, str]]
+) -> tasks.Task | None:
+    """A task, or None where something is wrong with it.
+
+    Args:
+        value: as under `task:`, a name or a combination.
+        params: what stands beside it, meant for this task or for others of the grid.
+        used: gains the names of the parameters that the task took.
+        problems: gains what is wrong, with the key that it concerns.
+    """
+    if isinstance(value, dict):
+        if "text" in value:
+            problems.append(("task", "text stands by itself, not inside of shuffled or mixture"))
+            return None
+        inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
+        parts = [build_task(part, params, used, problems) for part in inner]
+        if problems or any(part is None for part in parts):
+            return None
+        try:
+            if "shuffled" in value:
+                return tasks.get("shuffled", task=parts[0])
+            weighted = list(zip(parts, value["mixture"].values(), strict=True))
+            return tasks.get("mixture", parts=weighted, prefix=value.get("prefix", False))
+        except TaskError as error:
+            problems.append(("task", str(error).replace("\n", "; ")))
+            return None
+    if value == "eca" and params.get("form") in ("rows", "tokens"):
+        used.add("form")
+        return build_task(f"eca_{params['form']}", params, used, problems)
+    accepted = {key: params[key] for key in parameters_of(value) if key in params}
+    used.update(accepted)
+    try:
+        return tasks.get(value, **accepted)
+    except TaskError as error:
+        for line in str(error).split("\n"):
+            text = line.removeprefix(f"{value}: ")
+            named = re.match(r"\W*(\w+)", text)
+            about = named[1] if named and named[1] in accepted else None
+            if about is None:
+                about = next((key for key in accepted if re.search(rf"\b{key}\b", text)), "task")
+            problems.append((about, line))
+        return None

@@ -1,0 +1,85 @@
+"""On which axes a variant's chain really depends in one cell, when what is never read or carried is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from procray.planning.chains import Chains
+from procray.planning.inheritance import Inheritance
+from procray.spec.axes import Pick
+from procray.spec.structure import Tail
+
+
+class Chain(NamedTuple):
+    """The links of a tail that a variant has.
+
+    Attributes:
+        kept: their numbers, ascending; in a baseline without the warm-ups.
+        bare: it is a baseline.
+    """
+
+    tail: Tail
+    kept: tuple[int, ...]
+    bare: bool
+
+    @property
+    def compared(self) -> int:
+        """The place of the compared link in `kept`."""
+        return self.kept.index(self.tail.compared)
+
+
+def inherited(chains: Chains, chain: Chain, i: int, pick: Pick) -> Inheritance | None:
+    """What link `i` of the chain begins with; None for random weights, all of them trained.
+
+    A baseline lacks the warm-ups: what they would have given is random in it, and a phase that would have
+    begun with nothing else is no longer frozen either.
+    """
+    before = [j for j in chain.kept if j < i]
+    if chain.bare and not before:
+        return None
+    found = chains.inherit(chain.tail, i, before[-1] if before else None, pick)
+    assert found is not None, "checked when the file was loaded"
+    if not chain.bare:
+        return found
+    taken = tuple(one for one in found.taken if all(g.outside or g.link in before for g in one.givers))
+    orphan = bool(found.taken) and not taken
+    return None if orphan else replace(found, taken=taken)
+
+
+class Dependence:
+    """Sets of axes, by chain and by the values that decide them."""
+
+    def __init__(self, chains: Chains):
+        self._chains = chains
+        self._used: dict[tuple[Any, ...], frozenset[int]] = {}
+
+    def axes(self, chain: Chain, pick: Pick) -> frozenset[int]:
+        """The axes on which a chain really depends in this cell."""
+        last, compared = chain.kept[-1], chain.tail.compared
+        found = self._up_to(chain, last, pick)
+        return found if last == compared else found | self._up_to(chain, compared, pick)
+
+    def _up_to(self, chain: Chain, i: int, pick: Pick) -> frozenset[int]:
+        """The same for link `i` and all that it begins with."""
+        relevance = self._chains.relevance
+        tail, kept, bare = chain
+        key = (id(tail), kept, i, bare, relevance.values(pick, relevance.bearing(tail, i)))
+        if key not in self._used:
+            self._used[key] = self._read(chain, i, pick)
+        return self._used[key]
+
+    def _read(self, chain: Chain, i: int, pick: Pick) -> frozenset[int]:
+        chains, link = self._chains, chain.tail.links[i]
+        facts = chains.facts(link, pick)
+        assert facts is not None, "checked when the file was loaded"
+        found = chains.relevance.own(link) - facts.unused
+        begins = inherited(chains, chain, i, pick)
+        if begins is None:
+            return found
+        found |= chains.relevance.begin(link)
+        if not begins.taken and link.perturb:  # there is nothing to perturb
+            found -= chains.spec.relevant(link.perturb)
+        for giver in {giver for one in begins.taken for giver in one.givers if not giver.outside}:
+            found |= self._up_to(chain, giver.link, giver.pick) - giver.replaced
+        return found

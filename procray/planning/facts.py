@@ -1,0 +1,58 @@
+"""What is known of a phase before its seed and its parents are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from procray.planning.identity import Template
+from procray.spec.structure import Link
+from procray.training.recipe import PhaseRecipe
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One phase without its seed and its parents.
+
+    Attributes:
+        recipe: complete but for seed, init and, where the schedule decays, steps.
+        template: the recipe's canonical JSON around these.
+        budget: tokens as asked for.
+        tokens_per_step: nominal tokens of one step (expected, where lengths are drawn).
+        vocab: rows of the token embedding.
+        rows: cells of an automaton's row, else None.
+        symbols: what the vocabulary means: equal for phases whose embeddings can be copied.
+        unused: axes of parameters that this task does not have.
+        label: the task or corpus, for people.
+    """
+
+    link: Link
+    recipe: PhaseRecipe
+    template: Template
+    budget: int
+    tokens_per_step: float
+    vocab: int
+    rows: int | None
+    symbols: str
+    resources: dict[str, Any]
+    unused: frozenset[int]
+    label: str
+    flops_per_step: float
+
+    @property
+    def decaying(self) -> bool:
+        return self.recipe.optimizer.schedule != "constant"
+
+    def steps(self, fraction: float | None = None) -> int:
+        """Whole steps for the budget, or for a fraction of it."""
+        asked = self.budget if fraction is None else round(self.budget * fraction)
+        return max(1, whole_steps(asked, self.tokens_per_step))
+
+    def nominal(self, step: int) -> int:
+        return round(step * self.tokens_per_step)
+
+
+def whole_steps(tokens: int, tokens_per_step: float) -> int:
+    """The smallest number of steps that reaches a budget."""
+    return math.ceil(tokens / tokens_per_step - 1e-9)

@@ -1,0 +1,55 @@
+"""When two phases are one: ids, and what the symbols of a vocabulary mean."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from procray.files import canonical_json
+from procray.training.recipe import Init, PhaseRecipe
+
+Template = tuple[str, str, str, str]  # the canonical JSON of a recipe around init, seed and steps
+
+
+def template(recipe: PhaseRecipe) -> Template:
+    """The canonical JSON of a recipe, cut at init, seed and steps, so that ids come quickly."""
+    marks = {"init": "\x00init", "seed": "\x00seed", "steps": "\x00steps"}
+    text = canonical_json({**recipe.to_json(), **marks})
+    cut = re.compile(r'"\\u0000(init|seed|steps)"')
+    assert cut.findall(text) == ["init", "seed", "steps"]
+    pieces = re.split(r'"\\u0000\w+"', text)
+    return pieces[0], pieces[1], pieces[2], pieces[3]
+
+
+def phase_id(template: Template, init: Init, seed: int, steps: int | None) -> str:
+    """`PhaseRecipe.id` of a template's recipe with these parents, seed and steps, without building it."""
+    head, between, after, end = template
+    start = canonical_json(init.to_json())
+    text = f"{head}{start}{between}{seed}{after}{'null' if steps is None else steps}{end}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def task_symbols(recipe: dict[str, Any]) -> str:
+    """Equal for tasks whose token ids mean the same: the same V symbols, or the same k brackets."""
+    return canonical_json(_meaning(recipe))
+
+
+def text_symbols(corpus: Any, tokenizer: Any) -> str:
+    """Equal where token ids mean the same; a tokenizer made from the corpus belongs to it."""
+    kind = tokenizer.get("kind") if isinstance(tokenizer, dict) else tokenizer
+    return json.dumps([tokenizer, None if kind in ("byte", "hub", "folder") else corpus], sort_keys=True)
+
+
+def _meaning(recipe: dict[str, Any]) -> Any:
+    if "shuffled" in recipe:
+        return _meaning(recipe["shuffled"])
+    if "mixture" in recipe:
+        parts = [_meaning(part["task"]) for part in recipe["mixture"]]
+        alike = all(part == parts[0] for part in parts) and not recipe.get("prefix")
+        return parts[0] if alike else ["mixture", *parts, recipe.get("prefix", False)]
+    for key in ("vocab", "k"):
+        if key in recipe:
+            return [key, recipe[key]]
+    return [recipe["name"], *(recipe[key] for key in ("width", "values") if key in recipe)]

@@ -1,0 +1,49 @@
+"""What a phase takes over from others, but for its seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from procray.model.perturb import Perturbation
+from procray.spec.axes import Pick
+
+
+@dataclass(frozen=True)
+class Giver:
+    """A link of the chain in one cell, or a checkpoint from outside.
+
+    Attributes:
+        replaced: axes that no longer matter to what it gives, because the file names a task.
+        outside: the id of the checkpoint; `link` and `pick` then mean nothing.
+    """
+
+    link: int = -1
+    pick: Pick = ()
+    replaced: frozenset[int] = frozenset()
+    outside: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A component, or part of one, that a phase takes over. As `training.recipe.Share`, with givers for marks."""
+
+    part: str
+    giver: Giver
+    layers: tuple[tuple[int, int], ...] | None = None
+    second: Giver | None = None
+    weight: float | None = None
+
+    @property
+    def givers(self) -> tuple[Giver, ...]:
+        return (self.giver,) if self.second is None else (self.giver, self.second)
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a phase begins with, but for what it draws from its seed."""
+
+    taken: tuple[Taken, ...]
+    embeddings: Literal["copy", "mean"]
+    perturb: Perturbation | None
+    freeze: tuple[str, ...]
