@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from procray.files import canonical_json
-from procray.training.recipe import Init, PhaseRecipe
+from procray.training.recipe import PhaseRecipe
 
 Template = tuple[str, str, str, str]  # the canonical JSON of a recipe around init, seed and steps
 
@@ -23,11 +23,10 @@ def template(recipe: PhaseRecipe) -> Template:
     return pieces[0], pieces[1], pieces[2], pieces[3]
 
 
-def phase_id(template: Template, init: Init, seed: int, steps: int | None) -> str:
-    """`PhaseRecipe.id` of a template's recipe with these parents, seed and steps, without building it."""
+def phase_id(template: Template, init: str, seed: int, steps: int | None) -> str:
+    """`PhaseRecipe.id` of a recipe with these parents (canonical JSON), seed and steps, without building it."""
     head, between, after, end = template
-    start = canonical_json(init.to_json())
-    text = f"{head}{start}{between}{seed}{after}{'null' if steps is None else steps}{end}"
+    text = f"{head}{init}{between}{seed}{after}{'null' if steps is None else steps}{end}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
