@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from procray.store.objects import PATIENCE_OF_RUNNERS
 from procray.store.store import Store
 
 if TYPE_CHECKING:
-    from procray.planning.plan import Plan, PlannedPhase
+    from procray.planning.plan import Plan, PlannedPhase, Segment
 
 
 # A group of its own costs a segment 10 to 20 s. It is worth them from some minutes of training on, for which the speed
@@ -217,7 +218,8 @@ def _run_plan(
     bring_outside(plan, store, lambda message: options.on_event({"event": "corpus", "message": message}))
     control, scratch = _own_paths(folder, store)
     items = [item for item in _items(plan, store, control.address, scratch, options.profile) if item.phase not in over]
-    done_before = sum(1 for item in items if complete(item, store))
+    begun = set(store.phases())  # of a large plan most may not have begun: one look tells
+    done_before = sum(1 for item in items if item.phase in begun and complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
         items,
@@ -297,8 +299,8 @@ def _run_on_ray(
     emit = options.on_event
     items = agenda.open()
     phases = list(dict.fromkeys(item.phase for item in items))
-    groups = any(item.job["executor"] != "inprocess" for item in items)
-    threads = max((int(item.job["threads"]) for item in items), default=1)
+    groups = any(item.executor != "inprocess" for item in items)
+    threads = max((_threads(item.resources) for item in items), default=1)
 
     def prepare() -> None:
         prepare_corpora(plan, store, lambda message: emit({"event": "corpus", "message": message}), phases)
@@ -352,46 +354,65 @@ def _items(
 ) -> list[Item]:
     """The plan's segments with what their runners need."""
     driver = this_process()
+    common = {
+        "store": store.address,
+        "control": str(control),
+        "scratch": str(scratch),
+        "profile": profile,
+        "driver": driver,
+        "about": {"sweep": f"{plan.name}@{plan.scale}", "driver": driver},
+    }
     items = []
     reached: dict[str, int] = {}
-    order = {phase: number for number, phase in enumerate(plan.phases)}
-    for segment in sorted(plan.segments(), key=lambda segment: (order[segment.phase], segment.until)):
+    for segment in _in_order(plan):
         phase = plan.phases[segment.phase]
-        resources = _resources(phase)
         flops = (segment.until - reached.get(phase.id, 0)) * phase.flops / phase.marks[-1]
         reached[phase.id] = segment.until
-        job = {
-            "store": store.address,
-            "phase": phase.id,
-            "label": phase.label,
-            "recipe": phase.recipe.to_json(),
-            "until": segment.until,
-            "marks": list(segment.marks),
-            "last": segment.until == phase.marks[-1],
-            "keep": list(phase.marks),
-            "threads": max(1, int(resources["cpu"])),
-            "device": "cuda" if resources["gpu"] else "cpu",
-            "resources": resources,
-            "executor": _executor(phase, flops),
-            "control": str(control),
-            "scratch": str(scratch),
-            "profile": profile,
-            "driver": driver,
-            "about": {"sweep": f"{plan.name}@{plan.scale}", "driver": driver},
-        }
+        resources, executor = _resources(phase), _executor(phase, flops)
         items.append(
             Item(
                 phase=phase.id,
                 label=phase.label,
                 until=segment.until,
                 marks=tuple(segment.marks),
-                needs=tuple((need[0], need[1]) for need in segment.needs if need[0] != phase.id),
+                needs=tuple([(need[0], need[1]) for need in segment.needs if need[0] != phase.id]),
                 weight=flops,
                 resources=resources,
-                job=job,
+                executor=executor,
+                make_job=partial(_job, common, phase, segment, resources, executor),
             )
         )
     return items
+
+
+def _in_order(plan: Plan) -> list[Segment]:
+    """The plan's segments, phase by phase."""
+    order = {phase: number for number, phase in enumerate(plan.phases)}
+    return sorted(plan.segments(), key=lambda segment: (order[segment.phase], segment.until))
+
+
+def _job(
+    common: dict[str, Any], phase: PlannedPhase, segment: Segment, resources: dict[str, float], executor: str
+) -> dict[str, Any]:
+    """What the runner of a segment needs."""
+    return {
+        **common,
+        "phase": phase.id,
+        "label": phase.label,
+        "recipe": phase.recipe.to_json(),
+        "until": segment.until,
+        "marks": list(segment.marks),
+        "last": segment.until == phase.marks[-1],
+        "keep": list(phase.marks),
+        "threads": _threads(resources),
+        "device": "cuda" if resources["gpu"] else "cpu",
+        "resources": resources,
+        "executor": executor,
+    }
+
+
+def _threads(resources: dict[str, float]) -> int:
+    return max(1, int(resources["cpu"]))
 
 
 def needs(plan: Plan) -> Iterator[tuple[str, str, dict[str, float]]]:

@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 from procray.corpora.prepared import Prepared, corpus_folder, read_manifest
 from procray.errors import StoreError
-from procray.files import holds, json_lines, read_json, sha256_file, sync_folder, write_atomic, write_json
+from procray.files import holds, read_json, sha256_file, sync_folder, write_atomic, write_json
+from procray.planning.plan_text import plan_lines
 from procray.records import digits, is_plain
 from procray.redaction import redacted
 from procray.store import journal, lease
@@ -168,9 +169,8 @@ class Store:
     def write_plan(self, plan: Plan) -> Path:
         """Writes plan.json, unless it says the same already; returns its path."""
         path = self.sweep_folder(plan.name, plan.scale) / "plan.json"
-        value = plan.to_json()
-        if not holds(path, json_lines(value)):
-            write_atomic(path, json_lines(value))
+        if not holds(path, plan_lines(plan)):
+            write_atomic(path, plan_lines(plan))
         self.publish(path)
         return path
 
