@@ -328,6 +328,7 @@ def count_requests() -> dict[str, Any]:
             )
             graph: Any = plan(warm, tail, name=name)
             store = Store(f"s3://counted/{name}")
+            store.write_plan(graph.written())
             note = store.note(store.sweep_folder("x", "y") / "control")
             note.write(GO)
             control = store.sweep_folder("x", "y") / "control"

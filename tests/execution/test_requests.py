@@ -28,6 +28,7 @@ def test_a_segment_makes_some_thirty_requests_and_a_decision_of_the_scheduler_a_
     monkeypatch.setattr(remote, "FRESH", 1000.0)  # without what comes every few seconds
     small = plan(*[phase(f"p{seed}", [50], seed=seed, every=10) for seed in range(3)], name="requests")
     store = Store(bucket)
+    store.write_plan(small.written())
     agenda = Agenda(_items(small, store, "/nonexistent", Path("/nonexistent")), store)
     for first in (True, False, False):
         counted(faulty)
