@@ -59,13 +59,12 @@ def transfer(
     """Carry components of one checkpoint into another, and write the result with its manifest."""
     from procray import files, model
     from procray.errors import TransferError
+    from procray.model.outside import weights_digest
 
     if output.exists():
         raise TransferError(f"{output} exists already; name a new folder")
     receiver = model.load_model(target)
-    manifest = model.transfer(
-        model.load_weights(source), receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
-    )
+    manifest = model.transfer(model.load_weights(source), receiver, mode=mode, source_digest=weights_digest(source))
     model.save_weights(receiver, output)
     files.write_json(output / "transfer.json", manifest)
     counts = manifest["counts"]
@@ -74,7 +73,10 @@ def transfer(
 
 def import_checkpoint(
     source: Annotated[
-        str, typer.Argument(help="A .pth of the papers' official code, a GPT-2 folder, or hf:NAME@COMMIT.")
+        str,
+        typer.Argument(
+            help="A .pth of the papers' official code, a ckpt.pt of nanoGPT, a GPT-2 folder, or hf:NAME@COMMIT."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
     heads: Annotated[
@@ -88,6 +90,8 @@ def import_checkpoint(
     found = outside.look_up(source if source.startswith(outside.HUB) else {"path": source, **known})
     facts = outside.bring_in(found, folder)
     answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
+    for note in facts["outside"].get("notes", ()):
+        answer(f"note: {note}")
 
 
 def export_phase(
