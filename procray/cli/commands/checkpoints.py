@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -100,20 +99,15 @@ def export_phase(
     step: Annotated[int | None, typer.Option("--step", help="Which mark; the last one without it.")] = None,
     store: StorePath = STORE,
 ) -> None:
-    """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
+    """Copy a checkpoint out of the store, for transformers; a phase of text brings its tokenizer along."""
     from procray.errors import StoreError
-    from procray.files import write_json
+    from procray.store.export import export_mark
 
-    kept = open_store(store).phase(phase)
+    whole = open_store(store)
+    kept = whole.phase(phase)
     marks = kept.marks()
     if not marks:
         raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
-    if folder.exists():
-        raise StoreError(f"{folder} exists already; name a new folder")
     step = marks[-1] if step is None else step
-    place, manifest = kept.mark(step), kept.manifest(step)
-    folder.mkdir(parents=True)
-    for name in manifest["files"]:  # what the manifest vouches for, and nothing that lies beside it
-        shutil.copyfile(place / name, folder / name, follow_symlinks=False)
-    write_json(folder / "manifest.json", manifest)
-    answer(f"{folder}: step {step} of phase {phase}")
+    about = export_mark(whole, kept, step, folder)
+    answer(f"{folder}: step {step} of phase {phase}; {about}")
