@@ -61,7 +61,8 @@ def nanogpt_weights(
     if not biased:
         notes.append("no biases in the file: they are zero, which is the same function, and training moves them")
         for name, shape in parameter_shapes(config).items():
-            if name.endswith(".bias"):
+            weight = found.get(name.removesuffix("bias") + "weight") if name.endswith(".bias") else None
+            if weight is not None and weight.shape[-1:] == shape:  # numbers alone must not cost memory
                 found.setdefault(name, torch.zeros(shape))
     if config.vocab == _PADDED_ENTRIES:
         notes.append(

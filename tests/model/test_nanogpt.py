@@ -140,6 +140,7 @@ def test_heads_that_are_given_must_be_those_of_the_checkpoint(tmp_path):
         ({"n_layer": 3}, r"transformer\.h\.2\.attn\.c_attn\.weight: missing"),
         ({"block_size": 25}, r"wpe\.weight: shape \(24, 32\), the configuration means \(25, 32\)"),
         ({"use_rmsnorm": True, "biass": 1}, r"use_rmsnorm: unknown(.|\n)*biass: unknown; did you mean 'bias'\?"),
+        ({"bias": False, "n_embd": 10**6, "n_layer": 10**4}, r"h\.2\.ln_1\.bias: missing(.|\n)* 119,804 more"),
         ({"bias": None}, "bias: true or false, not None"),
         ({"n_embd": "32"}, "width must be a whole number"),
     ],
