@@ -12,7 +12,7 @@ from procray.corpora.prepared import corpus_folder, read_manifest, saved_tokeniz
 from procray.corpora.recipe import title
 from procray.errors import StoreError
 from procray.files import write_atomic, write_json
-from procray.model.layout import NO_TOKENIZER
+from procray.model.layout import CONFIG, NO_TOKENIZER, ROWS_TYPE, read_config
 from procray.store.phase import PhaseFolder
 from procray.store.store import Store
 from procray.training.recipe import PhaseRecipe
@@ -38,6 +38,7 @@ def export_mark(store: Store, phase: PhaseFolder, step: int, folder: Path) -> st
     place, manifest = phase.mark(step), phase.manifest(step)
     recipe = phase.recipe()
     files, about = _tokenizer(store, recipe)
+    rows = read_config(place / CONFIG).get("model_type") == ROWS_TYPE
     folder.parent.mkdir(parents=True, exist_ok=True)
     filling = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
     filling.mkdir()
@@ -47,7 +48,7 @@ def export_mark(store: Store, phase: PhaseFolder, step: int, folder: Path) -> st
         write_json(filling / "manifest.json", manifest)
         for name, content in files.items():
             write_json(filling / name, content)
-        write_atomic(filling / CARD, _card(phase, step, manifest, recipe, about))
+        write_atomic(filling / CARD, _card(phase.id, step, manifest, recipe, about, rows))
         os.rename(filling, folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error}") from error
@@ -92,21 +93,15 @@ def _task(recipe: PhaseRecipe) -> str:
     return f"the task {name}" if name else "a task"
 
 
-def _card(phase: PhaseFolder, step: int, manifest: dict[str, Any], recipe: PhaseRecipe | None, about: str) -> str:
+def _card(phase: str, step: int, manifest: dict[str, Any], recipe: PhaseRecipe | None, about: str, rows: bool) -> str:
     """The model card."""
-    kind = "outside checkpoint" if recipe is None else f"{recipe.kind} phase"
+    kind = "a checkpoint from outside" if recipe is None else f"a {recipe.kind} phase"
     tokens = f", {manifest['tokens']:,} tokens" if manifest.get("tokens") else ""
-    return "\n".join(
-        [
-            "---",
-            "library_name: transformers",
-            "tags: [gpt2, procray]",
-            "---",
-            f"# {phase.id}, step {step}",
-            "",
-            f"A GPT-2 of a {kind} trained with procray: step {step}{tokens}.",
-            "",
-            f"{about[:1].upper()}{about[1:]}.",
+    lines = ["---", "tags: [gpt2, procray]" if rows else "library_name: transformers\ntags: [gpt2, procray]", "---"]
+    lines += [f"# {phase}, step {step}", "", f"The GPT-2 of {kind}, by procray: step {step}{tokens}.", ""]
+    if rows:
+        lines += [
+            "It reads rows of a cellular automaton, so `procray.model.load_model` loads it, not transformers.",
             "",
         ]
-    )
+    return "\n".join([*lines, f"{about[:1].upper()}{about[1:]}.", ""])
