@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from procray.corpora.recipe import identity
+from procray.corpora.recipe import identity as identity_of_data
 from procray.errors import StoreError
 from procray.files import digest
 from procray.model.components import show_layers
@@ -208,8 +208,20 @@ class PhaseRecipe:
 
     @property
     def id(self) -> str:
-        """The first 16 hex digits of the hash over everything above; of the data, over what they are, not where."""
-        return digest({**self.to_json(), "data": identity(self.data)}, 16)
+        """The first 16 hex digits of the hash over `meaning`."""
+        return digest(self.meaning(), 16)
+
+    def meaning(self) -> dict[str, Any]:
+        """What identifies the phase, as plain data: `to_json` without what leaves its numbers alone.
+
+        That is where the data lie; and of a warm-up, whose curve is looked at but not compared, how often and on how
+        much it is evaluated. A rule that ends the warm-up counts evaluations, so with one they stay.
+        """
+        value = self.to_json()
+        value["data"] = identity_of_data(self.data)
+        if self.kind == "procedural" and self.evaluation.solved is None:
+            del value["evaluation"]["every"], value["evaluation"]["sequences"]
+        return value
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""
