@@ -248,7 +248,9 @@ def simulate(nodes: int, cells: int) -> dict[str, Any]:
     agenda = Agenda(items, store)
     chain: dict[str, float] = {}
     for item in reversed(items):
-        chain[item.key] = duration[item.key] + max((chain[child] for child in agenda._after[item.key]), default=0.0)
+        chain[item.key] = duration[item.key] + max(
+            (chain[child] for child in agenda._after.get(item.key, ())), default=0.0
+        )
     work = sum(duration.values())
     now, busy = 0.0, 0
     running: list[tuple[float, str]] = []
@@ -326,9 +328,9 @@ def count_requests() -> dict[str, Any]:
             graph: Any = plan(warm, tail, name=name)
             store = Store(f"s3://counted/{name}")
             store.write_plan(graph)
-            note = store.note(store.sweep_folder("x", "y") / "control")
+            note = store.note(store.title_folder("x@y") / "control")
             note.write(GO)
-            control = store.sweep_folder("x", "y") / "control"
+            control = store.title_folder("x@y") / "control"
             items = items_of(graph, store, control, Path(cache, "scratch"))  # type: ignore[arg-type]
             agenda = Agenda(items, store)
             counted.clear()

@@ -23,7 +23,7 @@ from procray.corpora.account import left_out
 from procray.corpora.documents import Documents
 from procray.corpora.prepared import Prepared, corpus_folder, load, read_manifest, saved_tokenizer
 from procray.corpora.questions import encode_records, records_of, special_tokens
-from procray.corpora.recipe import check_unchanged, file_digests, is_local, local_files, title
+from procray.corpora.recipe import check_unchanged, file_digests, identity, is_local, local_files, title
 from procray.corpora.split import Share, share_of, survey
 from procray.corpora.tokenizer import Tokenizer, build_tokenizer, save_tokenizer
 from procray.errors import CorpusError, EnvironmentProblem
@@ -99,7 +99,7 @@ def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | No
     corpus, name = recipe["corpus"], title(recipe)
     manifest = manifest or {
         "format": 1,
-        "recipe": recipe,
+        "recipe": identity(recipe),  # the first of many places would say little
         "streamed": corpus["source"] == "hf",
         "shard_tokens": shards.SHARD_TOKENS,
         "splits": {},
@@ -154,7 +154,7 @@ def _reader(corpus: dict[str, Any], folder: Path, manifest: dict[str, Any], say:
     else:
         check_unchanged(corpus)
         files, kept = local_files(corpus)
-        if "text" not in manifest:
+        if "text" not in manifest or (kept is None and "held_out" not in manifest["text"]):
             found = survey([*files, *(kept or [])], field, read, records, say)
             manifest["text"] = found.to_json()
             if not found.documents:

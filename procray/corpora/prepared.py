@@ -93,6 +93,18 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise CorpusError(f"{path} is damaged ({error}); delete {folder} to prepare the corpus again") from error
 
 
+def known_files(recipe: dict[str, Any], root: Path) -> dict[str, str] | None:
+    """The SHA-256 of the local files that a preparation below `root` read, by name; None where there is none.
+
+    `file_digests` has those of now, `compare_files` what differs.
+
+    Raises:
+        CorpusError: its manifest cannot be read.
+    """
+    manifest = read_manifest(corpus_folder(recipe, Path(root)))
+    return None if manifest is None else manifest.get("files")
+
+
 def saved_tokenizer(folder: Path, facts: dict[str, Any]) -> Tokenizer:
     """The tokenizer that a preparation saved in `folder`; `facts` is its entry in the manifest.
 
@@ -124,7 +136,7 @@ def load(recipe: dict[str, Any], root: Path) -> Prepared:
     manifest = read_manifest(folder)
     if manifest is None or "digest" not in manifest:
         raise CorpusError(f"corpus {title(recipe)} is not prepared in {root}; run `procray data prepare`")
-    return Prepared(folder, manifest)
+    return Prepared(folder, manifest, title(recipe))
 
 
 class Prepared:
@@ -146,7 +158,7 @@ class Prepared:
         manifest: what `prepare` wrote.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]):
+    def __init__(self, folder: Path, manifest: dict[str, Any], name: str | None = None):
         self.folder, self.manifest = folder, manifest
         known = [name.removesuffix("?") for name in _FORM if name not in ("text?", "files?")]
         lacking = [name for name in known if name not in manifest]
@@ -159,7 +171,7 @@ class Prepared:
             raise CorpusError(
                 f"{folder / 'manifest.json'} does not match its own digest; delete {folder} to prepare the corpus again"
             )
-        self.title = title(manifest["recipe"])
+        self.title = name or title(manifest["recipe"])
         self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
         self.complete: bool = manifest["splits"]["train"]["complete"]
         self._splits = {split: ShardReader(folder, split, manifest) for split in ("train", "validation")}

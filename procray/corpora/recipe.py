@@ -124,7 +124,9 @@ def title(recipe: dict[str, Any]) -> str:
         return f"{corpus['name']} {corpus['config']}" if corpus["config"] else corpus["name"]
     if corpus["source"] == "python-package":
         return f"package {corpus['package']}"
-    return f"files {', '.join(corpus['files'])}" if corpus["source"] == "files" else corpus["source"]
+    if corpus["source"] != "files":
+        return str(corpus["source"])
+    return f"files {', '.join(corpus['files'])}" if "files" in corpus else f"files of content {corpus['content'][:12]}"
 
 
 def _named(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -239,9 +241,9 @@ def is_local(recipe: dict[str, Any]) -> bool:
 
 
 def file_digests(recipe: dict[str, Any]) -> dict[str, str]:
-    """The SHA-256 of every file that a recipe reads now, by name; those of `validation:` are marked. None: no files.
+    """The SHA-256 of every file that a recipe reads now, by name; those of `validation:` are marked. Empty for the hub.
 
-    What was read at preparation is `files` of the corpus' manifest; see `local.compare_files`.
+    `known_files` has those that a preparation read, `compare_files` what differs.
 
     Raises:
         CorpusError: they are no more there.

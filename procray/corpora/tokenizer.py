@@ -251,7 +251,7 @@ def _train_bpe(
     from tokenizers import Tokenizer as Library
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
-    entries, longest = recipe["entries"], recipe["longest_piece"]
+    entries, longest = recipe["entries"], recipe.get("longest_piece", LONGEST_PIECE)
     library = Library(models.BPE())
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = decoders.ByteLevel()

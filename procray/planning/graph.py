@@ -105,8 +105,6 @@ class Graph:
         self._labels: set[str] = set()
         self.phases: dict[str, PlannedPhase] = {}
         self.outside: dict[str, Outside] = {}
-        self._marks: dict[str, dict[int, dict[int, None]]] = {}  # phase -> step -> budgets asked for
-        self._members: dict[str, dict[str, None]] = {}  # phase -> variants
         self._places: dict[tuple[Any, ...], Place] = {}
         self._beginnings: dict[tuple[Any, ...], _Beginning] = {}
         self._naive_phases = 0
@@ -119,9 +117,10 @@ class Graph:
         self._naive_phases += len(begun.phases) + 1
         self._naive_tokens += begun.tokens + end.tokens
         self._naive_t1 += begun.warm_tokens + (end.tokens if end.kind == "procedural" else 0)
-        for phase in begun.phases:
-            self._members[phase][name] = None
-        self._members[end.phase][name] = None
+        for phase in (*begun.phases, end.phase):
+            members = self.phases[phase].variants
+            if not members or members[-1] != name:  # a variant is counted to its end before the next begins
+                members.append(name)
 
     def place(self, chain: Chain, at: int, pick: Pick, fraction: float | None = None) -> Place:
         """The phase of `chain.kept[at]` in one cell, with everything before it; `mark` plans it at a seed.
@@ -165,17 +164,19 @@ class Graph:
         begun = place.beginning.at_seed.get(seed) or self._begin(place.beginning, seed)
         steps = step if place.decaying else None
         id = phase_id(facts.template, begun.text, seed, steps)
-        known = self.phases.get(id)
-        if known is None:
-            self._add(id, facts, begun, seed, steps, self._name(place, seed in self.tuning_seeds))
+        phase = self.phases.get(id)
+        if phase is None:
+            phase = self._add(id, facts, begun, seed, steps, self._name(place, seed in self.tuning_seeds))
         else:
-            if known.resources != facts.resources:
-                known.resources = _enough_for_both(known.resources, facts.resources)
-            if known.recipe.evaluation != facts.recipe.evaluation:
-                known.recipe = replace(
-                    known.recipe, evaluation=_fine_enough_for_both(known.recipe.evaluation, facts.recipe.evaluation)
+            if phase.resources != facts.resources:
+                phase.resources = _enough_for_both(phase.resources, facts.resources)
+            if phase.recipe.evaluation != facts.recipe.evaluation:
+                phase.recipe = replace(
+                    phase.recipe, evaluation=_fine_enough_for_both(phase.recipe.evaluation, facts.recipe.evaluation)
                 )
-        self._marks[id].setdefault(step, {})[place.asked] = None
+        budgets = phase.asked.setdefault(step, [])
+        if place.asked not in budgets:
+            budgets.append(place.asked)
         mark = place.at_seed[seed] = Mark(id, step, place.tokens, facts.link.kind, begun)
         return mark
 
@@ -205,13 +206,13 @@ class Graph:
         begun = beginning.at_seed[seed] = Begun(init, self.outside, tuple(before.values()))
         return begun
 
-    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> None:
+    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> PlannedPhase:
         recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "seed": seed, "steps": steps})
         shown = variant.replace("/", " ") if recipe.kind == "procedural" else variant
         if f"{shown} s{seed}" in self._labels:  # what the file tells apart by more than grids, such as two targets
             variant, shown = f"{variant}~{id[:4]}", f"{shown}~{id[:4]}"
         self._labels.add(f"{shown} s{seed}")
-        self.phases[id] = PlannedPhase(
+        phase = self.phases[id] = PlannedPhase(
             id=id,
             recipe=recipe,
             label=f"{shown} s{seed}",
@@ -227,17 +228,14 @@ class Graph:
             rows=facts.rows,
             flops=facts.flops_per_step,
         )
-        self._marks[id] = {}
-        self._members[id] = {}
+        return phase
 
     def finish(self) -> dict[str, Any]:
         """Completes the phases, once all are there; returns the plan's totals."""
-        for id, phase in self.phases.items():
-            asked = self._marks[id]
-            phase.marks = sorted(asked)
+        for phase in self.phases.values():
+            phase.marks = sorted(phase.asked)
             phase.nominal = {step: round(step * phase.tokens_per_step) for step in phase.marks}
-            phase.asked = {step: sorted(asked[step]) for step in phase.marks}
-            phase.variants = list(self._members[id])
+            phase.asked = {step: sorted(phase.asked[step]) for step in phase.marks}
             phase.flops *= phase.end  # until here, of one step
         ends = [(phase.kind, phase.nominal[phase.end]) for phase in self.phases.values()]
         return {

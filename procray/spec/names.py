@@ -27,7 +27,7 @@ def name_values(axes: list[Axis]) -> None:
         prefix = _section(axis) if clash else ""
         if "transfer" in axis.path[:-1]:  # inside a composition: the component says what the value is about
             component, *below = axis.path[axis.path.index("transfer") + 1 :]
-            labels = [safe(_inside(str(component), list(map(str, below)), value)) for value in axis.values]
+            labels = [_safe(_inside(str(component), list(map(str, below)), value)) for value in axis.values]
         else:
             labels = [prefix + label(key, value) for value in axis.values]
         told: dict[str, set[str]] = {}
@@ -58,12 +58,11 @@ def _meet(one: Axis, other: Axis) -> bool:
 
 def label(key: str, value: Any) -> str:
     """A short name of one value: `L64`, `L2-24`, `2M`, `lr5e-4`, `full`, `attention=set,mlp=eca`."""
-    text = safe(_label(key, value))
+    text = _safe(_label(key, value))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 7]}-{digest(value)[:6]}"
 
 
-def safe(text: str) -> str:
-    """A text in which `-` stands for what a file's name should not hold."""
+def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+=,-]+", "-", text)
 
 

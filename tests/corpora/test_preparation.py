@@ -16,7 +16,17 @@ import pytest
 import tokenizers
 
 from procray import files
-from procray.corpora import account, compare_files, documents, file_digests, prepare, recipe, shards, summary
+from procray.corpora import (
+    account,
+    compare_files,
+    documents,
+    file_digests,
+    known_files,
+    prepare,
+    recipe,
+    shards,
+    summary,
+)
 from procray.corpora.prepared import corpus_folder
 from procray.errors import CorpusError, EnvironmentProblem
 
@@ -229,7 +239,8 @@ def test_nothing_but_files_without_text_blames_them(tmp_path):
 def test_the_manifest_names_the_files_with_their_digests(tmp_path, texts):
     made = recipe({"files": texts}, "byte")
     before = prepare(made, tmp_path / "root", 1).manifest["files"]
-    assert before == file_digests(made)
+    assert before == file_digests(made) == known_files(made, tmp_path / "root")
+    assert known_files(made, tmp_path / "empty") is None
     assert list(before) == [f"{number:02d}.txt" for number in range(40)]
     folder = Path(texts).parent
     (folder / "03.txt").write_text("something else\n")
@@ -261,11 +272,12 @@ def test_where_files_lie_is_not_what_is_prepared(tmp_path, monkeypatch):
     assert prepare(ways[3], tmp_path / "root", 1).folder == first.folder
 
 
-def test_a_preparation_hears_a_signal_while_the_library_works(tmp_path, made, monkeypatch):
+@pytest.mark.parametrize("work", ["train_from_iterator", "encode_batch_fast"])
+def test_a_preparation_hears_a_signal_while_the_library_works(tmp_path, made, monkeypatch, work):
     """What runs in the library cannot be stopped; the preparation leaves it."""
     working, end = threading.Event(), threading.Event()
 
-    def endless(*_):
+    def endless(*_, **__):
         working.set()
         end.wait(60)
 
@@ -273,7 +285,7 @@ def test_a_preparation_hears_a_signal_while_the_library_works(tmp_path, made, mo
         working.wait(60)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("tokenizers.Tokenizer.train_from_iterator", endless)
+    monkeypatch.setattr(f"tokenizers.Tokenizer.{work}", endless)
     threading.Thread(target=press, daemon=True).start()
     try:
         with pytest.raises(KeyboardInterrupt):

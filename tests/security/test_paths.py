@@ -55,7 +55,9 @@ def test_names_that_lead_elsewhere_are_no_names(tmp_path, name):
 @pytest.mark.parametrize("name", ["../../outside", "/etc", "a/b", "\x00", "..", ".x"])
 def test_the_folder_of_a_sweep_stays_in_the_store(tmp_path, name):
     with pytest.raises(StoreError, match="might lead out of the store"):
-        Store(tmp_path).sweep_folder(name, "laptop")
+        Store(tmp_path).title_folder(f"{name}@laptop")
+    with pytest.raises(StoreError, match="might lead out of the store"):
+        Store(tmp_path).plan_folder("x@laptop", name)
 
 
 @pytest.mark.parametrize("name", OUT)
@@ -165,7 +167,8 @@ def test_a_corpus_is_the_one_that_its_folder_is_named_after(tmp_path):
     recipe = corpora.recipe({"files": str(texts)}, "byte")
     place = corpora.prepare(recipe, tmp_path / "corpora", 1).folder
     value = json.loads((place / "manifest.json").read_text())
-    value["recipe"]["corpus"]["files"] = ["/etc/*"]
+    assert str(tmp_path) not in json.dumps(value)  # where files lie is in the recipe that asks, never in the corpus
+    value["recipe"]["corpus"]["content"] = "0" * 64
     (place / "manifest.json").write_text(json.dumps(value))
     with pytest.raises(ProcrayError, match="another corpus"):
         corpora.load(recipe, tmp_path / "corpora")
