@@ -216,6 +216,10 @@ class PhaseRecipe:
         """The first 16 hex digits of the hash over `meaning`."""
         return digest(self.meaning(), 16)
 
+    def has_id(self, id: str) -> bool:
+        """Whether this is its id, or was in earlier versions, which hashed all of `to_json`."""
+        return id in (self.id, digest(self.to_json(), 16))
+
     def meaning(self) -> dict[str, Any]:
         """What identifies the phase, as plain data: `to_json` without what leaves its numbers alone.
 
