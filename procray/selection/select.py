@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from procray.files import write_json
 from procray.planning.plan import Choices, Plan, Trial
 from procray.planning.planner import plan
+from procray.selection.standing import Standing
 
 if TYPE_CHECKING:
     from procray.planning.sweep import Sweep
@@ -191,7 +192,7 @@ def _tried(trials: list[Trial], graph: Plan, store: Store) -> Tried:
     metric = "accuracy" if graph.phases[first.compared].kind == "diagnostic" else "loss"
     values, losses, states, reasons = [], [], [], []
     for trial in trials:
-        state, reason, row = _result(trial, store)
+        state, reason, row = _result(trial, graph, store)
         states.append(state)
         if row is not None:
             values.append(float(row[metric]))
@@ -213,17 +214,14 @@ def _tried(trials: list[Trial], graph: Plan, store: Store) -> Tried:
     )
 
 
-def _result(trial: Trial, store: Store) -> tuple[str, str, dict[str, Any] | None]:
+def _result(trial: Trial, graph: Plan, store: Store) -> tuple[str, str, dict[str, Any] | None]:
     """State, reason and the row of the journal that holds at the end of the budget."""
-    folder = store.phase(trial.compared)
-    last = next((row for row in reversed(folder.curve()) if row["step"] <= trial.step), None)
+    last = next((row for row in reversed(store.phase(trial.compared).curve()) if row["step"] <= trial.step), None)
     # A phase that was solved before its end keeps its last value.
     if last and (last["step"] == trial.step or last.get("solved")) and _finite(last.get("loss")):
         return "done", "", last
-    status = folder.status()
-    if status["state"] in ("failed", "skipped"):
-        return "failed", str(status.get("reason") or status["state"]), None
-    return "pending", "", None
+    state, reason = Standing(graph, store).of(trial.compared, trial.step)
+    return ("failed", reason or state, None) if state in ("failed", "skipped") else ("pending", "", None)
 
 
 def _finite(value: Any) -> bool:
