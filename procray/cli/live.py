@@ -12,7 +12,7 @@ from typing import Any
 
 from procray.cli.terminal import say, short_count, short_time
 from procray.planning import Plan, PlannedPhase
-from procray.selection.standing import Standing, kept
+from procray.selection.standing import Standing, kept, reached
 from procray.store.store import Store
 
 STATES = ("running", "waiting", "paused", "done", "failed", "skipped")
@@ -57,23 +57,14 @@ def row(phase: PlannedPhase, store: Store, standing: Standing) -> Row:
         return Row(
             phase.id, phase.label, phase.recipe.kind, state, tokens, budget, None, None, about.get("loss"), None, solved
         )
-    step, tokens = kept(phase, folder)
-    live = (folder.progress() or {}) if state in ("running", "paused", "failed") else {}
-    running = state == "running" and live.get("attempt") == standing.status(phase.id).get("attempt")
-    if running and (live.get("step") or 0) > step:
-        tokens = live.get("tokens") or tokens
-    speed, mfu = (live.get("tokens_per_s"), live.get("mfu")) if running else (None, None)
+    if state == "running":
+        _, tokens, live = reached(phase, folder)
+    else:
+        _, tokens = kept(phase, folder)
+        live = (folder.progress() or {}) if state in ("paused", "failed") else {}
+    speed, mfu = (live.get("tokens_per_s"), live.get("mfu")) if state == "running" else (None, None)
     return Row(
-        phase.id,
-        phase.label,
-        phase.recipe.kind,
-        state,
-        tokens,
-        budget,
-        speed,
-        mfu,
-        live.get("loss") if running or state != "running" else None,
-        reason or None,
+        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, mfu, live.get("loss"), reason or None
     )
 
 

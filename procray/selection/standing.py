@@ -82,6 +82,19 @@ def kept(planned: PlannedPhase, folder: PhaseFolder) -> tuple[int, int]:
     return step, nominal(planned, step)
 
 
+def reached(planned: PlannedPhase, folder: PhaseFolder) -> tuple[int, int, dict[str, Any]]:
+    """Step and nominal tokens that a running phase has come to, and the live numbers of the attempt that trains it.
+
+    Right after it has begun there are none yet: those of an attempt before it tell nothing about this one.
+    """
+    step, tokens = kept(planned, folder)
+    live, holder = folder.progress() or {}, folder.holder()
+    if holder is None or live.get("attempt") != holder.attempt:
+        return step, tokens, {}
+    there = live.get("step") or 0
+    return (there, live.get("tokens") or nominal(planned, there), live) if there > step else (step, tokens, live)
+
+
 def nominal(planned: PlannedPhase, step: int) -> int:
     """Nominal tokens of a phase at a step."""
     return int(planned.nominal[step]) if step in planned.nominal else round(step * planned.tokens_per_step)

@@ -34,7 +34,7 @@ def failed_before(status: dict[str, Any], step: int) -> Failure | None:
 
 
 def still_on_record(before: dict[str, Any] | None, state: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """What a new status keeps of a failure in the one `before`: a final one, until it is trained again from its step on.
+    """What a new status keeps of the one `before`: a final failure, until the phase is trained again past its step.
 
     Args:
         state, facts: of the new status.

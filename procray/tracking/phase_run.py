@@ -29,8 +29,8 @@ def write_phase(session: Session, phase: str) -> None:
     rows = facts.wanted_rows(planned, folder.curve())
     if facts.whole(planned, rows):
         state = "done"
-    elif state == "done":  # its mark is there and its last evaluation is still to come
-        state = "running"
+    elif state == "done":  # its mark shows sooner than its last evaluation
+        state = "waiting"
     if phase not in session.runs and not rows and state not in ("running", "failed"):
         return  # nothing has happened yet
 

@@ -25,6 +25,18 @@ class Phase:
     def id(self) -> str:
         return self.recipe.id
 
+    @property
+    def end(self) -> int:
+        return self.marks[-1]
+
+    @property
+    def tokens_per_step(self) -> float:
+        return float(self.recipe.batch * self.recipe.model.context)
+
+    @property
+    def nominal(self) -> dict[int, int]:
+        return {step: round(step * self.tokens_per_step) for step in self.marks}
+
 
 @dataclass(frozen=True)
 class Segment:

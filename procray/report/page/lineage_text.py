@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from procray.report.numbers.lineage import Box, asked_tokens, boxes, brief, budgets, carried_by, origin, stream
 from procray.report.numbers.phase_names import find_phase
 from procray.report.numbers.runs import Reader
-from procray.selection.standing import nominal
 from procray.report.numbers.wording import count, plural
+from procray.selection.standing import nominal
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
