@@ -60,7 +60,7 @@ def prepare_theirs(tokenizer: str, folder: str) -> dict[str, Any]:
     from datasets import Dataset, disable_progress_bars
     from transformers import PreTrainedTokenizerFast
 
-    from procray.corpora.documents import stdlib_files
+    from procray.corpora.local import stdlib_files
 
     disable_progress_bars()
     files = stdlib_files()
@@ -101,7 +101,7 @@ def in_fresh_process(part: str, tokenizer: Path, folder: Path) -> dict[str, Any]
 
 def as_file(tokenizer: Path | None, folder: Path) -> tuple[Path, str]:
     """A folder with tokenizer.json, which both sides read, and what it is."""
-    from procray.corpora.documents import stdlib_files
+    from procray.corpora.local import stdlib_files
     from procray.corpora.tokenizer import build_tokenizer, tokenizer_recipe
 
     target = folder / "tokenizer"

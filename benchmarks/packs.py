@@ -14,49 +14,57 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import Row, in_own_environment, publish, quartiles, ratio, take_turns
 
+if TYPE_CHECKING:
+    from procray.training.loop import Run
+
 SETTINGS = 4  # of one seed
+PAIRS = 30
 
 
-def compare(device: str, members: int, batch: int, rounds: int, steps: int, **how: bool) -> Row:
-    """One row: `members` phases together against one after another."""
+def begin(device: str, members: int, batch: int, folder: str) -> list[Run]:
+    """Phases of 2x4x16 on HAYSTACK, ready to train; as in a table of diagnostics every seed has four settings, which
+    see the same data."""
     import torch
 
     from procray import tasks
     from procray.training import FolderContext, task_source
     from procray.training import runtime as rt
     from procray.training.loop import Run
-    from procray.training.pack import Together
     from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
     place = torch.device(device)
-    task = tasks.get("haystack", pairs=30)
+    task = tasks.get("haystack", pairs=PAIRS)
     shape = ModelShape(2, 4, 16, context=task.positions)
+    runs = []
+    for member in range(members):
+        recipe = PhaseRecipe(
+            kind="diagnostic",
+            model=shape,
+            data={"task": task.recipe()},
+            batch=batch,
+            optimizer=Optimizer(lr=1e-3 / (1 + member % SETTINGS)),
+            evaluation=Evaluation(every=1 << 40, sequences=256),
+            seed=member // SETTINGS,
+            precision="bf16" if place.type == "cuda" else "fp32",
+        )
+        source = task_source(recipe)
+        choices = rt.resolve(recipe, place, vocab=source.vocab, positions=source.context)
+        runs.append(Run(recipe, source, FolderContext(Path(folder) / str(member), device=place), choices))
+    return runs
 
-    def begin(folder: str) -> list[Run]:
-        runs = []
-        for member in range(members):
-            # As in a table of diagnostics: every seed with four settings, which see the same data.
-            recipe = PhaseRecipe(
-                kind="diagnostic",
-                model=shape,
-                data={"task": task.recipe()},
-                batch=batch,
-                optimizer=Optimizer(lr=1e-3 / (1 + member % SETTINGS)),
-                evaluation=Evaluation(every=1 << 40, sequences=256),
-                seed=member // SETTINGS,
-                precision="bf16" if place.type == "cuda" else "fp32",
-            )
-            source = task_source(recipe)
-            choices = rt.resolve(recipe, place, vocab=source.vocab, positions=source.context)
-            runs.append(Run(recipe, source, FolderContext(Path(folder) / str(member), device=place), choices))
-        return runs
+
+def compare(device: str, members: int, batch: int, rounds: int, steps: int, **how: bool) -> Row:
+    """One row: `members` phases together against one after another."""
+    from procray.training import runtime as rt
+    from procray.training.pack import Together
 
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        rt.set_process(rt.resolve(begin(one)[0].recipe, place, vocab=256))
-        alone, packed = begin(one), begin(other)
+        alone, packed = begin(device, members, batch, one), begin(device, members, batch, other)
+        rt.set_process(alone[0].runtime)
         together = Together(packed, **{"compile": False, "capture": False, **how})
 
         def by_itself() -> None:
@@ -72,22 +80,22 @@ def compare(device: str, members: int, batch: int, rounds: int, steps: int, **ho
                 run.drain()
 
         # On one CPU thread processor time is less disturbed; on a GPU the wall clock is what counts.
-        clock = time.process_time if place.type == "cpu" else time.perf_counter
+        clock = time.process_time if device == "cpu" else time.perf_counter
         times = take_turns({"procray": as_one, "alone": by_itself}, rounds=rounds, clock=clock)
     value, low, high = ratio(times, "procray", "alone")
     sequences = members * steps * batch
     _, pack, _ = quartiles([sequences / seconds for seconds in times["procray"]])
     _, single, _ = quartiles([sequences / seconds for seconds in times["alone"]])
-    manner = ", ".join(name for name, chosen in how.items() if chosen)
+    manner = "".join(f", {name}" for name, chosen in how.items() if chosen)
     return Row(
-        shape=f"{members} phases, 2x4x16, HAYSTACK T {task.positions}, B {batch}{', ' + manner if manner else ''}",
+        shape=f"{members} phases, 2x4x16, HAYSTACK T {packed[0].source.context}, B {batch}{manner}",
         ours=f"{pack:,.0f} sequences/s",
         theirs=f"{single:,.0f} sequences/s",
         peer="the same phases one after another",
         value=value,
         low=low,
         high=high,
-        floor=10.0 if place.type == "cuda" and members == 32 and manner else None,
+        floor=10.0 if device != "cpu" and members == 32 and manner else None,
     )
 
 

@@ -38,6 +38,14 @@ chain:
     transfer: {attention: first}
 """
 
+TARGETS = """\
+name: targets
+model: {layers: 1, heads: 1, width: 8}
+targets:
+  - {name: small, diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}}
+  - {name: large, diagnostic: {task: haystack, pairs: 8, batch: 8, tokens: 10k, optimizer: {lr: {grid: [1e-3, 1e-2]}}}}
+"""
+
 
 def change(old, new, text=GOOD):
     """The text with its first `old` replaced."""

@@ -3,14 +3,23 @@
 `recipe` describes a corpus, `prepare` makes its shards, `load` opens them, `Prepared` gives batches.
 """
 
+from procray.corpora.account import account
+from procray.corpora.fits import check_fits
+from procray.corpora.local import compare_files
 from procray.corpora.prepare import prepare
-from procray.corpora.prepared import Prepared, load, summary
-from procray.corpora.recipe import describe, names, recipe, title, vocab_size_estimate
+from procray.corpora.prepared import Prepared, known_files, load, summary
+from procray.corpora.recipe import describe, file_digests, identity, names, recipe, title, vocab_size_estimate
 from procray.corpora.tokenizer import tokenizer_recipe
 
 __all__ = [
     "Prepared",
+    "account",
+    "check_fits",
+    "compare_files",
     "describe",
+    "file_digests",
+    "identity",
+    "known_files",
     "load",
     "names",
     "prepare",

@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from procray.corpora.documents import Documents, held_out, without_surrogates
+from procray.corpora.documents import Documents
+from procray.corpora.formats import without_surrogates
 from procray.corpora.network import OFFLINE_CORPORA, cause_of, resolve_revision, unreachable, within
+from procray.corpora.split import held_out
 from procray.errors import CorpusError, EnvironmentProblem
 
 ROWS = 256  # read and encoded at once
@@ -75,11 +77,12 @@ def _rows(
         for rows in stream.iter(batch_size=ROWS):
             if field not in rows:
                 raise CorpusError(f"{where}: no field '{field}' (it has: {', '.join(sorted(rows))}); set `field:`")
-            texts = [without_surrogates(text) if isinstance(text, str) else "" for text in rows[field]]
+            texts = _texts(rows[field], field, where)
+            null = len(rows[field]) - len(texts)
             before = {"state": state, "pending": pending}
             if articles:
                 texts, pending = _joined(texts, pending)
-            yield _without_empty(texts, before)
+            yield _without_empty(texts, before, null)
             state = stream.state_dict()
         if pending:
             yield _without_empty(["".join(pending)], {"state": state, "pending": pending})
@@ -104,10 +107,24 @@ def open_stream(name: str, config: str | None, split: str, commit: str) -> Any:
     return datasets.load_dataset(name, config, split=split, streaming=True, revision=commit)
 
 
-def _without_empty(texts: list[str], position: dict[str, Any]) -> Documents:
+def _texts(cells: list[Any], field: str, where: str) -> list[str]:
+    """The cells that are text, without those that are nothing.
+
+    Raises:
+        CorpusError: one that is something else: a column of numbers is not the text, whatever it is called.
+    """
+    found = [cell for cell in cells if cell is not None]
+    other = next((cell for cell in found if not isinstance(cell, str)), None)
+    if other is not None:
+        shown = f"{type(other).__name__} {str(other)[:40]}"
+        raise CorpusError(f"{where}: field '{field}' holds {shown}, not text; set `field:`")
+    return [without_surrogates(text) for text in found]
+
+
+def _without_empty(texts: list[str], position: dict[str, Any], null: int = 0) -> Documents:
     kept = [text for text in texts if text.strip()]
-    empty = len(texts) - len(kept)
-    return Documents(kept, position, {"empty": empty} if empty else {})
+    counts = {"empty": len(texts) - len(kept), "null": null}
+    return Documents(kept, position, {name: count for name, count in counts.items() if count})
 
 
 def _joined(rows: list[str], pending: list[str]) -> tuple[list[str], list[str]]:

@@ -77,7 +77,7 @@ def generate(folder: Path, split: str, records: int, say: Callable[[str], None])
                     last = noise.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no message"]
                     raise EnvironmentProblem(f"corpus 'deepmind-math': generating questions failed: {last[0]}")
                 done += 1
-                say(f"deepmind-math: {split} part {done} of {len(firsts)} generated")
+                say(f"{split} part {done} of {len(firsts)} generated")
     finally:
         for process in running.values():
             process.kill()

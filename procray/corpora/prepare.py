@@ -10,18 +10,21 @@ import fcntl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from procray.corpora import documents, hub, mathematics, shards
+from procray.corpora import background, documents, formats, hub, local, mathematics, shards
+from procray.corpora.account import left_out
 from procray.corpora.documents import Documents
 from procray.corpora.prepared import Prepared, corpus_folder, load, read_manifest, saved_tokenizer
-from procray.corpora.questions import encode_records, read_records, special_tokens
-from procray.corpora.recipe import check_unchanged, local_files, title
+from procray.corpora.questions import encode_records, records_of, special_tokens
+from procray.corpora.recipe import check_unchanged, file_digests, identity, is_local, local_files, title
+from procray.corpora.split import Share, share_of, survey
 from procray.corpora.tokenizer import Tokenizer, build_tokenizer, save_tokenizer
 from procray.errors import CorpusError, EnvironmentProblem
 from procray.files import write_json
@@ -96,12 +99,12 @@ def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | No
     corpus, name = recipe["corpus"], title(recipe)
     manifest = manifest or {
         "format": 1,
-        "recipe": recipe,
+        "recipe": identity(recipe),  # the first of many places would say little
         "streamed": corpus["source"] == "hf",
         "shard_tokens": shards.SHARD_TOKENS,
         "splits": {},
     }
-    read = _reader(corpus, folder, manifest, say)
+    read = _reader(corpus, folder, manifest, lambda line: say(f"{name}: {line}"))
     tokenizer = _tokenizer(recipe, folder, manifest, read, say)
     encode: Encode
     if corpus["source"] == "deepmind-math":
@@ -112,12 +115,19 @@ def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | No
     for split, enough in (("validation", None), ("train", wanted)):
         _pack(folder, manifest, split, read, encode, enough, lambda line: say(f"{name}: {line}"))
         if manifest["splits"][split]["tokens"] < 2:
-            raise CorpusError(
-                f"corpus {name}: nothing for its {split} split; it needs more documents"
-                + (", a larger `holdout:` or `validation:` of its own" if split == "validation" else "")
-            )
+            raise CorpusError(_nothing(manifest, name, split))
+    if is_local(recipe):
+        manifest["files"] = file_digests(recipe)
     manifest["digest"] = shards.content_digest(manifest)
     write_json(folder / "manifest.json", manifest)
+
+
+def _nothing(manifest: dict[str, Any], name: str, split: str) -> str:
+    other = ", a larger `holdout:` or `validation:` of its own" if split == "validation" else ""
+    lost = left_out(manifest)
+    return f"corpus {name}: nothing for its {split} split; it needs more documents{other}" + (
+        f"; {lost}" if lost else ""
+    )
 
 
 Read = Callable[[str, Any], Iterator[Documents]]
@@ -130,21 +140,37 @@ def _reader(corpus: dict[str, Any], folder: Path, manifest: dict[str, Any], say:
         commits = hub.revisions(corpus, manifest.get("revisions", {}))
         manifest["revisions"] = commits
         return lambda split, position: hub.read(corpus, commits, split, position)
-    if corpus["source"] == "deepmind-math" and corpus["files"] is None:
+    records = corpus["source"] == "deepmind-math"
+    field = corpus.get("field")
+    read: documents.Reader = records_of if records else lambda file: formats.documents_of(file, field)
+    share: Share | None = None
+    kept: list[local.LocalFile] | None
+    if records and corpus["files"] is None:
         made = {
             split: mathematics.generate(folder / "generated", split, corpus[key], say)
             for split, key in (("train", "records"), ("validation", "validation_records"))
         }
-        train, validation = ([documents.LocalFile(path.name, path) for path in made[split]] for split in made)
-        return lambda split, position: documents.batches(read_records(train, validation, 0.0, split), position)
-    check_unchanged(corpus)
-    files, kept = local_files(corpus)
-    if corpus["source"] == "deepmind-math":
-        return lambda split, at: documents.batches(read_records(files, kept, corpus["holdout"], split), at)
-    field = corpus.get("field")
-    return lambda split, at: documents.batches(
-        documents.read_documents(files, kept, field, corpus["holdout"], split), at
+        files, kept = _generated(made["train"]), _generated(made["validation"])
+    else:
+        check_unchanged(corpus)
+        files, kept = local_files(corpus)
+        if "text" not in manifest or (kept is None and "held_out" not in manifest["text"]):
+            found = survey([*files, *(kept or [])], field, read, records, say)
+            manifest["text"] = found.to_json()
+            if not found.documents:
+                raise CorpusError(f"corpus {title({'corpus': corpus})}: no text in its files; {left_out(manifest)}")
+            if kept is None:
+                chosen, holds = share_of(found, corpus["holdout"], records)
+                manifest["text"]["held_out"] = {**holds, **chosen.to_json()}
+        if kept is None:
+            share = Share.from_json(manifest["text"]["held_out"])
+    return lambda split, position: documents.batches(
+        documents.read_documents(files, kept, read, share, split), position
     )
+
+
+def _generated(paths: list[Path]) -> list[local.LocalFile]:
+    return [local.LocalFile(path.name, path) for path in paths]
 
 
 def _tokenizer(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any], read: Read, say: Say) -> Tokenizer:
@@ -152,13 +178,14 @@ def _tokenizer(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any], r
     facts = manifest.get("tokenizer")
     if facts is not None:
         return saved_tokenizer(folder, facts)
+    name = title(recipe)
     if recipe["tokenizer"]["kind"] == "bpe":
-        say(f"{title(recipe)}: training a byte-pair encoding of {recipe['tokenizer']['entries']:,} entries")
+        say(f"{name}: training a byte-pair encoding of {recipe['tokenizer']['entries']:,} entries")
 
     def texts() -> Iterable[str]:
         return (text for batch in read("train", None) for text in batch.texts)
 
-    tokenizer = build_tokenizer(recipe["tokenizer"], texts)
+    tokenizer = build_tokenizer(recipe["tokenizer"], texts, lambda line: say(f"{name}: {line}"))
     save_tokenizer(tokenizer, folder)
     special = {"separator": tokenizer.separator}
     if recipe["corpus"]["source"] == "deepmind-math":
@@ -212,7 +239,14 @@ def _pack(
         entry["tokens"] += len(tokens)
 
     said = time.monotonic()
-    for batch, found in _encoded(read(split, cursor["position"]), encode):
+
+    def tell() -> None:
+        nonlocal said
+        if time.monotonic() - said > _SAY_SECONDS:
+            said = time.monotonic()
+            say(f"{split} {(entry['tokens'] + waiting) / 1e6:.1f}M tokens, {counts['documents']:,} documents")
+
+    for batch, found in _encoded(read(split, cursor["position"]), encode, tell):
         before = dict(counts)
         counts["documents"] += len(batch.texts)
         for name, count in batch.counts.items():
@@ -233,9 +267,7 @@ def _pack(
             write_json(folder / "manifest.json", manifest)
             if enough is not None and len(entry["shards"]) >= enough:
                 return
-        if time.monotonic() - said > _SAY_SECONDS:
-            said = time.monotonic()
-            say(f"{split} {(entry['tokens'] + waiting) / 1e6:.1f}M tokens, {counts['documents']:,} documents")
+        tell()
     if waiting:
         write(*_joined(held))
     entry.update(complete=True, counts=counts, cursor=None)
@@ -243,7 +275,7 @@ def _pack(
 
 
 def _encoded(
-    batches: Iterator[Documents], encode: Encode
+    batches: Iterator[Documents], encode: Encode, tick: Callable[[], None]
 ) -> Iterator[tuple[Documents, tuple[np.ndarray, np.ndarray | None] | None]]:
     """Each batch with its tokens and mask, None where it has no text.
 
@@ -252,20 +284,19 @@ def _encoded(
     """
     ahead: deque[tuple[Documents, Future[tuple[np.ndarray, np.ndarray | None]] | None]] = deque()
     trouble: Exception | None = None
-    with ThreadPoolExecutor(_AHEAD, "encode") as pool:
-        while True:
-            try:
-                batch = next(batches, None)
-            except Exception as error:
-                trouble, batch = error, None
-            if batch is None:
-                break
-            ahead.append((batch, pool.submit(encode, batch.texts) if batch.texts else None))
-            if len(ahead) > _AHEAD:
-                first, tokens = ahead.popleft()
-                yield first, None if tokens is None else tokens.result()
-        for first, tokens in ahead:
-            yield first, None if tokens is None else tokens.result()
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:
+            trouble, batch = error, None
+        if batch is None:
+            break
+        ahead.append((batch, background.start(partial(encode, batch.texts)) if batch.texts else None))
+        if len(ahead) > _AHEAD:
+            first, tokens = ahead.popleft()
+            yield first, None if tokens is None else background.wait(tokens, tick)
+    for first, tokens in ahead:
+        yield first, None if tokens is None else background.wait(tokens, tick)
     if trouble is not None:
         raise trouble
 

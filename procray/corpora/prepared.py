@@ -5,6 +5,7 @@ Shape suffixes: B sequences, T positions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from procray.batch import Batch
+from procray.corpora.account import account
 from procray.corpora.order import permuted
 from procray.corpora.questions import row_bounds
-from procray.corpora.recipe import title
+from procray.corpora.recipe import identity, title
 from procray.corpora.shards import ShardReader, content_digest
 from procray.corpora.tokenizer import SEPARATOR, Tokenizer, load_tokenizer, tokenizer_digest
 from procray.errors import CorpusError, ProcrayError, StoreError
@@ -37,6 +39,14 @@ def _special(value: Any) -> str:
     return wrong(value, Every(count))
 
 
+def _share(value: Any) -> str:
+    return "" if isinstance(value, int | float) and 0 <= value <= 1 else "not a share from 0 to 1"
+
+
+def _hash(value: Any) -> str:
+    return "" if isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) else "not 16 hex digits"
+
+
 def _dtype(value: Any) -> str:
     return "" if value in ("uint16", "uint32") else "not a type of tokens"
 
@@ -45,16 +55,27 @@ def _positive(value: Any) -> str:
     return count(value) or ("" if value else "must be above 0")
 
 
+# What `prepare` found in local files, and what it held out of them.
+_TEXT = {
+    "files": count, "documents": count, "characters": count, "empty": count, "null": count, "replaced": count,
+    "left_out": [{"name": str, "why": str, "bytes": count}],
+    "held_out?": {
+        "documents": count, "cut": count, "characters": count, "below": _hash, "cut_share": _share, "records": bool,
+    },
+}  # fmt: skip
+
 # Of a preparation that has begun; all of it is there when it has come to its end.
 _FORM = {
     "recipe?": {"corpus": {"source": str}, "tokenizer": dict}, "digest?": sha256, "streamed?": bool,
     "tokenizer?": {"kind": str, "sha256": sha256, "vocab_size": _positive, "special": _special}, "dtype?": _dtype,
     "shard_tokens?": _positive, "splits?": {"train?": _SPLIT, "validation?": _SPLIT},
+    "text?": _TEXT, "files?": Every(sha256),
 }  # fmt: skip
 
 
 def corpus_folder(recipe: dict[str, Any], root: Path) -> Path:
-    return Path(root) / digest(recipe, 16)
+    """Where a corpus is prepared below `root`: named by what it is, not by where its files lie."""
+    return Path(root) / digest(identity(recipe), 16)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -70,6 +91,18 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, StoreError) as error:
         raise CorpusError(f"{path} is damaged ({error}); delete {folder} to prepare the corpus again") from error
+
+
+def known_files(recipe: dict[str, Any], root: Path) -> dict[str, str] | None:
+    """The SHA-256 of the local files that a preparation below `root` read, by name; None where there is none.
+
+    `file_digests` has those of now, `compare_files` what differs.
+
+    Raises:
+        CorpusError: its manifest cannot be read.
+    """
+    manifest = read_manifest(corpus_folder(recipe, Path(root)))
+    return None if manifest is None else manifest.get("files")
 
 
 def saved_tokenizer(folder: Path, facts: dict[str, Any]) -> Tokenizer:
@@ -103,7 +136,7 @@ def load(recipe: dict[str, Any], root: Path) -> Prepared:
     manifest = read_manifest(folder)
     if manifest is None or "digest" not in manifest:
         raise CorpusError(f"corpus {title(recipe)} is not prepared in {root}; run `procray data prepare`")
-    return Prepared(folder, manifest)
+    return Prepared(folder, manifest, title(recipe))
 
 
 class Prepared:
@@ -125,11 +158,12 @@ class Prepared:
         manifest: what `prepare` wrote.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]):
+    def __init__(self, folder: Path, manifest: dict[str, Any], name: str | None = None):
         self.folder, self.manifest = folder, manifest
-        lacking = [name.removesuffix("?") for name in _FORM if name.removesuffix("?") not in manifest]
+        known = [name.removesuffix("?") for name in _FORM if name not in ("text?", "files?")]
+        lacking = [name for name in known if name not in manifest]
         lacking += [split for split in ("train", "validation") if split not in manifest.get("splits", {})]
-        if lacking or digest(manifest["recipe"], 16) != folder.name:
+        if lacking or digest(identity(manifest["recipe"]), 16) != folder.name:
             what = f"lacks {', '.join(lacking)}" if lacking else "is of another corpus than its folder's name says"
             raise CorpusError(f"{folder / 'manifest.json'} {what}; delete {folder} to prepare the corpus again")
         self.digest: str = manifest["digest"]
@@ -137,7 +171,7 @@ class Prepared:
             raise CorpusError(
                 f"{folder / 'manifest.json'} does not match its own digest; delete {folder} to prepare the corpus again"
             )
-        self.title = title(manifest["recipe"])
+        self.title = name or title(manifest["recipe"])
         self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
         self.complete: bool = manifest["splits"]["train"]["complete"]
         self._splits = {split: ShardReader(folder, split, manifest) for split in ("train", "validation")}
@@ -318,4 +352,7 @@ def summary(prepared: Prepared) -> dict[str, Any]:
     }
     for split, entry in manifest["splits"].items():
         facts[split] = {"tokens": entry["tokens"], "shards": len(entry["shards"]), **entry["counts"]}
+    for line in account(manifest):
+        what, _, how = line.partition(": ")
+        facts[what.replace(" ", "_")] = how
     return facts

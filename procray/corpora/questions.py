@@ -11,28 +11,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from procray.corpora.documents import LocalFile, held_out, read_text
+from procray.corpora.formats import Document, read_text
+from procray.corpora.local import LocalFile
 from procray.corpora.tokenizer import Tokenizer
 from procray.errors import CorpusError
 
 
-def read_records(
-    files: list[LocalFile], held_out_files: list[LocalFile] | None, fraction: float, split: str
-) -> Iterator[tuple[str, str | None]]:
-    """Every record of a split as `question newline answer`; split by the hash of the question.
+def records_of(file: LocalFile) -> Iterator[Document]:
+    """Every record of a file as `question newline answer`, with what `read_text` met beside the first.
 
     Raises:
         CorpusError: a record without an answer, with its file and line.
     """
-    validation = split == "validation"
-    if held_out_files is not None:
-        files, fraction = (held_out_files if validation else files), 0.0
-    for file in files:
-        text, note = read_text(file)
-        for record in _records_of(file, text):
-            if held_out_files is not None or held_out(record.partition("\n")[0], fraction) == validation:
-                yield record, note
-                note = None
+    text, note = read_text(file)
+    for record in _records_of(file, text):
+        yield record, note
+        note = None
 
 
 def _records_of(file: LocalFile, text: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """From what a sweep file says about a corpus to the canonical recipe that identifies the data.
 
-A recipe needs no network. Local files are hashed here, so that changed files are another corpus.
+A recipe needs no network. Local files are hashed here, so that changed files are another corpus. The recipe also
+says where they lie; `identity` is what is left without that.
 """
 
 from __future__ import annotations
@@ -8,18 +9,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from procray.corpora import documents
-from procray.corpora.tokenizer import hub_recipe, tokenizer_recipe, vocab_estimate
+from procray.corpora import formats, local
+from procray.corpora.local import LocalFile
+from procray.corpora.tokenizer import bpe_recipe, hub_recipe, tokenizer_recipe, vocab_estimate
 from procray.errors import CorpusError, did_you_mean
 from procray.files import digest
 
-# Raised when the same source gives other shards than before (split rule, packing, cleaning).
-PREPARATION = 1
+# Raised when the same source gives other shards than before (split rule, packing, cleaning): of local files, and
+# of what comes from the hub or is generated.
+PREPARATION = 2
+STREAMED_PREPARATION = 1
 HOLDOUT = 0.05
 
-_BPE = {"kind": "bpe", "entries": 4096}
+_BPE = bpe_recipe(4096)
+_PROBLEMS = 5  # of files that are named at once
 _HUB_KEYS = ("config", "split", "field", "revision", "documents", "validation", "validation_documents", "holdout")
 _HUB_PRESETS: dict[str, dict[str, Any]] = {
     # As the papers' code has it: the first 100,000 documents, about 48 M GPT-2 tokens.
@@ -60,23 +66,27 @@ def describe(name: str) -> str:
     return _SUMMARIES[name]
 
 
-def recipe(corpus: str | dict[str, Any], tokenizer: str | dict[str, Any] | None = None) -> dict[str, Any]:
+def recipe(
+    corpus: str | dict[str, Any], tokenizer: str | dict[str, Any] | None = None, base: Path | None = None
+) -> dict[str, Any]:
     """The canonical recipe `{"corpus": {...}, "tokenizer": {...}}`; every option filled in.
 
     Args:
         corpus: a name, `{name: preset, ...options}`, `{files: [globs], ...}` or `{hf: dataset, ...}`.
-            Relative paths start from the working directory.
         tokenizer: see `tokenizer_recipe`; None takes the corpus' usual one.
+        base: the folder where relative paths start, such as the sweep file's; None is the working directory.
 
     Raises:
-        CorpusError: an unknown name or option (with the nearest), a glob without files.
+        CorpusError: an unknown name or option (with the nearest), a glob without files, files that hold something
+            else than they are to be read as.
     """
+    base = Path(base or Path.cwd()).absolute()
     given = {"name": corpus} if isinstance(corpus, str) else corpus
     if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
         raise CorpusError(f"corpus: expected a name or a mapping, got {corpus!r}")
     forms: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], dict[str, Any]]]] = {
-        "name": _named,
-        "files": _files,
+        "name": lambda given: _named(given, base),
+        "files": lambda given: _files(given, base),
         "hf": _hub,
     }
     # `{name: deepmind-math, files: [...]}` has two of the keys: the name decides.
@@ -85,7 +95,21 @@ def recipe(corpus: str | dict[str, Any], tokenizer: str | dict[str, Any] | None 
         hint = did_you_mean(next(iter(given), ""), forms) or "."
         raise CorpusError(f"corpus: expected one of the keys name, files, hf in {given!r}{hint}")
     canonical, usual = forms[form](given)
-    return {"corpus": canonical, "tokenizer": usual if tokenizer is None else tokenizer_recipe(tokenizer)}
+    return {"corpus": canonical, "tokenizer": usual if tokenizer is None else tokenizer_recipe(tokenizer, base)}
+
+
+def identity(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What of a recipe (or of a phase's data, which may be a task) identifies the data: all but where files lie.
+
+    Recipes of earlier versions name no `base`; they are what they were.
+    """
+    places = {"corpus": ("base", "files", "validation"), "tokenizer": ("base", "path", "stated")}
+    return {
+        part: {key: one for key, one in value.items() if key not in places[part]}
+        if part in places and isinstance(value, dict) and "base" in value
+        else value
+        for part, value in recipe.items()
+    }
 
 
 def vocab_size_estimate(recipe: dict[str, Any]) -> int:
@@ -100,17 +124,19 @@ def title(recipe: dict[str, Any]) -> str:
         return f"{corpus['name']} {corpus['config']}" if corpus["config"] else corpus["name"]
     if corpus["source"] == "python-package":
         return f"package {corpus['package']}"
-    return f"files {', '.join(corpus['files'])}" if corpus["source"] == "files" else corpus["source"]
+    if corpus["source"] != "files":
+        return str(corpus["source"])
+    return f"files {', '.join(corpus['files'])}" if "files" in corpus else f"files of content {corpus['content'][:12]}"
 
 
-def _named(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _named(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     name = given["name"]
     options = {key: value for key, value in given.items() if key != "name"}
     if name == "python-stdlib":
         _check_keys("python-stdlib", options, ("holdout",))
         return {
             "source": "python-stdlib",
-            "content": documents.content_digest(documents.stdlib_files()),
+            "content": local.content_digest(local.stdlib_files()),
             "holdout": _fraction(options),
             "preparation": PREPARATION,
         }, _BPE
@@ -120,21 +146,22 @@ def _named(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         return {
             "source": "python-package",
             "package": package,
-            "content": documents.content_digest(documents.package_files(package)),
+            "content": local.content_digest(local.package_files(package)),
             "holdout": _fraction(options),
             "preparation": PREPARATION,
         }, _BPE
     if name == "deepmind-math":
-        return _mathematics(options)
+        return _mathematics(options, base)
     if name in _HUB_PRESETS:
         _check_keys(name, options, _HUB_KEYS)
         canonical, _ = _hub({**_HUB_PRESETS[name], **options})
         canonical["articles"] = name.startswith("wikitext")
         return canonical, hub_recipe("codeparrot/codeparrot" if name == "codeparrot" else "gpt2")
     text = str(name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not os.path.exists(text):
+    exists = (base / os.path.expanduser(text)).exists()
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not exists:
         hint = f"; a hub dataset is written {{hf: {text}}}."
-    elif os.path.exists(os.path.expanduser(text)) or any(sign in text for sign in "*?/~"):
+    elif exists or any(sign in text for sign in "*?/~"):
         hint = f"; files are written {{files: ['{text}']}}."
     else:
         hint = did_you_mean(text, _SUMMARIES) or "."
@@ -143,49 +170,95 @@ def _named(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-def _files(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _files(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     _check_keys("files", given, ("files", "field", "validation", "holdout"))
-    return {**_local(given), "source": "files", "field": _text(given, "field", None)}, _BPE
+    field = _text(given, "field", None)
+    made = _local(given, base)
+    train, validation = local_files(made)
+    files = [*train, *(validation or [])]
+    problems = _problems(files, field)
+    if problems:
+        more = f"; and {len(problems) - _PROBLEMS:,} more" if len(problems) > _PROBLEMS else ""
+        raise CorpusError(f"files: {'; '.join(problems[:_PROBLEMS])}{more}")
+    if all(formats.kind_of(file, field) != "text" for file in files):
+        field = field or "text"  # said or not, one corpus
+    return {**made, "source": "files", "field": field}, _BPE
 
 
-def _local(given: dict[str, Any]) -> dict[str, Any]:
+def _problems(files: list[LocalFile], field: str | None) -> list[str]:
+    found = []
+    for file in files:
+        try:
+            problem = formats.problem_of(file, field)
+        except CorpusError as error:
+            problem = str(error).removeprefix("files: ")
+        if problem:
+            found.append(problem)
+    return found
+
+
+def _local(given: dict[str, Any], base: Path) -> dict[str, Any]:
     """What `files` and `deepmind-math` share: globs, the held-out rule and the content's digest."""
     globs = _globs(given, "files")
     held_out = _globs(given, "validation") if given.get("validation") is not None else None
     if held_out is not None and "holdout" in given:
         raise CorpusError("files: give either 'validation' or 'holdout', not both")
-    train, validation = local_files({"files": globs, "validation": held_out})
+    place = {"files": globs, "validation": held_out, "base": str(base)}
+    train, validation = local_files(place)
     if validation is not None and not train:
         raise CorpusError("files: every file is a validation file; nothing is left to train on")
     return {
-        "files": globs,
-        "validation": held_out,
+        **place,
         "holdout": _fraction(given),
-        "content": digest([documents.content_digest(train), documents.content_digest(validation or [])]),
+        "content": _content(train, validation),
         "preparation": PREPARATION,
     }
 
 
-def local_files(corpus: dict[str, Any]) -> tuple[list[documents.LocalFile], list[documents.LocalFile] | None]:
+def _content(train: list[LocalFile], validation: list[LocalFile] | None) -> str:
+    return digest([local.content_digest(train), local.content_digest(validation or [])])
+
+
+def local_files(corpus: dict[str, Any]) -> tuple[list[LocalFile], list[LocalFile] | None]:
     """Training and explicit validation files of a canonical corpus; a file of both belongs to validation."""
     if corpus.get("source") == "python-stdlib":
-        return documents.stdlib_files(), None
+        return local.stdlib_files(), None
     if corpus.get("source") == "python-package":
-        return documents.package_files(corpus["package"]), None
-    train = documents.matching_files(corpus["files"])
+        return local.package_files(corpus["package"]), None
+    base = Path(corpus["base"]) if "base" in corpus else None
+    train = local.matching_files(corpus["files"], base)
     if corpus["validation"] is None:
         return train, None
-    validation = documents.matching_files(corpus["validation"])
+    validation = local.matching_files(corpus["validation"], base)
     taken = {file.path.resolve() for file in validation}
     return [file for file in train if file.path.resolve() not in taken], validation
+
+
+def is_local(recipe: dict[str, Any]) -> bool:
+    """Whether a recipe's documents are files that lie on this machine."""
+    corpus = recipe.get("corpus", {})
+    return corpus.get("source") in ("python-stdlib", "python-package") or bool(corpus.get("files"))
+
+
+def file_digests(recipe: dict[str, Any]) -> dict[str, str]:
+    """The SHA-256 of every file that a recipe reads now, by name; those of `validation:` are marked. Empty for the hub.
+
+    `known_files` has those that a preparation read, `compare_files` what differs.
+
+    Raises:
+        CorpusError: they are no more there.
+    """
+    if not is_local(recipe):
+        return {}
+    train, validation = local_files(recipe["corpus"])
+    return {**local.digests_by_name(train), **local.digests_by_name(validation or [], " (validation)")}
 
 
 def check_unchanged(corpus: dict[str, Any]) -> None:
     """Raises CorpusError where the local files are no more those that the recipe was made from."""
     train, validation = local_files(corpus)
-    found = documents.content_digest(train)
-    if corpus["source"] not in ("python-stdlib", "python-package"):
-        found = digest([found, documents.content_digest(validation or [])])
+    packaged = corpus["source"] in ("python-stdlib", "python-package")
+    found = local.content_digest(train) if packaged else _content(train, validation)
     if found != corpus["content"]:
         raise CorpusError(
             f"corpus {title({'corpus': corpus})}: its files have changed since the sweep was planned, "
@@ -193,18 +266,18 @@ def check_unchanged(corpus: dict[str, Any]) -> None:
         )
 
 
-def _mathematics(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _mathematics(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     usual = {"kind": "char", "alphabet": "ascii"}  # 95 characters and UNK, BOS, SEP, PAD: the papers' 99
     if "files" in given:
         _check_keys("deepmind-math", given, ("files", "validation", "holdout"))
-        return {**_local(given), "source": "deepmind-math"}, usual
+        return {**_local(given, base), "source": "deepmind-math"}, usual
     _check_keys("deepmind-math", given, ("files", "records", "validation_records"))
     return {
         "source": "deepmind-math",
         "files": None,
         "records": _count(given, "records", 50_000),
         "validation_records": _count(given, "validation_records", 1000),
-        "preparation": PREPARATION,
+        "preparation": STREAMED_PREPARATION,
     }, usual
 
 
@@ -242,7 +315,7 @@ def _hub(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         "documents": _count(given, "documents", None),
         "articles": False,
         "validation": held_out,
-        "preparation": PREPARATION,
+        "preparation": STREAMED_PREPARATION,
     }, hub_recipe("gpt2")
 
 

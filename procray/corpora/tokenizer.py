@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from procray.corpora import background
 from procray.corpora.network import fetch_file, resolve_revision
 from procray.errors import CorpusError, EnvironmentProblem, did_you_mean
 from procray.files import parse_json, read_json, sha256_file, write_atomic
@@ -39,10 +41,14 @@ KNOWN_ENTRIES = {
 }
 _SEPARATORS = (SEPARATOR, "<|end_of_text|>", "</s>", "<eos>", "[SEP]")
 _FOLDER_FILES = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json")
+_SAY_SECONDS = 1.0
 _PROBE = "def f(x): return 1\n"
 
 # Training text of a byte-pair encoding or an alphabet: more changes the merges little and costs minutes.
 SAMPLE_CHARACTERS = 32_000_000
+# Training takes time that grows with the square of a piece without a space (a blob of base64, minified code, a ruler
+# of dashes): seconds at 40,000 characters, days at some millions. Longer ones are cut before training sees them.
+LONGEST_PIECE = 1000
 # A longer text is cut at a line end before encoding: the pieces use every core and bounded memory.
 _PIECE_CHARACTERS = 500_000
 _LINE_END = re.compile(r"(?<=\S\n)(?=\S)")
@@ -61,8 +67,8 @@ class Tokenizer:
     content: str  # what `save_tokenizer` writes
 
 
-def tokenizer_recipe(given: str | dict[str, Any]) -> dict[str, Any]:
-    """The canonical recipe of a tokenizer; reads a local folder, never the network.
+def tokenizer_recipe(given: str | dict[str, Any], base: Path | None = None) -> dict[str, Any]:
+    """The canonical recipe of a tokenizer; reads a local folder, never the network. Relative paths start from `base`.
 
     Accepts `byte`, `char`, `{char: ascii}`, `{bpe: N}` (or `bpe:N`), a hub name, `{hub: name, revision:, entries:}`,
     a folder as a path or `{folder: path, entries:}`.
@@ -70,8 +76,9 @@ def tokenizer_recipe(given: str | dict[str, Any]) -> dict[str, Any]:
     Raises:
         CorpusError: none of these, with the nearest one.
     """
+    base = Path(base or Path.cwd()).absolute()
     if isinstance(given, str):
-        return _from_text(given.strip())
+        return _from_text(given.strip(), base)
     if not isinstance(given, dict):
         raise CorpusError(f"tokenizer: expected a name or a mapping, got {given!r}")
     forms: dict[str, set[str]] = {"bpe": set(), "char": set(), "hub": {"revision", "entries"}, "folder": {"entries"}}
@@ -88,7 +95,7 @@ def tokenizer_recipe(given: str | dict[str, Any]) -> dict[str, Any]:
     if form == "bpe":
         if isinstance(value, bool) or not isinstance(value, int) or not 257 <= value <= 1_000_000:
             raise CorpusError(f"tokenizer: bpe needs at least 257 entries (256 bytes and a separator), got {value!r}")
-        return {"kind": "bpe", "entries": value}
+        return bpe_recipe(value)
     if form == "char":
         if value not in ("ascii", "corpus"):
             raise CorpusError(f"tokenizer: char is 'corpus' or 'ascii', got {value!r}")
@@ -96,14 +103,14 @@ def tokenizer_recipe(given: str | dict[str, Any]) -> dict[str, Any]:
     if not isinstance(value, str) or not value:
         raise CorpusError(f"tokenizer: {form} needs a name, got {value!r}")
     if form == "folder":
-        return _folder_recipe(Path(value), entries)
+        return _folder_recipe(value, entries, base)
     return hub_recipe(value, str(given.get("revision", "main")), entries)
 
 
 _FORMS = "byte, char, {char: ascii}, {bpe: N}, a hub name such as gpt2 or namespace/name, {hub: name}, {folder: path}"
 
 
-def _from_text(name: str) -> dict[str, Any]:
+def _from_text(name: str, base: Path) -> dict[str, Any]:
     if name == "byte":
         return {"kind": "byte"}
     if name == "char":
@@ -112,12 +119,17 @@ def _from_text(name: str) -> dict[str, Any]:
         return tokenizer_recipe({"bpe": int(match[1])})
     if name in BARE_HUB_NAMES:
         return hub_recipe(name)
-    if os.path.isdir(os.path.expanduser(name)) or name.startswith((".", "~", "/")):
-        return _folder_recipe(Path(name), None)
+    if (base / os.path.expanduser(name)).is_dir() or name.startswith((".", "~", "/")):
+        return _folder_recipe(name, None, base)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return hub_recipe(name)
     hint = did_you_mean(name, ("byte", "char", "bpe", *BARE_HUB_NAMES)) or "."
     raise CorpusError(f"unknown tokenizer '{name}'{hint} Tokenizers: {_FORMS}")
+
+
+def bpe_recipe(entries: int) -> dict[str, Any]:
+    """The recipe of a byte-pair encoding trained on the corpus."""
+    return {"kind": "bpe", "entries": entries, "longest_piece": LONGEST_PIECE}
 
 
 def hub_recipe(name: str, revision: str = "main", entries: int | None = None) -> dict[str, Any]:
@@ -127,18 +139,22 @@ def hub_recipe(name: str, revision: str = "main", entries: int | None = None) ->
     return {"kind": "hub", "name": name, "revision": revision, "entries": entries or KNOWN_ENTRIES.get(name)}
 
 
-def _folder_recipe(path: Path, entries: int | None) -> dict[str, Any]:
-    folder = Path(os.path.expanduser(path))
+def _folder_recipe(path: str, entries: int | None, base: Path) -> dict[str, Any]:
+    folder = base / os.path.expanduser(path)
     files = {name: folder / name for name in _FOLDER_FILES if os.path.isfile(folder / name)}
     if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= set(files):
-        have = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if os.path.isdir(folder) else "no such folder"
+        have = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if folder.is_dir() else f"no folder {folder}"
+        here = Path.cwd()
+        if not folder.is_dir() and base != here and (here / path).is_dir():
+            have += f"; there is one below the working directory {here}: write '{os.path.relpath(here / path, base)}'"
         raise CorpusError(f"tokenizer: '{path}' needs tokenizer.json, or vocab.json and merges.txt (found: {have})")
     expected = entries or KNOWN_ENTRIES.get(folder.resolve().name)
     shas = {name: _sha256(str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files.items()}
     size = _entries_of(folder, json.dumps(shas, sort_keys=True))
     if expected and size != expected:
         raise CorpusError(f"tokenizer: '{path}' has {size:,} entries, expected {expected:,}: its files are damaged")
-    return {"kind": "folder", "path": str(path), "files": shas, "entries": size, "stated": expected is not None}
+    stated = expected is not None
+    return {"kind": "folder", "path": path, "base": str(base), "files": shas, "entries": size, "stated": stated}
 
 
 @lru_cache(maxsize=64)
@@ -171,8 +187,12 @@ def vocab_estimate(recipe: dict[str, Any]) -> int:
     return recipe["entries"] or 50257
 
 
-def build_tokenizer(recipe: dict[str, Any], texts: Callable[[], Iterable[str]]) -> Tokenizer:
+def build_tokenizer(
+    recipe: dict[str, Any], texts: Callable[[], Iterable[str]], say: Callable[[str], None] = lambda line: None
+) -> Tokenizer:
     """The tokenizer of a recipe; `texts` gives the training split's documents where it learns from them.
+
+    `say` is called with one line about once a second.
 
     Raises:
         CorpusError: damaged or unexpected files; a corpus without text.
@@ -185,36 +205,53 @@ def build_tokenizer(recipe: dict[str, Any], texts: Callable[[], Iterable[str]]) 
         if recipe["alphabet"] == "ascii":
             return load_tokenizer("char", json.dumps([chr(code) for code in range(32, 127)]))
         characters: set[str] = set()
-        for text in _sample(texts()):
+        for text in _sample(texts(), say):
             characters.update(text)
         if not characters:
             raise CorpusError("tokenizer: the corpus has no text to take an alphabet from")
         return load_tokenizer("char", json.dumps(sorted(characters)))
     if kind == "bpe":
-        return load_tokenizer("bpe", _train_bpe(recipe["entries"], texts))
+        return load_tokenizer("bpe", _train_bpe(recipe, texts, say))
     if kind == "folder":
-        folder = Path(os.path.expanduser(recipe["path"]))
-        if _folder_recipe(Path(recipe["path"]), None)["files"] != recipe["files"]:
+        base = Path(recipe.get("base") or Path.cwd())
+        folder = base / os.path.expanduser(recipe["path"])
+        if _folder_recipe(recipe["path"], None, base)["files"] != recipe["files"]:
             raise CorpusError(f"tokenizer: the files in '{recipe['path']}' have changed since the sweep was planned")
         return _from_folder(folder, f"tokenizer '{recipe['path']}'", recipe["entries"] if recipe["stated"] else None)
     where = f"tokenizer '{recipe['name']}'"
     return _from_folder(_hub_folder(recipe["name"], recipe["revision"], where), where, recipe["entries"])
 
 
-def _sample(texts: Iterable[str]) -> Iterator[str]:
-    left = SAMPLE_CHARACTERS
+def _sample(texts: Iterable[str], say: Callable[[str], None]) -> Iterator[str]:
+    left, said = SAMPLE_CHARACTERS, time.monotonic()
     for text in texts:
         yield text[:left]
         left -= len(text)
         if left <= 0:
             return
+        if time.monotonic() - said > _SAY_SECONDS:
+            said = time.monotonic()
+            say(f"reading for the tokenizer, {(SAMPLE_CHARACTERS - left) / 1e6:.1f}M characters")
 
 
-def _train_bpe(entries: int, texts: Callable[[], Iterable[str]]) -> str:
+def _bounded(text: str, longest: int) -> list[str]:
+    """The text, cut inside runs without a space, and runs of spaces, of more than `longest` characters."""
+    cuts = [
+        at
+        for run in re.finditer(rf"\S{{{longest + 1},}}|\s{{{longest + 1},}}", text)
+        for at in range(run.start() + longest, run.end(), longest)
+    ]
+    return [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+
+def _train_bpe(
+    recipe: dict[str, Any], texts: Callable[[], Iterable[str]], say: Callable[[str], None] = lambda line: None
+) -> str:
     """A byte-level byte-pair encoding. Counts are summed and ties broken by id: any number of threads gives it."""
     from tokenizers import Tokenizer as Library
     from tokenizers import decoders, models, pre_tokenizers, trainers
 
+    entries, longest = recipe["entries"], recipe.get("longest_piece", LONGEST_PIECE)
     library = Library(models.BPE())
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = decoders.ByteLevel()
@@ -222,7 +259,16 @@ def _train_bpe(entries: int, texts: Callable[[], Iterable[str]]) -> str:
     trainer = trainers.BpeTrainer(
         vocab_size=entries, special_tokens=[SEPARATOR], initial_alphabet=alphabet, show_progress=False
     )
-    library.train_from_iterator(_sample(texts()), trainer)
+    sample = [piece for text in _sample(texts(), say) for piece in _bounded(text, longest)]
+    began = said = time.monotonic()
+
+    def tick() -> None:
+        nonlocal said
+        if time.monotonic() - said > _SAY_SECONDS:
+            said = time.monotonic()
+            say(f"training a byte-pair encoding of {entries:,} entries, {said - began:.0f} s")
+
+    background.wait(background.start(lambda: library.train_from_iterator(sample, trainer)), tick)
     return library.to_str()
 
 

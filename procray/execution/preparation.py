@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from procray.errors import CorpusError
 from procray.files import canonical_json
 from procray.store.store import Store
 
@@ -27,19 +28,44 @@ def prepare_corpora(
     """Prepares what the plan (or the named phases of it) reads; what is there already is only opened.
 
     Raises:
-        CorpusError: a corpus cannot be had, for instance without a network, or has too little held-out text
-            for a search of settings and the results beside each other.
+        CorpusError: a corpus cannot be had, for instance without a network, or has too little text for one of the
+            phases; all that have too little in one message.
     """
-    from procray import corpora
-    from procray.training.source import text_source
-
     chosen = list(plan.phases.values()) if phases is None else [plan.phases[phase] for phase in phases]
-    prepared = [_prepare(recipe, tokens, store, progress) for recipe, tokens in _wanted(chosen)]
-    for phase in chosen:
-        recipe = phase.recipe
-        if "corpus" in recipe.data and recipe.evaluation.split == "tuning":
-            text_source(recipe, corpora.load(recipe.data, store.corpora)).validation(None)  # refuses what cannot be had
-    return prepared
+    prepared = {_key(recipe): _prepare(recipe, tokens, store, progress) for recipe, tokens in _wanted(chosen)}
+    _check(chosen, prepared, progress)
+    return list(prepared.values())
+
+
+def _check(
+    phases: Iterable[PlannedPhase], prepared: dict[str, Prepared], progress: Callable[[str], None] | None
+) -> None:
+    """Refuses what a phase would find out only when its turn comes, and says what it will meet."""
+    from procray import corpora
+
+    notes: dict[str, None] = {}
+    problems: dict[str, None] = {}
+    for phase in phases:
+        recipe, held_out = phase.recipe, phase.recipe.evaluation
+        if "corpus" not in recipe.data:
+            continue
+        corpus = prepared[_key(recipe.data)]
+        try:
+            found = corpora.check_fits(corpus, recipe.model.context, recipe.batch, held_out.sequences, held_out.split)
+            notes.update(dict.fromkeys(found))
+        except CorpusError as error:
+            problems[str(error)] = None
+    if problems:
+        raise CorpusError("\n".join(problems))
+    for note in notes:
+        if progress is not None:
+            progress(note)
+
+
+def _key(recipe: dict[str, Any]) -> str:
+    from procray import corpora
+
+    return canonical_json(corpora.identity(recipe))
 
 
 def _prepare(recipe: dict[str, Any], tokens: int, store: Store, progress: Callable[[str], None] | None) -> Prepared:
@@ -58,7 +84,7 @@ def _wanted(phases: Iterable[PlannedPhase]) -> list[tuple[dict[str, Any], int]]:
     for phase in phases:
         data = phase.recipe.data
         if "corpus" in data:
-            key = canonical_json(data)
+            key = _key(data)
             tokens = phase.marks[-1] * phase.recipe.batch * phase.recipe.model.context
             found[key] = (data, max(tokens, found[key][1] if key in found else 0))
     return list(found.values())

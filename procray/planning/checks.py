@@ -23,7 +23,7 @@ def check(spec: SweepSpec, chains: Chains, broken: Collection[str]) -> list[Prob
         if cells > MOST_CELLS:
             about = f" of the target '{tail.name}'" if tail.name else ""
             message = f"the grid{about} spans {cells:,} cells, and at most {MOST_CELLS:,} are planned"
-            return [Problem(0, 0, message, "", spec.file)]
+            return [Problem(0, 0, message, "", spec.root.place.file)]
     _check_chains(spec, chains)
     return [*_settle_search(spec, chains, broken), *chains.problems.values()]
 

@@ -150,7 +150,7 @@ class Data:
             self._inspection.report((*path, where) if where == "tokenizer" or key_of_corpus else path, pick, recipe)
             return Source({}, None, None, 1, None, text_symbols(corpus, tokenizer), frozenset(), name)
         vocab = corpora.vocab_size_estimate(recipe)
-        symbols = f"{vocab} {text_symbols(recipe['corpus'], recipe['tokenizer'])}"
+        symbols = f"{vocab} {text_symbols(**corpora.identity(recipe))}"
         return Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
 
     # Text in the place of a task

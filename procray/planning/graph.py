@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from procray.files import canonical_json
 from procray.model.components import parts_of
 from procray.model.outside import Outside
 from procray.planning.chains import Chains
@@ -25,7 +27,66 @@ class Mark(NamedTuple):
     step: int
     tokens: int
     kind: Kind
-    before: tuple[Mark, ...]  # distinct
+    begun: Begun
+
+
+class Begun:
+    """What a phase begins with at one seed. Worked out once for all phases that differ only in how they go on.
+
+    Attributes:
+        text: the canonical JSON of `init`.
+        before: the marks that it begins with, distinct.
+        ancestors: everything before, each phase and step once, the nearest first.
+        warmups, t1: the procedural ones among them, and their tokens.
+        others: the rest, parents first.
+        phases, tokens, warm_tokens: of the chain so far, each phase counted once.
+    """
+
+    def __init__(self, init: Init, outside: Container[str], before: tuple[Mark, ...]):
+        self.init = init
+        self.text = canonical_json(init.to_json())
+        self.parents = [parent for parent in init.parents() if parent.phase not in outside]
+        self.before = before
+        self.ancestors = tuple(_ancestors(before))
+        warmups = [mark for mark in self.ancestors if mark.kind == "procedural"]
+        self.warmups = [Parent(mark.phase, mark.step) for mark in warmups]
+        self.t1 = sum(mark.tokens for mark in warmups)
+        self.others = tuple(Parent(m.phase, m.step) for m in self.ancestors[::-1] if m.kind != "procedural")
+        chain = {mark.phase: mark for mark in self.ancestors}
+        self.phases = tuple(chain)
+        self.tokens = sum(mark.tokens for mark in chain.values())
+        self.warm_tokens = sum(mark.tokens for mark in chain.values() if mark.kind == "procedural")
+
+
+class _Beginning(NamedTuple):
+    """What a phase begins with before its seed is known."""
+
+    inherits: Inheritance | None
+    places: dict[Giver, Place]  # of the givers that are no outside checkpoints
+    at_seed: dict[int, Begun]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """A phase in one cell before its seed is known: everything that its seeds share.
+
+    Attributes:
+        at: its number among the kept links of the chain.
+        fraction: of the budget, for a matched rerun.
+        asked: tokens as asked for; `step` and `tokens` are what they come to.
+    """
+
+    chain: Chain
+    at: int
+    pick: Pick
+    fraction: float | None
+    facts: Facts
+    decaying: bool
+    asked: int
+    step: int
+    tokens: int
+    beginning: _Beginning
+    at_seed: dict[int, Mark] = field(default_factory=dict)
 
 
 class Graph:
@@ -41,66 +102,96 @@ class Graph:
         self.outside: dict[str, Outside] = {}
         self._marks: dict[str, dict[int, dict[int, None]]] = {}  # phase -> step -> budgets asked for
         self._members: dict[str, dict[str, None]] = {}  # phase -> variants
-        self._built: dict[tuple[Any, ...], Mark] = {}
+        self._places: dict[tuple[Any, ...], Place] = {}
+        self._beginnings: dict[tuple[Any, ...], _Beginning] = {}
         self._naive_phases = 0
         self._naive_tokens = 0
         self._naive_t1 = 0
 
     def count(self, end: Mark, name: str) -> None:
         """Notes that a variant needs the phases of a chain, and what it would cost by itself."""
-        chain = {mark.phase: mark for mark in (*ancestors(end), end)}
-        self._naive_phases += len(chain)
-        for mark in chain.values():
-            self._naive_tokens += mark.tokens
-            self._naive_t1 += mark.tokens if mark.kind == "procedural" else 0
-            self._members[mark.phase][name] = None
+        begun = end.begun
+        self._naive_phases += len(begun.phases) + 1
+        self._naive_tokens += begun.tokens + end.tokens
+        self._naive_t1 += begun.warm_tokens + (end.tokens if end.kind == "procedural" else 0)
+        for phase in begun.phases:
+            self._members[phase][name] = None
+        self._members[end.phase][name] = None
 
-    def build(self, chain: Chain, at: int, pick: Pick, seed: int, name: str, fraction: float | None = None) -> Mark:
-        """The phase of `chain.kept[at]` in one cell, planned with everything before it.
+    def place(self, chain: Chain, at: int, pick: Pick, fraction: float | None = None) -> Place:
+        """The phase of `chain.kept[at]` in one cell, with everything before it; `mark` plans it at a seed.
 
         Args:
-            name: the variant's; it names the phases that no other variant has.
             fraction: of the budget, for a matched rerun.
         """
         chains, (tail, kept, bare) = self.chains, chain
+        link = tail.links[kept[at]]
+        axes = chains.relevance.chain(tail.links[: kept[at] + 1])
+        key = (link, kept[: at + 1], bare, chains.relevance.values(pick, axes), fraction)
+        if key not in self._places:
+            facts = chains.facts(link, pick)
+            assert facts is not None, "checked when the file was loaded"
+            asked = facts.budget if fraction is None else round(facts.budget * fraction)
+            step = facts.steps(fraction)
+            self._places[key] = Place(
+                chain, at, pick, fraction, facts, facts.decaying, asked, step, facts.nominal(step),
+                self._beginning(chain, at, pick),
+            )  # fmt: skip
+        return self._places[key]
+
+    def _beginning(self, chain: Chain, at: int, pick: Pick) -> _Beginning:
+        relevance, (tail, kept, bare) = self.chains.relevance, chain
         i = kept[at]
-        axes = chains.relevance.chain(tail.links[: i + 1])
-        key = (tail.links[i], kept[: at + 1], bare, chains.relevance.values(pick, axes), seed, fraction)
-        if key in self._built:
-            return self._built[key]
-        facts = chains.facts(tail.links[i], pick)
-        assert facts is not None
-        if i == tail.compared and seed in self.tuning_seeds:
-            facts = chains.on_tuning_split(facts)
+        key = (id(tail), kept[: at + 1], bare, relevance.values(pick, relevance.bearing(tail, i)))
+        if key not in self._beginnings:
+            inherits = inherited(self.chains, chain, i, pick)
+            givers = {giver for one in inherits.taken for giver in one.givers if not giver.outside} if inherits else ()
+            places = {giver: self.place(chain, kept.index(giver.link), giver.pick) for giver in givers}
+            self._beginnings[key] = _Beginning(inherits, places, {})
+        return self._beginnings[key]
+
+    def mark(self, place: Place, seed: int, name: str) -> Mark:
+        """A place planned at a seed.
+
+        Args:
+            name: the variant's; it names the phases that no other variant has.
+        """
+        if seed in place.at_seed:
+            return place.at_seed[seed]
+        chain, facts, step = place.chain, place.facts, place.step
+        if seed in self.tuning_seeds and place.at == chain.compared:
+            facts = self.chains.on_tuning_split(facts)
+        begun = place.beginning.at_seed.get(seed) or self._begin(place.beginning, seed, name)
+        steps = step if place.decaying else None
+        id = phase_id(facts.template, begun.text, seed, steps)
+        known = self.phases.get(id)
+        if known is None:
+            own = self.chains.relevance.own(facts.link)
+            variant = phase_name(self.chains.spec, chain, place.at, facts, own, place.pick, place.fraction, name)
+            self._add(id, facts, begun, seed, steps, variant)
+        elif known.resources != facts.resources:
+            known.resources = _enough_for_both(known.resources, facts.resources)
+        self._marks[id].setdefault(step, {})[place.asked] = None
+        mark = place.at_seed[seed] = Mark(id, step, place.tokens, facts.link.kind, begun)
+        return mark
+
+    def _begin(self, beginning: _Beginning, seed: int, name: str) -> Begun:
         before: dict[str, Mark] = {}
 
         def parent(giver: Giver) -> Parent:
             if giver.outside:
-                self.outside[giver.outside] = chains.checkpoints.found[giver.outside]
+                self.outside[giver.outside] = self.chains.checkpoints.found[giver.outside]
                 return Parent(giver.outside, 0)
-            mark = self.build(chain, kept.index(giver.link), giver.pick, seed, name)
+            mark = self.mark(beginning.places[giver], seed, name)
             before[f"{mark.phase}@{mark.step}"] = mark
             return Parent(mark.phase, mark.step)
 
-        begins = inherited(chains, chain, i, pick)
-        init = Init() if begins is None else _init(begins, parent)
-        step = facts.steps(fraction)
-        id = phase_id(facts.template, init, seed, step if facts.decaying else None)
-        if id not in self.phases:
-            own = chains.relevance.own(tail.links[i])
-            variant = phase_name(chains.spec, chain, at, facts, own, pick, fraction, name)
-            self._add(id, facts, init, seed, step, variant)
-        elif self.phases[id].resources != facts.resources:
-            self.phases[id].resources = _enough_for_both(self.phases[id].resources, facts.resources)
-        asked = facts.budget if fraction is None else round(facts.budget * fraction)
-        self._marks[id].setdefault(step, {})[asked] = None
-        mark = Mark(id, step, facts.nominal(step), tail.links[i].kind, tuple(before.values()))
-        self._built[key] = mark
-        return mark
+        init = Init() if beginning.inherits is None else _init(beginning.inherits, parent)
+        begun = beginning.at_seed[seed] = Begun(init, self.outside, tuple(before.values()))
+        return begun
 
-    def _add(self, id: str, facts: Facts, init: Init, seed: int, step: int, variant: str) -> None:
-        steps = step if facts.decaying else None
-        recipe = PhaseRecipe(**{**vars(facts.recipe), "init": init, "seed": seed, "steps": steps})
+    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> None:
+        recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "seed": seed, "steps": steps})
         self.phases[id] = PlannedPhase(
             id=id,
             recipe=recipe,
@@ -109,7 +200,7 @@ class Graph:
             marks=[],
             nominal={},
             asked={},
-            parents=[parent for parent in init.parents() if parent.phase not in self.outside],
+            parents=begun.parents,
             resources=facts.resources,
             variants=[],
             tokens_per_step=facts.tokens_per_step,
@@ -141,16 +232,16 @@ class Graph:
         }
 
 
-def ancestors(mark: Mark) -> Iterator[Mark]:
-    """Everything before a mark, each phase and step once."""
+def _ancestors(before: tuple[Mark, ...]) -> Iterator[Mark]:
+    """Everything that leads to some marks and they themselves, each phase and step once."""
     seen: set[tuple[str, int]] = set()
-    waiting = list(mark.before)
+    waiting = list(before)
     while waiting:
         one = waiting.pop(0)
         if (one.phase, one.step) not in seen:
             seen.add((one.phase, one.step))
             yield one
-            waiting.extend(one.before)
+            waiting.extend(one.begun.before)
 
 
 def _init(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:

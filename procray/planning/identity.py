@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from procray.files import canonical_json
-from procray.training.recipe import Init, PhaseRecipe
+from procray.training.recipe import PhaseRecipe
 
 Template = tuple[str, str, str, str]  # the canonical JSON of a recipe around init, seed and steps
 
@@ -16,18 +16,17 @@ Template = tuple[str, str, str, str]  # the canonical JSON of a recipe around in
 def template(recipe: PhaseRecipe) -> Template:
     """The canonical JSON of a recipe, cut at init, seed and steps, so that ids come quickly."""
     marks = {"init": "\x00init", "seed": "\x00seed", "steps": "\x00steps"}
-    text = canonical_json({**recipe.to_json(), **marks})
+    text = canonical_json({**recipe.meaning(), **marks})
     cut = re.compile(r'"\\u0000(init|seed|steps)"')
     assert cut.findall(text) == ["init", "seed", "steps"]
     pieces = re.split(r'"\\u0000\w+"', text)
     return pieces[0], pieces[1], pieces[2], pieces[3]
 
 
-def phase_id(template: Template, init: Init, seed: int, steps: int | None) -> str:
-    """`PhaseRecipe.id` of a template's recipe with these parents, seed and steps, without building it."""
+def phase_id(template: Template, init: str, seed: int, steps: int | None) -> str:
+    """`PhaseRecipe.id` of a recipe with these parents (canonical JSON), seed and steps, without building it."""
     head, between, after, end = template
-    start = canonical_json(init.to_json())
-    text = f"{head}{start}{between}{seed}{after}{'null' if steps is None else steps}{end}"
+    text = f"{head}{init}{between}{seed}{after}{'null' if steps is None else steps}{end}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

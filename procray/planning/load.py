@@ -23,12 +23,23 @@ def load_sweep(path: str | Path, scale: str | None = None, set: dict[str, Any] |
     Raises:
         SpecError: every problem of the file, of all its scales and of `set` at once.
     """
-    return load_text(read_text(path), str(path), scale, set)
+    return load_text(read_text(path), str(path), scale, set, path)
 
 
-def load_text(text: str, file: str, scale: str | None = None, set: dict[str, Any] | list[str] | None = None) -> Sweep:
-    """As `load_sweep`, for the text of a file whose name serves in messages only."""
-    drafts, problems = load_scales(text, file, scale, set)
+def load_text(
+    text: str,
+    file: str,
+    scale: str | None = None,
+    set: dict[str, Any] | list[str] | None = None,
+    path: str | Path | None = None,
+) -> Sweep:
+    """As `load_sweep`, for the text of a file.
+
+    Args:
+        file: its name, in messages.
+        path: where it lies; None: relative paths in it start at the working directory.
+    """
+    drafts, problems = load_scales(text, file, scale, set, path)
     spec, chains = drafts[0].spec, Chains(drafts[0].spec, light=False)
     problems += check(spec, chains, drafts[0].broken)
     for draft in drafts[1:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from procray.corpora import identity
 from procray.files import canonical_json
 from procray.spec.counts import format_count
 
@@ -44,4 +45,4 @@ def _compared(others: dict[str, PlannedPhase]) -> str:
 
 
 def _corpus(phase: PlannedPhase) -> str | None:
-    return canonical_json(phase.recipe.data["corpus"]) if "corpus" in phase.recipe.data else None
+    return canonical_json(identity(phase.recipe.data)["corpus"]) if "corpus" in phase.recipe.data else None

@@ -13,7 +13,7 @@ from typing import Any
 from procray.garbage import keeping_everything
 from procray.planning.chains import Chains
 from procray.planning.dependence import Chain, Dependence
-from procray.planning.graph import Graph, ancestors
+from procray.planning.graph import Graph
 from procray.planning.naming import variant_name
 from procray.planning.plan import Cell, Choices, Plan, Trial
 from procray.planning.relevance import restrict
@@ -151,34 +151,37 @@ class _Planner:
         axes = self.spec.axes
         label = "/".join(axes[i].labels[used[i]] for i in sorted(self.searched) if used[i] >= 0 and axes[i].varies)
         full = f"tuning/{name}/{label}"
+        place = self.graph.place(chain, chain.compared, pick)
         for seed in sorted(self.tuning_seeds):
-            end = self.graph.build(chain, chain.compared, pick, seed, full)
+            end = self.graph.mark(place, seed, full)
             self.trials.append(Trial(name, setting, label, seed, chain.tail.name, end.phase, end.step, baseline))
             self.graph.count(end, full)
 
     def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str) -> None:
         """One variant at every seed, and its matched reruns. `used` is the pick without what does not matter."""
-        spec, graph, tail, compared = self.spec, self.graph, chain.tail, chain.compared
+        spec, graph, tail, last = self.spec, self.graph, chain.tail, len(chain.kept) - 1
         axes = {axis.name: axis.values[i] for axis, i in zip(spec.axes, used, strict=True) if i >= 0}
-        facts = self.chains.facts(tail.links[tail.compared], pick)
-        assert facts is not None, "checked when the file was loaded"
+        place = graph.place(chain, chain.compared, pick)
+        place_of_end = place if chain.compared == last else graph.place(chain, last, pick)
+        fractions = spec.matched if name != baseline else ()
+        # With a constant schedule the shorter run is the beginning of the longer.
+        reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
         for seed in spec.seeds:
-            whole = graph.build(chain, compared, pick, seed, name)
-            last = len(chain.kept) - 1
-            ends = [whole if compared == last else graph.build(chain, last, pick, seed, name)]
-            warmups = [mark for mark in ancestors(whole) if mark.kind == "procedural"]
-            parents = [Parent(mark.phase, mark.step) for mark in warmups]
-            t1 = sum(mark.tokens for mark in warmups)
-            cell = Cell(name, seed, axes, tail.name, whole.phase, whole.step, parents, baseline, t1)
-            whole_chain = (ends[-1], *ancestors(ends[-1]))
-            stages = [Parent(mark.phase, mark.step) for mark in whole_chain[::-1] if mark.kind != "procedural"]
-            cell.stages = tuple(stages) if len(stages) > 1 else ()
+            whole = graph.mark(place, seed, name)
+            end = graph.mark(place_of_end, seed, name)
+            ends = [end]
+            begun = whole.begun
+            stages = (*end.begun.others, *([Parent(end.phase, end.step)] if end.kind != "procedural" else ()))
+            cell = Cell(
+                name, seed, axes, tail.name, whole.phase, whole.step, begun.warmups, baseline, begun.t1,
+                stages=stages if len(stages) > 1 else (),
+            )  # fmt: skip
             self.cells.append(cell)
-            for fraction in spec.matched if name != baseline else ():
-                phase = whole.phase
-                if facts.decaying:  # with a constant schedule the shorter run is the beginning of the longer
-                    ends.append(graph.build(chain, compared, pick, seed, name, fraction))
-                    phase = ends[-1].phase
-                self.cells.append(replace(cell, compared=phase, step=facts.steps(fraction), fraction=fraction))
-            for end in ends:
-                graph.count(end, name)
+            for fraction, rerun in zip(fractions, reruns, strict=True):
+                shorter = graph.mark(rerun, seed, name)
+                ends += [shorter] if rerun is not place else []
+                self.cells.append(
+                    replace(cell, compared=shorter.phase, step=place.facts.steps(fraction), fraction=fraction)
+                )
+            for one in ends:
+                graph.count(one, name)

@@ -20,6 +20,8 @@ _UNITS = {
 }
 _COUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?) ?(Ki|Mi|Gi|[kKMGBT])?")
 _EXPECTED = "expected a count such as 2M, 1.5B, 64Ki or 1e8"
+_COMMAS = re.compile(r"[+-]?\d+(?:,\d+)+(?:\.\d+)?(?:[eE][+-]?\d+)?(?: ?(?:Ki|Mi|Gi|[kKMGBT]))?")
+WITHOUT_COMMAS = "a number is written without commas, such as 500000, 500_000 or 0.5"
 
 
 def parse_count(value: Any) -> int:
@@ -37,6 +39,8 @@ def parse_count(value: Any) -> int:
             raise ValueError(f"{_EXPECTED}, a whole number")
         return int(value)
     match = _COUNT.fullmatch(value.strip())
+    if has_commas(value):
+        raise ValueError(f"{_EXPECTED}; {WITHOUT_COMMAS}")
     if match is None:
         near = _COUNT.fullmatch(value.strip().upper())
         raise ValueError(_EXPECTED + (f"; did you mean '{value.strip().upper()}'?" if near else ""))
@@ -44,6 +48,11 @@ def parse_count(value: Any) -> int:
     if exact.denominator != 1:
         raise ValueError(f"{_EXPECTED}, a whole number")
     return int(exact)
+
+
+def has_commas(value: Any) -> bool:
+    """Whether a text would be a number but for its commas: `500,000`, `0,5`."""
+    return isinstance(value, str) and _COMMAS.fullmatch(value.strip()) is not None
 
 
 def format_count(count: int) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from typing import Any
 
 from procray.errors import Problem
-from procray.spec.tree import Node
+from procray.spec.sections import Section, Sweep, parameters_of, section_of, task_parameters
+from procray.spec.tree import Node, Place, plain
 from procray.spec.written import show_shortly
+
+SETTING = "--set"  # in place of a file's name
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
 
@@ -40,60 +45,81 @@ def read_overlays(root: Node, problems: list[Problem]) -> dict[str, Node]:
     return found
 
 
-# Keys that tell apart the forms of one value: a mapping of another form replaces instead of merging.
-_FORMS = (
-    {"grid"}, {"min"}, {"start", "step", "mastery"}, {"files"}, {"hf"}, {"mixture"}, {"shuffled"},
-    {"path"}, {"from"}, {"interpolate"}, {"noise"}, {"shuffle"}, {"random"},
-)  # fmt: skip
-# Keys of which a section has one: an overlay that names one of them drops the others.
-_RIVALS = (
-    {"batch", "batch_tokens"},
-    {"warmup", "warmup_steps"},
-    {"semantic", "diagnostic", "targets", "chain"},
-)
+def merge(base: Node, over: Node, section: type[Section] | None = Sweep) -> Node:
+    """`over` laid upon `base`: sections merge key by key, values replace, null takes a key away.
 
+    What is no section is one value, however deep its mapping is: a task, a length, a transfer, a corpus, a grid, a
+    list. A key that stands in the place of others drops them: `batch` of `batch_tokens`, `diagnostic` of `semantic`.
+    A null under an unknown key stays, so that it is reported.
 
-def merge(base: Node, over: Node) -> Node:
-    """`over` laid upon `base`: mappings merge; lists, scalars and grids replace; null removes a key.
-
-    A mapping of another form replaces too: `{hf: c4}` over `{files: [...]}`, a range of lengths
-    over a curriculum. `batch` over `batch_tokens`, `diagnostic` over `semantic` and the like drop
-    what they stand in place of.
+    Args:
+        section: what stands there; None: a value.
     """
-    if not _merges(base, over):
-        return without_nulls(over)
-    value, keys = dict(base.value), dict(base.keys)
-    for rivals in _RIVALS:
-        named = {key for key in rivals & over.value.keys() if over.value[key].value is not None}
-        if named:
-            for key in rivals - named:
-                value.pop(key, None)
+    if section is None or not (base.is_mapping and over.is_mapping) or over.is_grid or base.is_grid:
+        return over
+    merged = base
     for key, child in over.value.items():
-        if child.value is None:
-            value.pop(key, None)
-            continue
-        value[key] = merge(value[key], child) if key in value else without_nulls(child)
-        keys[key] = over.keys[key]
-    return Node(value, base.place, keys)
+        below = base.value.get(key)
+        merged = lay(merged, key, child if below is None else merge(below, child, section_of(section, key)),
+                     over.keys[key], section)  # fmt: skip
+    return without_former_parameters(merged, section, over.value) if "task" in over.value else merged
 
 
-def _merges(base: Node, over: Node) -> bool:
-    """Whether one is laid upon the other key by key; else it stands in its place."""
-    if not (base.is_mapping and over.is_mapping) or over.is_grid or base.is_grid:
-        return False
-    forms = _form(base), _form(over)
-    return None in forms or forms[0] == forms[1]
+def lay(base: Node, key: str, child: Node, place: Place, section: type[Section] | None) -> Node:
+    """A mapping with another child under one key, or without it where the child is null and the key known."""
+    known = section is None or key in section.model_fields
+    if child.value is None and known and (section is not None or key in base.value):
+        return _drop(base, {key})
+    if section is not None and child.value is not None:
+        base = _drop(base, {rival for rivals in section.rivals if key in rivals for rival in rivals - {key}})
+    return Node({**base.value, key: child}, base.place, {**base.keys, key: place})
 
 
-def _form(node: Node) -> int | None:
-    return next((i for i, keys in enumerate(_FORMS) if keys & node.value.keys()), None)
+def _drop(base: Node, keys: Collection[str]) -> Node:
+    if not base.value.keys() & set(keys):
+        return base
+    return Node({key: child for key, child in base.value.items() if key not in keys}, base.place, base.keys)
 
 
-def without_nulls(node: Node) -> Node:
-    """The tree without the keys whose value is null."""
-    if isinstance(node.value, dict):
-        kept = {key: without_nulls(child) for key, child in node.value.items() if child.value is not None}
-        return Node(kept, node.place, node.keys)
+def without_former_parameters(node: Node, section: type[Section], given: Collection[str]) -> Node:
+    """A section whose task was replaced, without parameters of the former task that the new one does not have.
+
+    What was `given` with the new task, or by another setting, stays, so that it is reported.
+    """
+    task = node.value.get("task")
+    takes = _takes(plain(task)) if task is not None and "task" in section.model_fields else None
+    if takes is None:
+        return node
+    others = node.value.keys() & task_parameters().keys() - takes
+    return _drop(node, {key for key in others if key not in given and node.keys[key].file != SETTING})
+
+
+def _takes(task: Any) -> set[str] | None:
+    """The parameters that a task as written takes, in any of its forms; None where nobody knows."""
+    if isinstance(task, str):
+        return parameters_of(task)
+    if not isinstance(task, dict):
+        return None
+    if "text" in task:
+        return set()
+    inner = task.get("grid", [task["shuffled"]] if "shuffled" in task else task.get("mixture"))
+    found = [_takes(one) for one in inner] if isinstance(inner, list | dict) else [None]
+    return None if None in found else set().union(*(one for one in found if one is not None))
+
+
+def without_nulls(node: Node, section: type[Section] | None = Sweep) -> Node:
+    """The tree without the known keys of sections whose value is null: they are as if they were not written."""
+    if section is None:
+        return node
     if isinstance(node.value, list):
-        return Node([without_nulls(child) for child in node.value], node.place)
-    return node
+        return Node([without_nulls(child, section) for child in node.value], node.place)
+    if not isinstance(node.value, dict):
+        return node
+    if node.is_grid:
+        return Node({**node.value, "grid": without_nulls(node.value["grid"], section)}, node.place, node.keys)
+    kept = {
+        key: without_nulls(child, section_of(section, key))
+        for key, child in node.value.items()
+        if child.value is not None or key not in section.model_fields
+    }
+    return Node(kept, node.place, node.keys)

@@ -57,7 +57,7 @@ def drop(data: Any, path: Path) -> Any:
 
 
 def locate(root: Node, path: Path, chosen: dict[Path, Node], *, key: bool = False) -> Place:
-    """The place of a scalar; of the key of a section; of the nearest section above what is missing.
+    """The place of a scalar; of the key of a section, or of nothing; of the nearest section above what is missing.
 
     Args:
         chosen: by the path of every grid, the value of it that is meant.
@@ -80,7 +80,7 @@ def locate(root: Node, path: Path, chosen: dict[Path, Node], *, key: bool = Fals
         return nearest
     if node.is_grid and path in chosen:
         return chosen[path].place
-    return nearest if isinstance(node.value, dict | list) else node.place
+    return nearest if node.value is None or isinstance(node.value, dict | list) else node.place
 
 
 def find(root: Node, path: Path, chosen: dict[Path, Node]) -> Node | None:

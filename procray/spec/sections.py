@@ -7,13 +7,17 @@ so that a file with a mistake can be checked further without it; `required` name
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from procray import tasks
+from procray.errors import TaskError
 from procray.spec.quantities import SHARES
 from procray.spec.values import (
+    Corpus,
     Count,
     CountOrZero,
     Fractions,
@@ -25,12 +29,13 @@ from procray.spec.values import (
     Quantity,
     Seeds,
     Share,
-    Source,
     TaskName,
+    Tokenizer,
     Tolerance,
     Transfer,
     wrong,
 )
+from procray.training import recipe
 
 KINDS = ("procedural", "semantic", "diagnostic", "finetune")
 
@@ -42,12 +47,25 @@ GRIDS = (
 
 
 class Section(BaseModel):
+    """Keys that stand by themselves. An overlay changes a section key by key, and replaces everything else."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
     required: ClassVar[tuple[str, ...]] = ()
+    rivals: ClassVar[tuple[frozenset[str], ...]] = ()  # of each only one is there: a new one drops the others
+    defaults: ClassVar[dict[str, Any]] = {}  # what a silent file means, where that depends on nothing else
+    inherits: ClassVar[bool] = False  # below another section it says what differs from the sweep's own
+
+    @field_validator("*")
+    @classmethod
+    def _one_zero(cls, value: Any) -> Any:
+        return value + 0.0 if isinstance(value, float) else value  # -0.0 means 0
 
 
 class Model(Section):
     """A GPT-2. Vocabulary comes from the data; a task's context from the task."""
+
+    inherits = True
+    defaults: ClassVar[dict[str, Any]] = {"tied": True, "dropout": 0.0}
 
     layers: int | None = Field(None, ge=1, le=10_000)
     heads: int | None = Field(None, ge=1, le=10_000)
@@ -61,6 +79,11 @@ class Optimizer(Section):
     """AdamW and its learning-rate schedule."""
 
     required = ("lr",)
+    rivals = (frozenset({"warmup", "warmup_steps"}),)
+    defaults: ClassVar[dict[str, Any]] = {
+        "warmup": 0,
+        **{field.name: field.default for field in fields(recipe.Optimizer) if field.name != "lr"},
+    }
 
     lr: Number | None = Field(None, gt=0)
     schedule: Literal["constant", "linear", "cosine", "wsd"] | None = Field(None, description="default constant")
@@ -79,6 +102,7 @@ class Solved(Section):
     """The rule that ends a phase early."""
 
     required = ("accuracy",)
+    defaults: ClassVar[dict[str, Any]] = {"evaluations": recipe.Solved(1.0).evaluations}
 
     accuracy: Number | None = Field(None, gt=0, le=1, description="validation accuracy to reach, and to keep")
     evaluations: int | None = Field(None, ge=1, le=1_000_000, description="how many in a row; default 3")
@@ -94,6 +118,9 @@ class Evaluate(Section):
 
 class Resources(Section):
     """What one phase takes."""
+
+    inherits = True
+    defaults: ClassVar[dict[str, Any]] = {"workers": 1, "gpu": 0.0, "cpu": 1.0, "executor": "auto"}
 
     workers: int | None = Field(None, ge=1, le=100_000, description="default 1")
     min_workers: int | None = Field(
@@ -131,6 +158,16 @@ def task_parameters() -> dict[str, str]:
     return {name: meaning for name, meaning in found.items() if name not in ("task", "parts")}
 
 
+def parameters_of(task: str) -> set[str] | None:
+    """The parameters that a task accepts, in all of its forms; None for an unknown task."""
+    names = [f"eca_{form}" for form in ("rows", "tokens")] if task == "eca" else [task]
+    try:
+        found = {parameter for name in names for parameter in tasks.describe(name)[1]}
+    except TaskError:
+        return None
+    return found | ({"form"} if task == "eca" else set())
+
+
 class _TaskBase(_Phase):
     required = ("task", "tokens", "batch", "optimizer")
 
@@ -149,14 +186,17 @@ class TextPhase(_Phase):
     """Training on text."""
 
     required = ("corpus", "tokens", "optimizer")
+    rivals = (frozenset({"batch", "batch_tokens"}),)
 
-    corpus: Source | None = None
-    tokenizer: Source | None = Field(None, description="default: the corpus's own")
+    corpus: Corpus | None = None
+    tokenizer: Tokenizer | None = Field(None, description="default: the corpus's own")
     batch_tokens: Count | None = Field(None, description="tokens in one optimiser step, in place of batch")
 
 
 class FinetunePhase(TextPhase):
     """Training on other text after the semantic phase."""
+
+    defaults: ClassVar[dict[str, Any]] = {"freeze": [], "perturb": {}}
 
     transfer: Transfer | None = Field(None, description="default everything")
     freeze: Freeze | None = Field(None, description="components that are not trained")
@@ -167,6 +207,7 @@ class Target(Section):
     """One of several tails after the same warm-ups."""
 
     required = ("name",)
+    rivals = (frozenset({"semantic", "diagnostic"}),)
 
     name: Name | None = None
     semantic: TextPhase | None = None
@@ -180,6 +221,9 @@ class Target(Section):
 
 class Link(Section):
     """One phase of a general chain."""
+
+    rivals = (frozenset(KINDS),)
+    defaults: ClassVar[dict[str, Any]] = {"freeze": [], "perturb": {}}
 
     name: Name | None = None
     procedural: TaskPhase | None = None  # type: ignore[valid-type]
@@ -246,6 +290,20 @@ class Sweep(Section):
     """A sweep: the grid of chains that one file describes."""
 
     required = ("name",)
+    rivals = (frozenset({"semantic", "diagnostic", "targets", "chain"}),)
+    defaults: ClassVar[dict[str, Any]] = {
+        "setting": "additive",
+        "seeds": [0],
+        "precision": "auto",
+        "freeze": [],
+        "perturb": {},
+        "matched": [],
+        "retries": 2,
+        "published": [],
+        "zip": [],
+        "exclude": [],
+        "include": [],
+    }
 
     name: Name | None = None
     question: str | None = None
@@ -274,23 +332,27 @@ class Sweep(Section):
     scales: dict[str, Any] | None = None
 
 
-# The model that reads the section under each key, for the known keys of a message.
-SECTIONS: dict[str, type[Section]] = {
-    "": Sweep,
-    "model": Model,
-    "optimizer": Optimizer,
-    "evaluate": Evaluate,
-    "solved": Solved,
-    "resources": Resources,
-    "procedural": TaskPhase,
-    "diagnostic": TaskPhase,
-    "semantic": TextPhase,
-    "finetune": FinetunePhase,
-    "targets": Target,
-    "chain": Link,
-    "published": Published,
-    "select": Select,
-}
+def section_of(section: type[Section] | None, key: str | int) -> type[Section] | None:
+    """The section under a key of a section, or that of each entry where a list of them stands there; else None.
+
+    A number is an entry of such a list, and asks for the section that the list is of.
+    """
+    if section is None or isinstance(key, int):
+        return section
+    field = section.model_fields.get(key)
+    if field is None:
+        return None
+    options = [inner for option in get_args(field.annotation) for inner in (option, *get_args(option))]
+    return next((option for option in options if isinstance(option, type) and issubclass(option, Section)), None)
+
+
+def section_at(path: Iterable[str | int]) -> type[Section] | None:
+    """The section at a path of a sweep file, None where a value stands there."""
+    found: type[Section] | None = Sweep
+    for key in path:
+        found = section_of(found, key)
+    return found
+
 
 # Keys of later versions: what to say in place of a guess.
 LATER = {

@@ -6,20 +6,21 @@ import json
 from typing import Any
 
 from procray.errors import Problem, did_you_mean
-from procray.spec.overlays import merge
+from procray.spec.overlays import SETTING, lay, merge, without_former_parameters
+from procray.spec.sections import Section, Sweep, section_of
 from procray.spec.tree import Node, Place, read
 
 
 def parse_setting(text: str) -> tuple[list[str], Node | None, Place, list[Problem]]:
     """One `key=value` of `--set`: the parts of the dotted key, the value's tree, the key's place."""
     key, equals, value = text.partition("=")
-    place = Place("--set", 1, 1, text)
+    place = Place(SETTING, 1, 1, text)
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         return [], None, place, [place.problem("expected key=value with a dotted key, such as semantic.tokens=2M")]
     if not value.strip():
         return parts, Node(None, place), place, []
-    node, problems = read(value, "--set", shift=len(key) + 1, line=text if "\n" not in text else None)
+    node, problems = read(value, SETTING, shift=len(key) + 1, line=text if "\n" not in text else None)
     return parts, node, place, problems
 
 
@@ -38,28 +39,32 @@ def setting_texts(settings: Any) -> list[str]:
     return list(settings)
 
 
-def assign(root: Node, parts: list[str], value: Node, place: Place) -> Node:
-    """`root` with `value` merged in at a dotted key; entries of a list go by number or by `name`.
+def assign(root: Node, parts: list[str], value: Node, place: Place, section: type[Section] | None = Sweep) -> Node:
+    """`root` with `value` laid upon what stands at a dotted key, as an overlay would lay it.
+
+    A key that leads into a value changes that part of it. Entries of a list go by number or by `name`.
+
+    Args:
+        section: what stands at `root`; None: a value.
 
     Raises:
         KeyError: the list has no such entry; the argument is a message.
     """
     if not parts:
-        return merge(root, value)
+        return merge(root, value, section)
     head, rest = parts[0], parts[1:]
     if isinstance(root.value, list):
         index = _entry(root.value, head)
         items = list(root.value)
-        items[index] = assign(items[index], rest, value, place)
+        items[index] = assign(items[index], rest, value, place, section)
         return Node(items, root.place)
     base = root if root.is_mapping else Node({}, place)
-    child = base.value.get(head)
-    if rest and child is not None and (isinstance(child.value, list) or child.is_mapping):
-        changed = assign(child, rest, value, place)
-        return Node({**base.value, head: changed}, base.place, {**base.keys, head: place})
-    for part in reversed(rest):
-        value = Node({part: value}, value.place, {part: place})
-    return merge(base, Node({head: value}, base.place, {head: place}))
+    if not rest and section is not None:
+        return merge(base, Node({head: value}, base.place, {head: place}), section)
+    inner = section_of(section, head)
+    child = assign(base.value.get(head, Node({}, place)), rest, value, place, inner) if rest else value
+    changed = lay(base, head, child, place, section)
+    return without_former_parameters(changed, section, ()) if section is not None and head == "task" else changed
 
 
 def _entry(items: list[Node], name: str) -> int:
@@ -78,7 +83,7 @@ def apply_settings(tree: Node, settings: Any, problems: list[Problem]) -> Node:
     try:
         texts = setting_texts(settings)
     except TypeError as error:
-        problems.append(Problem(0, 0, f"set: {error}", "", "--set"))
+        problems.append(Problem(0, 0, f"set: {error}", "", SETTING))
         return tree
     for text in texts:
         parts, node, place, wrong = parse_setting(text)

@@ -92,6 +92,9 @@ def _read_entries(
         entry = Entry({}, None)
         for name, value in item.value.items():
             choices = value.value if isinstance(value.value, list) else [value]
+            if any(choice.value is None for choice in choices):  # to pass over it would make the entry say more
+                problems.append(item.keys[name].problem(f"{key}: a value of '{name}' is missing"))
+                continue
             if name == "target":
                 entry.targets = _read_targets(root, key, choices, problems)
                 continue

@@ -6,6 +6,7 @@ Plain data: what its phases are and mean is said by `procray.planning`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path as FolderPath
 from typing import Any
 
 from procray.errors import Problem
@@ -56,6 +57,9 @@ class SweepSpec:
         base: the checked and converted settings, every grid at its first value.
         resolved: the settings as written, overlays applied, grids kept.
         source: the text of the file.
+        file: its absolute path, empty where nobody knows it.
+        folder: where its relative paths and patterns start, in the file, in overlays and in `--set` alike.
+        settings: what `--set` changed, as a short name that no other change of this sweep has; empty for nothing.
     """
 
     name: str
@@ -75,8 +79,10 @@ class SweepSpec:
     resolved: dict[str, Any]
     source: str
     file: str
+    folder: FolderPath
     root: Node = field(repr=False)
     search: Search | None = None
+    settings: str = ""
 
     def relevant(self, path: Path) -> frozenset[int]:
         """The axes that change the value at a path."""

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from procray.errors import Problem
+from procray.spec.counts import WITHOUT_COMMAS
 
 _LARGEST = 200_000  # nodes, after anchors are followed
 _DEEPEST = 60  # of mappings and lists within each other
@@ -26,6 +27,12 @@ _INT = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
+
+
+# What YAML makes of a number with commas inside of braces and brackets: a value, and a key or value behind each comma.
+_HEAD = re.compile(r"[-+]?[0-9]+")
+_REST = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?: ?(?:Ki|Mi|Gi|[kKMGBT]))?")
+_REST_OF_LIST = re.compile(r"0[0-9]+")  # `[8,16]` are two numbers, of which none would begin with a zero
 
 
 class _Loader(yaml.SafeLoader):
@@ -135,7 +142,8 @@ class _Builder:
             built = Node({}, here)
             size += self._fill(built, node)
         elif isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            children = [self._build(child) for child in node.value]
+            items = self._without_commas([(child, child) for child in node.value], node, _REST_OF_LIST)
+            children = [self._build(child) for child, _ in items]
             built = Node([child for child, _ in children], here)
             size += sum(weight for _, weight in children)
         elif isinstance(node, yaml.ScalarNode):
@@ -152,7 +160,7 @@ class _Builder:
 
     def _fill(self, built: Node, node: yaml.MappingNode) -> int:
         size, merged = 0, []
-        for key_node, value_node in node.value:
+        for key_node, value_node in self._without_commas(node.value, node, _REST):
             here = self.place(key_node.start_mark)
             if key_node.tag == _TAG + "merge":
                 merged.append((here, value_node))
@@ -183,6 +191,32 @@ class _Builder:
                     built.keys.setdefault(key, parent.keys[key])
         return size
 
+    def _without_commas(
+        self, entries: list[tuple[yaml.Node, yaml.Node]], node: yaml.CollectionNode, rest: re.Pattern[str]
+    ) -> list[tuple[yaml.Node, yaml.Node]]:
+        """The entries without the pieces of `500,000`, which are a problem; its first piece stands for all of it."""
+        if not node.flow_style:
+            return entries
+        kept: list[tuple[yaml.Node, yaml.Node]] = []
+        pieces: list[yaml.Node] = []
+        for key_node, value_node in [*entries, (node, node)]:
+            last = pieces[-1] if pieces else kept[-1][1] if kept else None
+            piece = last is not None and _HEAD.fullmatch(_plain_text(kept[-1][1])) and _is_rest(key_node, last, rest)
+            if piece and (key_node is value_node or _is_empty(value_node)):
+                pieces.append(key_node)
+                continue
+            if pieces:
+                head = kept[-1][1]
+                written = ",".join(map(_plain_text, [head, *pieces]))
+                self.problems.append(self.place(head.start_mark).problem(f"'{written}': {WITHOUT_COMMAS}"))
+                # So that the rest is checked with a number of that size.
+                head.value = written.replace(",", "." if head.value.lstrip("+-") == "0" else "", 1).replace(",", "")
+                kinds = [kind for kind, pattern in (("int", _INT), ("float", _FLOAT)) if pattern.fullmatch(head.value)]
+                head.tag = _TAG + (kinds or ["str"])[0]
+                pieces = []
+            kept.append((key_node, value_node))
+        return kept[:-1]
+
     def _scalar(self, node: yaml.ScalarNode, here: Place) -> Any:
         text, kind = node.value, node.tag.removeprefix(_TAG)
         if _NO_TEXT.search(text):
@@ -204,6 +238,20 @@ class _Builder:
             return text
         self.problems.append(here.problem(f"the tag '{node.tag}' is not allowed"))
         return None
+
+
+def _plain_text(node: yaml.Node) -> str:
+    return node.value if isinstance(node, yaml.ScalarNode) and node.style is None else ""
+
+
+def _is_rest(node: yaml.Node, last: yaml.Node, rest: re.Pattern[str]) -> bool:
+    """Whether a node is digits behind a comma with no blank around it."""
+    adjacent = node.start_mark.index == last.end_mark.index + 1
+    return adjacent and rest.fullmatch(_plain_text(node)) is not None
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.start_mark.index == node.end_mark.index
 
 
 def plain(node: Node) -> Any:

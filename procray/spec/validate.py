@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from procray.errors import Problem, did_you_mean
 from procray.spec.axes import Axis
+from procray.spec.counts import WITHOUT_COMMAS, has_commas
 from procray.spec.paths import Path, drop, find, get, locate, put
-from procray.spec.sections import LATER, SECTIONS, Sweep
+from procray.spec.sections import LATER, Section, Sweep, section_at, section_of
 from procray.spec.tree import Node, plain
 from procray.spec.written import show_shortly
 
@@ -60,22 +61,25 @@ def _missing(root: Node, chosen: dict[Path, Node]) -> list[Problem]:
     """The required keys that sections lack."""
     problems: list[Problem] = []
 
-    def look(path: Path, section: str) -> None:
+    def look(path: Path, section: type[Section]) -> None:
         node = chosen.get(path) or find(root, path, chosen)
         if node is None or not node.is_mapping or node.is_grid:
             return
-        for key in SECTIONS[section].required:
+        for key in section.required:
             if key not in node.value:
                 place = locate(root, (*path, key), chosen)
                 problems.append(place.problem(f"{'.'.join(map(str, path))}{': ' if path else ''}missing key '{key}'"))
         for key, child in node.value.items():
-            if key in ("targets", "chain", "published") and isinstance(child.value, list):
+            inner = section_of(section, key)
+            if inner is None:
+                continue
+            if isinstance(child.value, list):
                 for i in range(len(child.value)):
-                    look((*path, key, i), key)
-            elif key in SECTIONS:
-                look((*path, key), key)
+                    look((*path, key, i), inner)
+            else:
+                look((*path, key), inner)
 
-    look((), "")
+    look((), Sweep)
     return problems
 
 
@@ -88,15 +92,15 @@ def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
     name = ".".join(map(str, path))
     if kind == "extra_forbidden":
         key = str(path[-1])
-        section = next((part for part in reversed(path[:-1]) if isinstance(part, str)), "")
-        known = SECTIONS[section].model_fields
-        hint = f": {LATER[key]}" if key in LATER else did_you_mean(key, known)
+        hint = f": {LATER[key]}" if key in LATER else _hint(key, section_at(path[:-1]) or Sweep)
         return locate(root, path, nodes, key=True).problem(f"{name}: unknown key '{key}'{hint}")
     if kind in ("wrong", "value_error"):
         message = context["message"] if kind == "wrong" else str(context["error"])
         given = "" if kind == "wrong" else f" (got {show_shortly(error['input'])})"
         return locate(root, path, nodes, key=False).problem(f"{name}: {message}{given}")
     message = _WORDS.get(kind, error["msg"]).format(**context)
+    if has_commas(error["input"]):
+        message += f"; {WITHOUT_COMMAS}"
     if kind == "literal_error":
         literals = [item.strip(" '") for item in context["expected"].replace(" or ", ", ").split(",")]
         message = f"expected {context['expected']}{did_you_mean(str(error['input']), literals)}"
@@ -104,6 +108,13 @@ def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
         message += "; several values are written {grid: [...]}"
     place = locate(root, path, nodes)
     return place.problem(f"{name}: {message} (got {show_shortly(error['input'])})")
+
+
+def _hint(key: str, section: type[Section]) -> str:
+    """The sections below, in which an unknown key would be known, or else the nearest known one."""
+    below = {name: inner for name in section.model_fields if (inner := section_of(section, name)) is not None}
+    there = [name for name, inner in below.items() if key in inner.model_fields]
+    return f"; it belongs into {' or '.join(there)}" if there else did_you_mean(key, section.model_fields)
 
 
 _WORDS = {
@@ -133,8 +144,7 @@ def _resolve(node: Node) -> Any:
         values = node.value["grid"].value
         return _resolve(values[0]) if isinstance(values, list) and values else None
     if isinstance(node.value, dict):
-        data = {key: _resolve(child) for key, child in node.value.items()}
-        return {key: value for key, value in data.items() if value is not None}
+        return {key: _resolve(child) for key, child in node.value.items()}
     if isinstance(node.value, list):
         return [_resolve(child) for child in node.value]
     return node.value

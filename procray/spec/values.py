@@ -6,21 +6,32 @@ A value of several forms (a task, a transfer, a corpus) is one value, however de
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from procray import tasks
 from procray.errors import TransferError, did_you_mean
-from procray.model.components import parse_layers, parse_names
+from procray.model.components import NAMES, parse_layers, parse_mode, parse_names
 from procray.model.perturb import MANNERS
-from procray.spec.counts import parse_count
+from procray.spec.counts import WITHOUT_COMMAS, has_commas, parse_count
 from procray.spec.quantities import QUANTITIES
 
 
 def wrong(message: str, *path: str | int) -> PydanticCustomError:
     """A problem at `path` below the value that a validator looks at."""
     return PydanticCustomError("wrong", "{message}", {"message": message, "path": path})
+
+
+def _known(value: dict[str, Any], known: Collection[str], *path: str | int) -> dict[str, Any]:
+    """A mapping without the known keys that have no value: they are as if they were not written."""
+    for key, child in value.items():
+        if child is None and key not in known:
+            raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", *path, key)
+    return {key: child for key, child in value.items() if child is not None}
 
 
 def _count(value: Any) -> int:
@@ -44,6 +55,8 @@ def _task(value: Any) -> Any:
     expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"
     if isinstance(value, str):
         return value
+    if isinstance(value, dict):
+        value = _known(value, ("shuffled", "mixture", "prefix", "text"))
     if isinstance(value, dict) and "text" in value:
         return _text_warmup(value)
     if not isinstance(value, dict) or (len(value) != 1 and set(value) != {"mixture", "prefix"}):
@@ -55,13 +68,28 @@ def _task(value: Any) -> Any:
     parts = value["mixture"]
     if not isinstance(parts, dict) or not parts:
         raise wrong("expected a mapping of tasks to weights", "mixture")
+    parts = _known(parts, (*tasks.names(), "eca"), "mixture")
     for name, weight in parts.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
-            raise wrong("a weight must be a number above 0", "mixture", name)
+            hint = f"; {WITHOUT_COMMAS}" if has_commas(weight) else ""
+            raise wrong(f"a weight must be a number above 0{hint}", "mixture", name)
+    if not parts:
+        raise wrong("expected a mapping of tasks to weights", "mixture")
     if not isinstance(value.get("prefix", False), bool):
         raise wrong("expected true or false", "prefix")
     prefix = {"prefix": True} if value.get("prefix") else {}
-    return {"mixture": {name: float(weight) for name, weight in parts.items()}, **prefix}
+    return {"mixture": _shares(parts), **prefix}
+
+
+def _shares(weights: dict[str, int | float]) -> dict[str, float]:
+    """Weights in one spelling: in the order of names, as shares of 1, or as whole numbers where shares have no end."""
+    exact = {name: Fraction(repr(weights[name])) for name in sorted(weights)}
+    total = sum(exact.values())
+    shares = {name: weight / total for name, weight in exact.items()}
+    scale = math.lcm(*(share.denominator for share in shares.values()))
+    if 10**9 % scale and scale < 2**53:
+        shares = {name: share * scale for name, share in shares.items()}
+    return {name: float(share) for name, share in shares.items()}
 
 
 def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
@@ -71,29 +99,38 @@ def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
         return {"text": {"corpus": given}}
     if len(value) > 1 or not isinstance(given, dict) or "corpus" not in given:
         raise wrong("expected {text: a corpus's name} or {text: {corpus: ..., tokenizer: ...}}")
+    known = ("corpus", "tokenizer", "context", "batch")
+    given = _known(given, known, "text")
+    if "corpus" not in given:
+        raise wrong("missing key 'corpus'", "text")
     found: dict[str, Any] = {}
     for key, child in given.items():
         if key in ("corpus", "tokenizer"):
-            found[key] = _source(child)
+            found[key] = _corpus(child, "text", key) if key == "corpus" else _tokenizer(child, "text", key)
         elif key in ("context", "batch"):
             found[key] = _count(child)
             if found[key] < 1:
                 raise wrong("must be at least 1", "text", key)
         else:
-            known = ("corpus", "tokenizer", "context", "batch")
             raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", "text", key)
     return {"text": found}
 
 
 def _parameter(value: Any) -> Any:
     """A task's parameter: the task itself knows what it accepts."""
-    if isinstance(value, str):
+    if isinstance(value, str) and has_commas(value):
+        raise wrong(WITHOUT_COMMAS)
+    if isinstance(value, str | float):
         try:
             return parse_count(value)
         except ValueError:
             return value
     if isinstance(value, dict):
-        return {key: _parameter(child) for key, child in value.items()}
+        found = {
+            key: _parameter(child) for key, child in _known(value, ("min", "max", "start", "step", "mastery")).items()
+        }
+        one = found.keys() == {"min", "max"} and found["min"] == found["max"]
+        return found["min"] if one else found  # a range of one value is that value
     if isinstance(value, list):
         raise wrong("expected one value; several are written {grid: [...]}")
     return value
@@ -102,15 +139,32 @@ def _parameter(value: Any) -> Any:
 def _transfer(value: Any) -> Any:
     """A mode such as `full` or `attention+mlp`, or `{component: parent}`."""
     if isinstance(value, str):
-        return value
+        return _mode(value)
+    if isinstance(value, dict):
+        for component in [component for component, parent in value.items() if parent is None]:
+            try:
+                parse_mode("full" if component == "everything" else component)
+            except TransferError as error:
+                raise wrong(str(error), component) from None
+        value = {component: parent for component, parent in value.items() if parent is not None}
     if isinstance(value, dict) and value:
-        return {
-            component: [_parent(item, component, i) for i, item in enumerate(parent)]
-            if isinstance(parent, list) and parent
-            else _parent(parent, component)
-            for component, parent in value.items()
-        }
+        return {component: _parents(parent, component) for component, parent in value.items()}
     raise wrong("expected a mode such as full, attention or attention+mlp, or {component: parent}")
+
+
+def _mode(mode: str) -> str:
+    """A mode in one spelling: components in a fixed order, without blanks; what cannot be read stays as it is."""
+    given = [part.strip() for part in mode.split("+")]
+    order = ("full", *NAMES)
+    return "+".join(sorted(given, key=order.index) if set(given) <= set(order) else given)
+
+
+def _parents(value: Any, component: str) -> Any:
+    """Who gives a component; a list of one is that one."""
+    if not isinstance(value, list) or not value:
+        return _parent(value, component)
+    found = [_parent(item, component, i) for i, item in enumerate(value)]
+    return found[0] if len(found) == 1 else found
 
 
 _GIVER = "the name of a procedural task or of an earlier phase, {path: a checkpoint} or hf:NAME@COMMIT"
@@ -123,6 +177,7 @@ def _parent(value: Any, *path: str | int) -> Any:
         return value
     if not isinstance(value, dict) or not value:
         raise wrong(f"expected {_GIVER}, or a mapping with from, layers or interpolate", *path)
+    value = _known(value, _PARENT_KEYS, *path)
     for key in value:
         if key not in _PARENT_KEYS:
             known = f" (keys: {', '.join(_PARENT_KEYS)})"
@@ -147,12 +202,14 @@ def _parent(value: Any, *path: str | int) -> Any:
         raise wrong("'weight' belongs to interpolate", *path, "weight")
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
         raise wrong("a weight lies between 0 (the first parent) and 1 (the second)", *path, "weight")
+    if "interpolate" in value:
+        found["weight"] = float(weight) + 0.0
     if "layers" in value:
         try:
             found["layers"] = [list(pair) for pair in parse_layers(value["layers"]).items()]
         except TransferError as error:
             raise wrong(str(error), *path, "layers") from None
-    return found
+    return found["from"] if found.keys() == {"from"} and isinstance(found["from"], str) else found
 
 
 def _giver(value: Any, *path: str | int) -> Any:
@@ -181,6 +238,8 @@ def _perturb(value: Any) -> Any:
     if value == "none":
         return {}
     expected = "expected none, {noise: 0.05}, {shuffle: per_layer} or {random: norm_matched}"
+    if isinstance(value, dict):
+        value = _known(value, ("noise", *MANNERS, "components"))
     kinds = [key for key in ("noise", *MANNERS) if isinstance(value, dict) and key in value]
     if len(kinds) != 1:
         raise wrong(expected)
@@ -199,13 +258,70 @@ def _perturb(value: Any) -> Any:
             found["components"] = list(parse_names(value["components"]))
         except TransferError as error:
             raise wrong(str(error), "components") from None
+        if not found["components"]:
+            raise wrong(
+                "expected at least one component; what is carried is perturbed where none is named", "components"
+            )
     return found
 
 
-def _source(value: Any) -> Any:
-    if isinstance(value, str) or (isinstance(value, dict) and value):
+_CORPUS_KEYS = (
+    "name", "files", "hf", "package", "config", "split", "field", "revision", "documents", "validation",
+    "validation_documents", "holdout", "records", "validation_records",
+)  # fmt: skip
+_CORPUS_COUNTS = ("documents", "validation_documents", "records", "validation_records")
+_TOKENIZER_KEYS = ("bpe", "char", "hub", "folder", "revision", "entries")
+
+
+def _corpus(value: Any, *path: str) -> Any:
+    """A corpus's name, or a mapping of single values, lists of files, and where validation comes from.
+
+    The corpora know which keys go together, and what may stand behind each.
+    """
+    found = _source(value, _CORPUS_KEYS, *path)
+    if not isinstance(found, dict):
+        return found
+    for key, child in found.items():
+        if isinstance(child, dict) and key == "validation":
+            found[key] = _source(child, _CORPUS_KEYS, *path, key)
+        elif isinstance(child, list) and key in ("files", "validation"):
+            if not child or not all(isinstance(one, str) for one in child):
+                raise wrong("expected a path or pattern, or a list of them", *path, key)
+        elif isinstance(child, dict | list):
+            raise wrong("expected one value", *path, key)
+        elif key in _CORPUS_COUNTS:
+            found[key] = _count_if_any(child)
+        elif key in ("files", "validation") and "files" in found and isinstance(child, str):
+            found[key] = [child]
+    return found["name"] if found.keys() == {"name"} and isinstance(found["name"], str) else found
+
+
+def _tokenizer(value: Any, *path: str) -> Any:
+    """A tokenizer's name, or a mapping of single values; the corpora know what may stand there."""
+    found = _source(value, _TOKENIZER_KEYS, *path)
+    for key, child in found.items() if isinstance(found, dict) else ():
+        if isinstance(child, dict | list):
+            raise wrong("expected one value", *path, key)
+        if key in ("bpe", "entries"):
+            found[key] = _count_if_any(child)
+    return found
+
+
+def _source(value: Any, known: Collection[str], *path: str) -> Any:
+    if isinstance(value, str):
         return value
-    raise wrong("expected a name or a mapping")
+    found = _known(value, known, *path) if isinstance(value, dict) else {}
+    if not found:
+        raise wrong("expected a name or a mapping", *path)
+    return found
+
+
+def _count_if_any(value: Any) -> Any:
+    """The whole number that a count stands for; anything else as it is."""
+    try:
+        return parse_count(value)
+    except ValueError:
+        return value
 
 
 def _seeds(value: Any) -> Any:
@@ -250,6 +366,7 @@ Parameter = Annotated[Any, BeforeValidator(_parameter), WithJsonSchema({"type": 
 Transfer = Annotated[Any, BeforeValidator(_transfer), WithJsonSchema(_NAME_OR_MAPPING)]
 Freeze = Annotated[Any, BeforeValidator(_freeze), WithJsonSchema({"type": ["string", "array"]})]
 Perturb = Annotated[Any, BeforeValidator(_perturb), WithJsonSchema(_NAME_OR_MAPPING)]
-Source = Annotated[Any, BeforeValidator(_source), WithJsonSchema(_NAME_OR_MAPPING)]
+Corpus = Annotated[Any, BeforeValidator(_corpus), WithJsonSchema(_NAME_OR_MAPPING)]
+Tokenizer = Annotated[Any, BeforeValidator(_tokenizer), WithJsonSchema(_NAME_OR_MAPPING)]
 Seeds = Annotated[list[int], BeforeValidator(_seeds)]
 Fractions = Annotated[list[float], BeforeValidator(_fractions)]

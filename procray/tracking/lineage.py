@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.corpora import identity
 from procray.files import digest
 from procray.tracking import facts
 from procray.tracking.backend import redact
@@ -138,7 +139,7 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
             print_of_data = digest(about, 16)
         else:
             about = {**shown, "split": split}
-            print_of_data = digest([data_digest or digest(recipe.data, 16), split], 16)
+            print_of_data = digest([data_digest or digest(identity(recipe.data), 16), split], 16)
         source: Any = HTTPDatasetSource(url=HUB + hub) if hub else CodeDatasetSource(tags=_texts(about))
         dataset = Dataset(
             name=f"{name} {split}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from procray.corpora.recipe import identity
 from procray.errors import StoreError
 from procray.files import digest
 from procray.model.components import show_layers
@@ -207,8 +208,12 @@ class PhaseRecipe:
 
     @property
     def id(self) -> str:
-        """The first 16 hex digits of the hash over everything above."""
-        return digest(self.to_json(), 16)
+        """The first 16 hex digits of the hash over everything above; of the data, over what they are, not where."""
+        return digest(self.meaning(), 16)
+
+    def meaning(self) -> dict[str, Any]:
+        """What `id` is the hash of: `to_json` without where the files of a corpus lie."""
+        return {**self.to_json(), "data": identity(self.data)}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""

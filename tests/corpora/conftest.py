@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from procray.corpora import hub, prepare, recipe, shards
-from procray.corpora.documents import stdlib_folder
+from procray.corpora.local import stdlib_folder
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from procray.corpora import hub, prepare, recipe, shards
+from procray.corpora import account, hub, prepare, recipe, shards
 from procray.corpora.prepared import corpus_folder
 from procray.errors import CorpusError, EnvironmentProblem
 
@@ -118,6 +118,31 @@ def test_lost_connection_is_an_environment_problem(tmp_path, stories, monkeypatc
     monkeypatch.setattr(hub, "open_stream", lambda *facts: Lost())
     with pytest.raises(EnvironmentProblem, match="ConnectionResetError: peer went away; corpora that need no network"):
         prepare(recipe({"hf": "some/stories"}, "byte"), tmp_path, 1)
+
+
+def test_rows_that_are_null_are_counted_and_said(tmp_path, fake_hub):
+    fake_hub("some/set", "train", [*texts_of(30), None, "", *texts_of(9, "more")])
+    fake_hub("some/set", "test", texts_of(10, "held"))
+    prepared = prepare(recipe({"hf": "some/set", "validation": "test"}, "byte"), tmp_path, 10**9)
+    assert prepared.manifest["splits"]["train"]["counts"] == {"documents": 39, "null": 1, "empty": 1}
+    assert account(prepared.manifest) == [
+        "held out: 10 documents of the validation split",
+        "left out: 1 document of white space alone, 1 document that is null or a cell that the dataset's reader takes "
+        "for nothing, as NA, None and null in a CSV",
+    ]
+
+
+def test_a_column_of_nothing_says_so(tmp_path, fake_hub):
+    fake_hub("some/set", "train", [None] * 30)
+    fake_hub("some/set", "test", texts_of(10, "held"))
+    with pytest.raises(CorpusError, match=r"nothing for its train split; .*left out: 30 documents that are null"):
+        prepare(recipe({"hf": "some/set", "validation": "test"}, "byte"), tmp_path, 10**9)
+
+
+def test_a_column_of_numbers_is_refused(tmp_path, fake_hub):
+    fake_hub("some/set", "train", texts_of(30))
+    with pytest.raises(CorpusError, match=r"corpus 'some/set': field 'n' holds int 1, not text; set `field:`"):
+        prepare(recipe({"hf": "some/set", "field": "n"}, "byte"), tmp_path, 10**9)
 
 
 def test_document_limit_and_own_validation_split(tmp_path, fake_hub, small_shards):

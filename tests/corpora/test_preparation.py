@@ -8,13 +8,25 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from procray import files
-from procray.corpora import documents, prepare, recipe, shards
+from procray.corpora import (
+    account,
+    compare_files,
+    documents,
+    file_digests,
+    known_files,
+    prepare,
+    recipe,
+    shards,
+    summary,
+)
 from procray.corpora.prepared import corpus_folder
 from procray.errors import CorpusError, EnvironmentProblem
 
@@ -115,21 +127,37 @@ def test_an_exception_at_any_write_loses_nothing(tmp_path, made, small_shards, m
     assert content(root / corpus_folder(made, root).name) == expected
 
 
-def test_what_was_read_before_a_broken_line_is_kept(tmp_path, small_shards, monkeypatch):
+def test_what_was_read_before_trouble_is_kept(tmp_path, small_shards, monkeypatch):
     """Text is encoded ahead of its packing; an error ahead must not cost what a resumed download would start from."""
     monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 2)
     lines = [json.dumps({"text": f"{n} " * 300}) for n in range(40)]
-    (tmp_path / "a.jsonl").write_text("\n".join([*lines, "{torn"]), encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
     kept = tmp_path / "held.txt"
     kept.write_text("some text that is held out", encoding="utf-8")
     given = recipe({"files": str(tmp_path / "a.jsonl"), "validation": str(kept)}, "byte")
-    with pytest.raises(CorpusError, match="line 41"):
+    read = documents.read_documents
+
+    def gone_at_the_end(*arguments):
+        yield from read(*arguments)
+        if arguments[-1] == "train":
+            raise CorpusError("the disk is gone")
+
+    monkeypatch.setattr(documents, "read_documents", gone_at_the_end)
+    with pytest.raises(CorpusError, match="the disk is gone"):
         prepare(given, tmp_path / "corpora", 1)
     manifest = json.loads((corpus_folder(given, tmp_path / "corpora") / "manifest.json").read_text())
     train = manifest["splits"]["train"]
     whole = sum(len(f"{n} " * 300) + 1 for n in range(40))
     assert len(train["shards"]) == whole // manifest["shard_tokens"] > 3
     assert train["cursor"]["position"] >= 34  # the batches that were being encoded are among it
+
+
+def test_a_broken_line_is_told_before_anything_is_written(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n{torn', encoding="utf-8")
+    given = recipe({"files": str(tmp_path / "a.jsonl")}, {"bpe": 300})
+    with pytest.raises(CorpusError, match="line 2: not JSON"):
+        prepare(given, tmp_path / "corpora", 1)
+    assert not (corpus_folder(given, tmp_path / "corpora") / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("deadly", [1, 3, 6])
@@ -175,19 +203,115 @@ def test_files_changed_after_planning(tmp_path, made, texts):
 
 
 def test_nothing_held_out_says_what_to_do(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"text": "the only document"}\n')
-    with pytest.raises(CorpusError, match=r"nothing for its (validation|train) split; it needs more documents"):
-        prepare(recipe({"files": f"{tmp_path}/a.jsonl", "holdout": 0.01}, "byte"), tmp_path / "root", 1)
+    (tmp_path / "a.txt").write_text("One question?\nOne answer.\n")
+    given = recipe({"name": "deepmind-math", "files": f"{tmp_path}/a.txt", "holdout": 0.01})
+    with pytest.raises(CorpusError, match=r"nothing for its validation split; it needs more documents"):
+        prepare(given, tmp_path / "root", 1)
 
 
-def test_what_is_not_text_is_counted_in_the_manifest(tmp_path, texts):
-    Path(texts).with_name("latin.txt").write_bytes(b"caf\xe9 " * 50)
-    Path(texts).with_name("picture.txt").write_bytes(b"\x89PNG\0\0")
+def test_files_without_text_are_named_and_counted(tmp_path, texts):
+    folder = Path(texts).parent
+    (folder / "latin.txt").write_bytes(b"caf\xe9 " * 50)
+    (folder / "picture.txt").write_bytes(b"\x89PNG\0\0")
+    (folder / "paper.txt").write_bytes(b"%PDF-1.4 and so on")
+    (folder / "blank.txt").write_text(" \n")
     prepared = prepare(recipe({"files": texts}, "byte"), tmp_path / "root", 1)
-    counts = [entry["counts"] for entry in prepared.manifest["splits"].values()]
-    assert sum(one.get("replaced", 0) for one in counts) == 1
-    assert sum(one.get("binary", 0) for one in counts) == 1
-    assert sum(one["documents"] for one in counts) == 41
+    text = prepared.manifest["text"]
+    assert (text["files"], text["documents"], text["empty"], text["replaced"]) == (42, 41, 1, 1)
+    assert text["left_out"] == [
+        {"name": "paper.txt", "why": "a PDF", "bytes": 18},
+        {"name": "picture.txt", "why": "binary", "bytes": 6},
+    ]
+    assert account(prepared.manifest)[1:] == [
+        "left out: 2 files of 24 bytes without text (paper.txt: a PDF; picture.txt: binary), "
+        "1 document of white space alone",
+        "replaced: in 1 document bytes that are not in the encoding became U+FFFD",
+    ]
+    assert summary(prepared)["left_out"].startswith("2 files of 24 bytes")
+
+
+def test_nothing_but_files_without_text_blames_them(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(CorpusError, match=r"no text in its files; left out: 1 file .*a\.txt: a zip archive"):
+        prepare(recipe({"files": f"{tmp_path}/a.txt"}, "byte"), tmp_path / "root", 1)
+
+
+def test_the_manifest_names_the_files_with_their_digests(tmp_path, texts):
+    made = recipe({"files": texts}, "byte")
+    before = prepare(made, tmp_path / "root", 1).manifest["files"]
+    assert before == file_digests(made) == known_files(made, tmp_path / "root")
+    assert known_files(made, tmp_path / "empty") is None
+    assert list(before) == [f"{number:02d}.txt" for number in range(40)]
+    folder = Path(texts).parent
+    (folder / "03.txt").write_text("something else\n")
+    (folder / "new.txt").write_text("something new\n")
+    (folder / "07.txt").unlink()
+    found = compare_files(before, file_digests(made))
+    assert (found.changed, found.new, found.gone) == (["03.txt"], ["new.txt"], ["07.txt"])
+    assert found.text == "1 file changed (03.txt), 1 file new (new.txt), 1 file gone (07.txt)"
+    assert compare_files(before, before).text == ""
+
+
+def test_where_files_lie_is_not_what_is_prepared(tmp_path, monkeypatch):
+    for place in ("here", "there"):
+        folder = tmp_path / place / "texts"
+        folder.mkdir(parents=True)
+        for number in range(5):
+            (folder / f"{number}.txt").write_text(f"{number} and some more words\n" * 20)
+    monkeypatch.chdir(tmp_path / "here")
+    ways = [
+        recipe({"files": "texts/*.txt"}, "byte"),
+        recipe({"files": "./texts/*.txt"}, "byte"),
+        recipe({"files": [f"{tmp_path}/here/texts/*.txt"]}, "byte"),
+        recipe({"files": "texts/*.txt"}, "byte", base=tmp_path / "there"),
+    ]
+    monkeypatch.chdir("/")
+    assert len({corpus_folder(made, tmp_path / "root") for made in ways}) == 1
+    assert len({prepare(made, tmp_path / str(number), 1).digest for number, made in enumerate(ways)}) == 1
+    first = prepare(ways[0], tmp_path / "root", 1)
+    assert prepare(ways[3], tmp_path / "root", 1).folder == first.folder
+
+
+@pytest.mark.parametrize("work", ["train_from_iterator", "encode_batch_fast"])
+def test_a_preparation_hears_a_signal_while_the_library_works(tmp_path, made, monkeypatch, work):
+    """What runs in the library cannot be stopped; the preparation leaves it."""
+    working, end = threading.Event(), threading.Event()
+
+    def endless(*_, **__):
+        working.set()
+        end.wait(60)
+
+    def press():
+        working.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(f"tokenizers.Tokenizer.{work}", endless)
+    threading.Thread(target=press, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            prepare(made, tmp_path, 1)
+        assert working.is_set()
+    finally:
+        end.set()
+
+
+def test_training_a_tokenizer_says_how_long_it_takes(tmp_path, made, monkeypatch):
+    said, end = [], threading.Event()
+    monkeypatch.setattr("procray.corpora.tokenizer._SAY_SECONDS", 0.0)
+    monkeypatch.setattr("procray.corpora.background.TICK_SECONDS", 0.01)
+    train = tokenizers.Tokenizer.train_from_iterator
+    monkeypatch.setattr(
+        "tokenizers.Tokenizer.train_from_iterator",
+        lambda *given: (end.wait(60), train(*given)),  # as if it took long
+    )
+
+    def say(line):
+        said.append(line)
+        if line.endswith(" s"):
+            end.set()
+
+    prepare(made, tmp_path, 1, say)
+    assert any("training a byte-pair encoding of 300 entries, 0 s" in line for line in said)
 
 
 def test_explicit_validation_files(tmp_path, texts):

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procray.corpora import mathematics, prepare, recipe
-from procray.corpora.documents import matching_files
-from procray.corpora.questions import encode_records, read_records, row_bounds
+from procray.corpora.documents import read_documents
+from procray.corpora.local import matching_files
+from procray.corpora.questions import encode_records, records_of, row_bounds
+from procray.corpora.split import share_of, survey
 from procray.corpora.tokenizer import build_tokenizer
 from procray.errors import CorpusError, EnvironmentProblem
 
@@ -26,7 +28,9 @@ def sums(tmp_path):
 
 
 def read_all(path, split, fraction=0.1):
-    return [record for record, _ in read_records(matching_files([path]), None, fraction, split)]
+    files = matching_files([path])
+    share, _ = share_of(survey(files, None, records_of, True, print), fraction, True)
+    return list(read_documents(files, None, records_of, share, split))
 
 
 def test_both_layouts_of_a_file_give_the_same(tmp_path, sums):

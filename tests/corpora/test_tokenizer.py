@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from procray.corpora import identity
 from procray.corpora import tokenizer as module
 from procray.corpora.tokenizer import SEPARATOR, build_tokenizer, load_tokenizer, tokenizer_recipe
 from procray.errors import CorpusError, EnvironmentProblem
@@ -97,10 +99,10 @@ def test_ascii_is_the_papers_alphabet():
 
 def test_trained_encoding_is_the_same_for_any_number_of_threads():
     program = (
-        "from procray.corpora.tokenizer import build_tokenizer\n"
-        "from procray.corpora.documents import stdlib_folder\n"
+        "from procray.corpora.tokenizer import build_tokenizer, tokenizer_recipe\n"
+        "from procray.corpora.local import stdlib_folder\n"
         "text = (stdlib_folder() / 'argparse.py').read_text()\n"
-        "print(build_tokenizer({'kind': 'bpe', 'entries': 400}, lambda: [text]).sha256)"
+        "print(build_tokenizer(tokenizer_recipe({'bpe': 400}), lambda: [text]).sha256)"
     )
     digests = set()
     for threads in ("1", "2", "5"):
@@ -223,7 +225,7 @@ def test_bad_tokenizers_are_explained(given, message):
 
 
 def test_forms_of_one_tokenizer():
-    assert tokenizer_recipe("bpe:512") == tokenizer_recipe({"bpe": 512}) == {"kind": "bpe", "entries": 512}
+    assert tokenizer_recipe("bpe:512") == tokenizer_recipe({"bpe": 512}) == module.bpe_recipe(512)
     assert tokenizer_recipe("gpt2") == tokenizer_recipe({"hub": "gpt2"})
     assert tokenizer_recipe("gpt2")["entries"] == 50257
 
@@ -271,7 +273,40 @@ def test_hub_that_lacks_the_files(monkeypatch):
 
 
 def test_missing_library_is_an_environment_problem(monkeypatch):
-    content = build_tokenizer({"kind": "bpe", "entries": 300}, lambda: TEXTS).content
+    content = build_tokenizer(tokenizer_recipe({"bpe": 300}), lambda: TEXTS).content
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(EnvironmentProblem, match="pip install tokenizers"):
         load_tokenizer("bpe", content)
+
+
+def test_no_piece_is_longer_in_training_than_its_bound():
+    """Training costs the square of a piece without a space; what is bounded has the text's characters, cut."""
+    text = "ab cd " + "x" * 25 + "\n" + " " * 25 + "end"
+    pieces = module._bounded(text, 10)
+    assert "".join(pieces) == text
+    assert max(len(run) for piece in pieces for run in re.findall(r"\S+|\s+", piece)) <= 10
+    assert module._bounded("words of usual length " * 50, 10) == ["words of usual length " * 50]
+
+
+def test_a_long_run_is_learned_as_its_parts():
+    plain = {"kind": "bpe", "entries": 300}
+    run = "abcdefgh" * 6
+    whole = build_tokenizer({**plain, "longest_piece": 1000}, lambda: [run] * 3)
+    parts = build_tokenizer({**plain, "longest_piece": 8}, lambda: [run] * 3)
+    assert len(whole.encode([run])[0]) == 1
+    assert len(parts.encode([run])[0]) == 6  # no merge across a cut
+
+
+def test_a_relative_folder_starts_at_the_base(tmp_path, monkeypatch, every_tokenizer):
+    library = json.loads(every_tokenizer["bpe"].content)
+    for place in ("one/tok", "other/tok"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "tokenizer.json").write_text(json.dumps(library))
+    found = [tokenizer_recipe({"folder": "tok"}, tmp_path / place) for place in ("one", "other")]
+    found.append(tokenizer_recipe(str(tmp_path / "one/tok")))
+    found.append(tokenizer_recipe("./tok", tmp_path / "one"))
+    assert len({json.dumps(identity({"tokenizer": one}), sort_keys=True) for one in found}) == 1
+    assert build_tokenizer(found[0], list).sha256 == build_tokenizer(found[1], list).sha256
+    monkeypatch.chdir(tmp_path / "one")
+    with pytest.raises(CorpusError, match=r"one below the working directory .*write '\.\./one/tok'"):
+        tokenizer_recipe({"folder": "tok"}, tmp_path / "empty")

@@ -32,7 +32,7 @@ def scales(file: Path) -> list[str]:
 
 def text_of(file: Path, scale: str) -> str:
     """One sweep at one scale, the search of its settings and what follows from it."""
-    with mock.patch("procray.corpora.documents.content_digest", return_value="0" * 16):
+    with mock.patch("procray.corpora.local.content_digest", return_value="0" * 16):
         graph = procray.plan(procray.load_sweep(file, scale))
         then = graph.then({trial.variant: trial.setting for trial in graph.trials}) if graph.then else None
     text = _plan(graph)

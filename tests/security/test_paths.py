@@ -165,7 +165,8 @@ def test_a_corpus_is_the_one_that_its_folder_is_named_after(tmp_path):
     recipe = corpora.recipe({"files": str(texts)}, "byte")
     place = corpora.prepare(recipe, tmp_path / "corpora", 1).folder
     value = json.loads((place / "manifest.json").read_text())
-    value["recipe"]["corpus"]["files"] = ["/etc/*"]
+    assert str(tmp_path) not in json.dumps(value)  # where files lie is in the recipe that asks, never in the corpus
+    value["recipe"]["corpus"]["content"] = "0" * 64
     (place / "manifest.json").write_text(json.dumps(value))
     with pytest.raises(ProcrayError, match="another corpus"):
         corpora.load(recipe, tmp_path / "corpora")

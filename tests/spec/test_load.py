@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 
 import pytest
@@ -202,6 +203,137 @@ MISTAKES = {
         """\
         f.yaml:1:7: name: must consist of letters, digits, '-', '_' and '.' (got 'a/b')""",
     ),
+    "an unknown key without a value": (
+        ("lr: 1e-3}", "lr: 1e-3, weight_deacy: }"),
+        """\
+        f.yaml:9:25: procedural.optimizer.weight_deacy: unknown key 'weight_deacy'; did you mean 'weight_decay'?
+              optimizer: {lr: 1e-3, weight_deacy: }
+                                    ^""",
+    ),
+    "an unknown key that is null": (
+        ("seeds: [0, 1]", "seeds: [0, 1]\nseds: ~"),
+        """\
+        f.yaml:3:1: seds: unknown key 'seds'; did you mean 'seeds'?
+            seds: ~
+            ^""",
+    ),
+    "an unknown key of an overlay that is null": (
+        ("name: good", "name: good\nscales: {a: {semantic: {evaluat: }}}"),
+        """\
+        f.yaml:2:25: semantic.evaluat: unknown key 'evaluat'; did you mean 'evaluate'?
+            scales: {a: {semantic: {evaluat: }}}
+                                    ^""",
+    ),
+    "an unknown key without a value in a length": (
+        ("length: 8", "length: {min: 8, max: 9, stp: }"),
+        """\
+        f.yaml:6:28: procedural.length.stp: unknown key 'stp'; did you mean 'step'?""",
+    ),
+    "an unknown key without a value in a corpus": (
+        ("corpus: c4", "corpus: {hf: a/b, fild: }"),
+        """\
+        f.yaml:12:21: semantic.corpus.fild: unknown key 'fild'; did you mean 'field'?
+              corpus: {hf: a/b, fild: }
+                                ^""",
+    ),
+    "an unknown key without a value in a tokenizer": (
+        ("tokenizer: byte", "tokenizer: {hub: a/b, revison: }"),
+        """\
+        f.yaml:13:25: semantic.tokenizer.revison: unknown key 'revison'; did you mean 'revision'?""",
+    ),
+    "an unknown key without a value in a parent": (
+        ("{grid: [full, mlp]}", "{mlp: {from: set, layrs: }}"),
+        """\
+        f.yaml:10:29: transfer.mlp.layrs: unknown key 'layrs'; did you mean 'layers'?""",
+    ),
+    "an unknown component without a value": (
+        ("{grid: [full, mlp]}", "{mlp: set, atention: }"),
+        """\
+        f.yaml:10:22: transfer.atention: transfer mode 'atention': unknown component 'atention'; did you mean""",
+    ),
+    "an unknown key without a value in a perturbation": (
+        ("transfer:", "perturb: {noise: 0.1, componets: }\ntransfer:"),
+        """\
+        f.yaml:10:23: perturb.componets: unknown key 'componets'; did you mean 'components'?""",
+    ),
+    "an unknown task without a weight": (
+        ("{grid: [union, set]}", "{mixture: {union: 1, soort: }}"),
+        """\
+        f.yaml:5:30: procedural.task.mixture.soort: unknown key 'soort'; did you mean 'sort'?""",
+    ),
+    "an unknown key without a value in a grid of sections": (
+        ("{lr: 1e-3}", "{grid: [{lr: 1e-3, claip: }]}"),
+        """\
+        f.yaml:9:33: procedural.optimizer.claip: unknown key 'claip'; did you mean 'clip'?""",
+    ),
+    "an entry of exclude without a value": (
+        ("transfer:", "exclude: [{task: set, transfer: }]\ntransfer:"),
+        """\
+        f.yaml:10:23: exclude: a value of 'transfer' is missing
+            exclude: [{task: set, transfer: }]
+                                  ^""",
+    ),
+    "a key of a section further down": (
+        ("  batch: 8\n", "  batch: 8\n  lr: 1e-3\n"),
+        """\
+        f.yaml:16:3: semantic.lr: unknown key 'lr'; it belongs into optimizer
+              lr: 1e-3
+              ^""",
+    ),
+    "a number with a comma in braces": (
+        ("{lr: 5e-4, schedule", "{lr: 0,001, schedule"),
+        """\
+        f.yaml:16:19: '0,001': a number is written without commas, such as 500000, 500_000 or 0.5
+              optimizer: {lr: 0,001, schedule: cosine, min_lr: 0.1}
+                              ^""",
+    ),
+    "a count with commas in braces": (
+        ("evaluate: {every: 10k}", "evaluate: {every: 10,000}"),
+        """\
+        f.yaml:17:21: '10,000': a number is written without commas, such as 500000, 500_000 or 0.5
+              evaluate: {every: 10,000}
+                                ^""",
+    ),
+    "a count with commas": (
+        ("tokens: 100k", "tokens: 100,000"),
+        """\
+        f.yaml:14:11: semantic.tokens: expected a count such as 2M, 1.5B, 64Ki or 1e8; a number is written without \
+commas, such as 500000, 500_000 or 0.5 (got '100,000')
+              tokens: 100,000
+                      ^""",
+    ),
+    "a parameter with a comma": (
+        ("length: 8", "length: 1,000"),
+        """\
+        f.yaml:6:11: procedural.length: a number is written without commas, such as 500000, 500_000 or 0.5""",
+    ),
+    "seeds with a comma": (
+        ("seeds: [0, 1]", "seeds: [1,000, 1]"),
+        """\
+        f.yaml:2:9: '1,000': a number is written without commas, such as 500000, 500_000 or 0.5""",
+    ),
+    "a list where a corpus has one value": (
+        ("corpus: c4", "corpus: {name: [c4]}"),
+        """\
+        f.yaml:12:12: semantic.corpus.name: expected one value
+              corpus: {name: [c4]}
+                       ^""",
+    ),
+    "a mapping where a tokenizer has one value": (
+        ("tokenizer: byte", "tokenizer: {bpe: {entries: 512}}"),
+        """\
+        f.yaml:13:15: semantic.tokenizer.bpe: expected one value""",
+    ),
+    "a list of odd files": (
+        ("corpus: c4", "corpus: {files: [a.txt, [b.txt]]}"),
+        """\
+        f.yaml:12:12: semantic.corpus.files: expected a path or pattern, or a list of them""",
+    ),
+    "a perturbation of nothing": (
+        ("transfer:", "perturb: {noise: 0.1, components: none}\ntransfer:"),
+        """\
+        f.yaml:10:35: perturb.components: expected at least one component; what is carried is perturbed where none""",
+    ),
     "a key without a value": (
         ("corpus: c4", "corpus:"),
         """\
@@ -243,6 +375,11 @@ def test_mistakes_behind_anchors_point_at_the_anchor():
         ("seeds", "--set:1:1: expected key=value"),
         ("seeds=[0", "--set:1:9: not YAML"),
         ("scales.x=1", "--set:1:1: an overlay cannot be set"),
+        ("seds=", "--set:1:1: seds: unknown key 'seds'; did you mean 'seeds'?"),
+        ("semantic.tokns=", "--set:1:1: semantic.tokns: unknown key 'tokns'; did you mean 'tokens'?"),
+        ("procedural.length.mx=", "--set:1:1: procedural.length.mx: unknown key 'mx'; did you mean 'max'?"),
+        ("semantic={tokens: 500,000}", "--set:1:19: '500,000': a number is written without commas"),
+        ("semantic.tokens=500,000", "--set:1:17: semantic.tokens: expected a count such as 2M, 1.5B, 64Ki or 1e8; a"),
         ("seeds=[1, 1]", "--set:1:11: seeds.1: seed 1 stands here twice\n    seeds=[1, 1]\n              ^"),
     ],
 )
@@ -274,6 +411,29 @@ def test_a_scale_can_replace_the_tail():
         diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}
     """)
     assert [link.kind for link in load(text).tails[0].links] == ["procedural", "diagnostic"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("min_lr: 0.1}", "min_lr: 0.1, clip: }"),
+        ("length: 8", "length: 8\n  vocab: ~"),
+        ("name: good", "name: good\nmatched: null"),
+        ("corpus: c4", "corpus: {name: c4, holdout: , validation: ~}"),
+        ("tokenizer: byte", "tokenizer: byte\n  batch_tokens:"),
+        ("{grid: [full, mlp]}", "{grid: [full, mlp]}\nperturb: ~"),
+        ("length: 8", "length: {min: 8, max: 8, step: }"),
+        ("[union, set]", "[union, {mixture: {set: 1, union: ~}}]"),
+    ],
+)
+def test_a_known_key_without_a_value_is_not_written(old, new):
+    without = load()
+    spec = load(change(old, new))
+    if "mixture" in new:
+        assert spec.axes[0].values[1] == {"mixture": {"set": 1.0}}
+    else:
+        assert (spec.base, [axis.values for axis in spec.axes]) == (without.base, [a.values for a in without.axes])
+    assert "null" not in json.dumps(spec.resolved)
 
 
 def test_files_that_cannot_be_read(tmp_path):

@@ -98,3 +98,40 @@ def test_exploding_anchors_are_refused():
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
     _, problems = read("\n".join(lines), "f.yaml")
     assert any("once its anchors are followed" in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "column"),
+    [
+        ("{a: 500,000}", {"a": 500_000}, 5),
+        ("{a: 1,500,000, b: 2}", {"a": 1_500_000, "b": 2}, 5),
+        ("{a: 0,5}", {"a": 0.5}, 5),
+        ("{a: -1,500.5}", {"a": -1500.5}, 5),
+        ("{b: 1, a: 1,500k}", {"a": "1500k", "b": 1}, 11),
+        ("[1,000, 2]", [1000, 2], 2),
+        ("{a: [8, 500,000]}", {"a": [8, 500_000]}, 9),
+    ],
+)
+def test_a_number_with_commas_is_a_problem_at_its_place(text, value, column):
+    node, problems = read(text, "f.yaml")
+    assert plain(node) == value  # so that nothing else is found wrong
+    (problem,) = problems
+    assert (problem.line, problem.column) == (1, column)
+    assert "a number is written without commas" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[8,16]", [8, 16]),
+        ("[0,100,200]", [0, 100, 200]),
+        ("{a: 5,b: 6}", {"a": 5, "b": 6}),
+        ("{a: x,000}", {"a": "x", "000": None}),
+        ("{a: 500, 000: 1}", {"a": 500, "000": 1}),
+        ("a: 500,000", {"a": "500,000"}),
+        ("['1',000]", ["1", 0]),
+    ],
+)
+def test_what_only_looks_like_a_number_with_commas(text, value):
+    node, problems = read(text, "f.yaml")
+    assert (plain(node), problems) == (value, [])

@@ -13,11 +13,14 @@ data = typer.Typer(help="Prepare and inspect corpora.", rich_markup_mode=None, n
 @data.command("prepare")
 def data_prepare(file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
     """Tokenise the corpora of a sweep into the store."""
+    from procray.corpora import account
     from procray.execution import prepare_corpora
     from procray.selection.select import foreseen
 
     for prepared in prepare_corpora(foreseen(load(file, scale, set)), open_store(store), progress=say):
         answer(f"{prepared.digest}  {short_count(prepared.train_tokens)} training tokens")
+        for line in account(prepared.manifest):
+            say(f"  {line}")
 
 
 @data.command("show")

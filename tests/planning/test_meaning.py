@@ -1,0 +1,129 @@
+"""One meaning is one phase: written in the file, in an overlay or by `--set`, in any order and spelling."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from procray.planning.load import load_text
+from procray.planning.planner import plan
+
+BASE = {
+    "name": "t",
+    "model": {"layers": 1, "heads": 1, "width": 16, "context": 32},
+    "procedural": {"task": "set", "length": 8, "batch": 4, "tokens": "2k", "optimizer": {"lr": 1e-3}},
+    "transfer": "full",
+    "diagnostic": {
+        "task": "reversed_addition",
+        "digits": 3,
+        "batch": 4,
+        "tokens": "4k",
+        "optimizer": {"lr": 1e-3},
+        "evaluate": {"every": "1k"},
+    },
+}
+# By path: of each meaning its spellings. The first is that of BASE.
+MEANINGS = {
+    "procedural.task": [
+        ["set"],
+        [{"shuffled": "set"}],
+        [{"mixture": {"set": 0.5, "sort": 0.5}}, {"mixture": {"sort": 1, "set": 1}}],
+        [{"mixture": {"set": 0.1, "union": 0.2}}, {"mixture": {"union": 2, "set": 1}, "prefix": False}],
+    ],
+    "procedural.length": [[8, 8.0, "8", {"min": 8, "max": 8}], [{"min": 4, "max": 8}, {"max": 8, "min": "4"}]],
+    "procedural.tokens": [["2k", 2000, 2e3, "2_000"], ["4k", 4000.0]],
+    "procedural.optimizer.weight_decay": [[None, 0.1, 0.10], [0, -0.0, 0.0], [0.2]],
+    "procedural.optimizer.lr": [[1e-3, 0.001], [2e-3]],
+    "model.tied": [[None, True], [False]],
+    "model.dropout": [[None, 0, -0.0], [0.1]],
+    "transfer": [
+        ["full", "attention+mlp+layernorm", "mlp+layernorm + attention"],
+        ["attention+mlp", "mlp+attention", {"attention": "procedural", "mlp": "procedural"}],
+        [{"attention": "set"}, {"attention": ["procedural"]}, "attention", {"qkv": "set", "proj": {"from": "set"}}],
+        ["none"],
+    ],
+    "freeze": [[None, "none", []], ["attention", ["proj", "qkv"]]],
+    "perturb": [[None, "none"], [{"noise": 1}, {"noise": 1.0}], [{"shuffle": "per_layer"}]],
+    "seeds": [[None, [0]], [[1, 2], [2, 1]]],
+    "diagnostic.optimizer.warmup_steps": [[None, 0], [3]],
+}
+
+
+def at(path, value):
+    for part in reversed(path.split(".")):
+        value = {part: value}
+    return value
+
+
+def laid(base, over):
+    """What a reader of the documentation would write by hand."""
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return {**base, **{key: laid(base.get(key), value) for key, value in over.items()}}
+
+
+def written(choices):
+    data = BASE
+    for path, value in choices.items():
+        *above, last = path.split(".")
+        place = at(".".join(above), {last: value}) if above else {last: value}
+        data = (
+            laid({k: v for k, v in data.items() if k != path}, place) if not above else _put(data, above, last, value)
+        )
+    return data
+
+
+def _put(data, above, last, value):
+    head, *rest = above
+    inner = _put(data[head], rest, last, value) if rest else {**data[head], last: value}
+    return {**data, head: inner}
+
+
+def ids(data, scale=None, settings=()):
+    graph = plan(load_text(json.dumps(data), "f.yaml", scale, list(settings)))
+    return sorted((phase.id, phase.marks) for phase in graph.phases.values())
+
+
+@given(st.data())
+def test_one_meaning_has_one_id_and_another_has_others(data):
+    paths = data.draw(st.lists(st.sampled_from(sorted(MEANINGS)), min_size=1, max_size=3, unique=True))
+    meant = {path: data.draw(st.integers(0, len(MEANINGS[path]) - 1)) for path in paths}
+    straight = ids(written({path: MEANINGS[path][i][0] for path, i in meant.items()}))
+    spelled = {path: data.draw(st.sampled_from(MEANINGS[path][i])) for path, i in meant.items()}
+    where = {path: data.draw(st.sampled_from(["file", "overlay", "set"])) for path in paths}
+    file = written({path: spelled[path] for path in paths if where[path] == "file"})
+    overlay: dict = {}
+    for path in paths:
+        if where[path] == "overlay":
+            overlay = laid(overlay, at(path, spelled[path]))
+    file = dict(reversed(list(file.items()))) | {"scales": {"a": overlay}}
+    settings = [f"{path}={json.dumps(spelled[path])}" for path in paths if where[path] == "set"]
+    assert ids(file, settings=settings) == straight
+
+    frozen_whole = {"transfer": 3, "perturb": 0, "freeze": 0}  # nothing is carried, so nothing is perturbed
+    path = data.draw(st.sampled_from(paths))
+    others = [i for i in range(len(MEANINGS[path])) if i != meant[path]]
+    other = {**meant, path: data.draw(st.sampled_from(others))}
+    nothing = any(m.get("transfer") == frozen_whole["transfer"] for m in (meant, other))
+    if not (nothing and path == "perturb"):
+        assert ids(written({path: MEANINGS[path][i][0] for path, i in other.items()})) != straight
+
+
+@pytest.mark.parametrize(
+    ("base", "over"),
+    [
+        ({"procedural": {"task": {"mixture": {"set": 0.6, "union": 0.4}}}}, {"procedural": {"task": {"text": "c4"}}}),
+        ({"procedural": {"task": "set"}}, {"procedural": {"task": "dyck", "k": 4}}),
+    ],
+)
+def test_another_task_brings_its_own_parameters(base, over):
+    """The former task's length is none of a text's, and is no mistake in a scale that names the text."""
+    file = laid(BASE, base)
+    by_hand = {**file, "procedural": {**file["procedural"], **over["procedural"]}}
+    if "text" in str(over):
+        del by_hand["procedural"]["length"]
+    assert ids({**file, "scales": {"a": over}}) == ids(by_hand)
+    assert ids(file, settings=[f"procedural={json.dumps(over['procedural'])}"]) == ids(by_hand)
