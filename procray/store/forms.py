@@ -51,7 +51,7 @@ ROW = {
     **{
         f"{name}?": _NUMBER
         for name in ("tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "loss", "accuracy", "exact",
-                     "train_loss", "lr", "grad_norm", "seconds", "tokens_per_s", "mfu")
+                     "train_loss", "lr", "grad_norm", "seconds", "tokens_per_s", "mfu", "sequences", "mean_steps")
     },
     "tokens_by_task?": (Every(float), None.__class__),
 }  # fmt: skip

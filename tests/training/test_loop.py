@@ -20,6 +20,7 @@ from .phases import CURRICULUM, RANGE, ROWS, SHAPE, Steps, curve, recipe, resume
 KEYS = {
     *("step", "tokens", "scored_tokens", "positions", "flops", "loss", "accuracy", "exact", "train_loss", "lr"),
     *("grad_norm", "tokens_per_s", "positions_per_s", "mfu", "seconds", "time"),
+    *("sequences", "mean_steps"),
 }
 
 
