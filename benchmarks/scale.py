@@ -326,9 +326,9 @@ def count_requests() -> dict[str, Any]:
             graph: Any = plan(warm, tail, name=name)
             store = Store(f"s3://counted/{name}")
             store.write_plan(graph)
-            note = store.note(store.sweep_folder("x", "y") / "control")
+            note = store.note(store.title_folder("x@y") / "control")
             note.write(GO)
-            control = store.sweep_folder("x", "y") / "control"
+            control = store.title_folder("x@y") / "control"
             items = items_of(graph, store, control, Path(cache, "scratch"))  # type: ignore[arg-type]
             agenda = Agenda(items, store)
             counted.clear()

@@ -260,7 +260,7 @@ def parts(plan: Plan, store: Store, started: float, seconds: float) -> dict[str,
     found["training steps"] = training / slots
     found["evaluations"] = measuring / slots
     found["marks, between segments, waiting"] = last - first - (training + measuring) / slots
-    report = (store.sweep_folder(plan.name, plan.scale) / "report" / "report.html").stat().st_mtime
+    report = (store.plan_folder(plan.title, plan.digest) / "report" / "report.html").stat().st_mtime
     found["end of Ray, report"] = report - last
     found["last look of MLflow, exit"] = started + seconds - report
     return found

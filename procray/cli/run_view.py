@@ -133,7 +133,7 @@ def _finish(follower: Any) -> None:
 def _tell(event: dict[str, Any]) -> None:
     """The few events that the table cannot show."""
     match event["event"]:
-        case "corpus":
+        case "corpus" | "notice":
             say(event["message"])
         case "retry":
             say(f"{event['label']}: {event['reason']}; attempt {event['attempt']} of {event['of']}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 from procray.cli.terminal import answer, answer_json, say, short_bytes
-from procray.errors import StoreError, did_you_mean
+from procray.errors import StoreError
 from procray.store import garbage, verification
 from procray.store.contents import Contents
+from procray.store.plans import StoredPlan, named
 from procray.store.store import Store
 
 
@@ -21,6 +23,10 @@ def listing(found: Contents, store: str, phases: bool) -> str:
         lines.append(
             f"sweep   {name:32} {len(have)} of {len(members)} phases, {short_bytes(sum(sizes[one] for one in have))}"
         )
+        for plan in (plan for plan in found.plans if plan.title == name):
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(plan.written))
+            mark = "  run last" if plan.newest else ""
+            lines.append(f"  plan  {plan.digest}  {when}  {plan.phases} phases{mark}")
     alone = [kept for kept in found.phases if not kept.sweeps]
     if alone:
         lines.append(f"{'phases that no sweep names':40} {len(alone)}, {short_bytes(sum(k.bytes for k in alone))}")
@@ -62,24 +68,18 @@ def verify(store: Store, *, discard: bool, json: bool) -> int:
 
 def collect(store: Store, *, delete: bool, forget: tuple[str, ...], resume_states: bool, json: bool) -> int:
     """Lists, and with `delete` deletes, what nobody refers to."""
-    known = [path.parent.name for path in store.plans()]
-    unknown = [name for name in forget if name not in known]
-    if unknown:
-        raise StoreError(
-            "\n".join(f"{store} has no sweep '{name}'{did_you_mean(name, known)}" for name in unknown)
-            + "; `procray store ls` lists them"
-        )
-    found = garbage.find(store, resume_states, forget=forget)
+    given_up = _meant(store, forget)
+    found = garbage.find(store, resume_states, forget=given_up)
     freed = None
     if delete:
-        for name in forget:
-            store.forget(name)
+        for plan in given_up:
+            store.forget(plan.title, plan.digest)
         freed = garbage.collect(store, found, say)
     if json:
         answer_json({**dataclasses.asdict(found), "bytes": found.bytes, "freed": freed, "forget": list(forget)})
         return 0
-    for name in forget:
-        answer(f"sweep    {name}: its plan and report")
+    for plan in given_up:
+        answer(f"plan     {plan.title}/{plan.digest}: the plan, its report and logs")
     for phase, size in found.phases.items():
         answer(f"phase    {phase}: {short_bytes(size)}, named by no sweep")
     for phase, names in found.leftovers.items():
@@ -98,6 +98,21 @@ def collect(store: Store, *, delete: bool, forget: tuple[str, ...], resume_state
     else:
         answer(f"{store}: nothing to delete")
     return 0
+
+
+def _meant(store: Store, words: tuple[str, ...]) -> list[StoredPlan]:
+    """The plans to forget, each once. Raises StoreError with every word that means none."""
+    known = store.plans()
+    found: dict[str, StoredPlan] = {}
+    wrong = []
+    for word in words:
+        try:
+            found.update((str(plan.path), plan) for plan in named(known, word, str(store)))
+        except StoreError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise StoreError("\n".join(wrong) + "; `procray store ls` lists them")
+    return list(found.values())
 
 
 def _by_reason(kept: dict[str, str]) -> dict[str, list[str]]:

@@ -48,7 +48,7 @@ def items_of(
             "scratch": str(scratch),
             "profile": profile,
             "driver": driver,
-            "about": {"sweep": f"{plan.name}@{plan.scale}", "driver": driver},
+            "about": {"sweep": plan.title, "driver": driver},
         }
         items.append(
             Item(

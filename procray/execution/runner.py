@@ -25,6 +25,7 @@ from procray.selection import select
 from procray.selection.outside import bring_outside
 from procray.store.note import Note
 from procray.store.objects import PATIENCE_OF_RUNNERS
+from procray.store.plans import namesake
 from procray.store.processes import process_start, this_host
 from procray.store.store import Store
 
@@ -49,7 +50,7 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step, whole: all marks
     of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere` (host, pid: another
     sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping` (reason: signal, time
-    or disk), `chosen` (plan: the whole one, which is run from here on).
+    or disk), `notice` (message: for people), `chosen` (plan: the whole one, which is run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
@@ -69,19 +70,22 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
 
 def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
     started = time.monotonic()
-    store.write_plan(select.whole(plan, store) or plan)
+    shown = select.whole(plan, store) or plan
+    if notice := namesake(shown, store.newest(shown.title)):
+        options.on_event({"event": "notice", "message": notice})
+    folder = store.write_plan(shown).parent
     store.be_patient(PATIENCE_OF_RUNNERS)  # it answers, so what happens from here on is an outage
-    first = _run_plan(plan, store, options, started)
+    first = _run_plan(plan, store, options, started, folder)
     if plan.then is None:
         return first
-    select.record(plan, store)
     whole = select.whole(plan, store)
+    select.record(whole or plan, store)
     if first.interrupted or first.out_of_time or whole is None:
         return first
-    store.write_plan(whole)
+    folder = store.write_plan(whole).parent
     options.on_event({"event": "chosen", "plan": whole})
     # What failed in the search is not tried again beside what was chosen without it.
-    second = _run_plan(whole, store, options, started, over=frozenset(plan.phases))
+    second = _run_plan(whole, store, options, started, folder, over=frozenset(plan.phases))
     failed, skipped = first.failed | second.failed, first.skipped | second.skipped
     return replace(
         second,
@@ -93,10 +97,9 @@ def _run_stages(plan: Plan, store: Store, options: RunOptions) -> RunResult:
 
 
 def _run_plan(
-    plan: Plan, store: Store, options: RunOptions, started: float, over: frozenset[str] = frozenset()
+    plan: Plan, store: Store, options: RunOptions, started: float, folder: Path, over: frozenset[str] = frozenset()
 ) -> RunResult:
-    """Runs one plan; the phases of `over` have been dealt with."""
-    folder = store.sweep_folder(plan.name, plan.scale)
+    """Runs one plan, with its logs below `folder`; the phases of `over` have been dealt with."""
     bring_outside(plan, store, lambda message: options.on_event({"event": "corpus", "message": message}))
     control, scratch = _own_paths(folder, store)
     items = [

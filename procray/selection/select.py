@@ -141,11 +141,11 @@ def foreseen(graph: Plan) -> Plan:
 
 
 def record(graph: Plan, store: Store) -> Path | None:
-    """Writes selection.json into the sweep's folder, as a whole; None for a plan without a search."""
+    """Writes selection.json into the plan's folder, as a whole; None for a plan without a search."""
     found = read(graph, store)
     if found is None:
         return None
-    path = store.sweep_folder(graph.name, graph.scale) / "selection.json"
+    path = store.plan_folder(graph.title, graph.digest) / "selection.json"
     write_json(path, {"sweep": graph.name, "scale": graph.scale, **to_json(found)})
     store.publish(path)
     return path

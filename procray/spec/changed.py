@@ -9,10 +9,11 @@ from typing import Any
 
 from procray.files import canonical_json, digest
 from procray.spec.counts import format_count
-from procray.spec.names import TOKENS, label, safe, short_number
+from procray.spec.names import TOKENS, short_number
 from procray.spec.paths import Path, get, put
 from procray.spec.sections import Section, Sweep, section_of
 from procray.spec.structure import SweepSpec
+from procray.spec.written import one_spelling
 
 _LONGEST = 60
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9._+-]*")
@@ -27,8 +28,8 @@ def label_of_changes(before: SweepSpec, after: SweepSpec) -> str:
     """
     changes = sorted(_changes(_meant(before), _meant(after), Sweep, ()), key=itemgetter(0))
     texts = [(name, *_text(name.rpartition(".")[2], value)) for name, value in changes]
-    text = ",".join(f"{safe(name)}={shown}" for name, shown, _ in texts)
-    if len(text) <= _LONGEST and all(exact and safe(name) == name for name, _, exact in texts):
+    text = ",".join(f"{_safe(name)}={shown}" for name, shown, _ in texts)
+    if len(text) <= _LONGEST and all(exact and _safe(name) == name for name, _, exact in texts):
         return text
     return f"{text[: _LONGEST - 7]}-{digest(changes)[:6]}"
 
@@ -59,8 +60,8 @@ def _changes(before: Any, after: Any, section: type[Section] | None, path: Path)
     elif section is not None and isinstance(before, list) and isinstance(after, list) and _alike(before, after):
         for i, (one, other) in enumerate(zip(before, after, strict=True)):
             yield from _changes(one, other, section, (*path, other.get("name", i)))
-    elif canonical_json(before) != canonical_json(after):
-        yield ".".join(map(str, path)), after
+    elif canonical_json(one_spelling(before)) != canonical_json(one_spelling(after)):
+        yield ".".join(map(str, path)), one_spelling(after)
 
 
 def _is_section(value: Any) -> bool:
@@ -75,6 +76,10 @@ def _alike(before: list[Any], after: list[Any]) -> bool:
     )
 
 
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-")
+
+
 def _text(key: str, value: Any) -> tuple[str, bool]:
     """A value as it stands in a label, and whether it says everything."""
     if value is None:
@@ -86,11 +91,11 @@ def _text(key: str, value: Any) -> tuple[str, bool]:
     if isinstance(value, int | float):
         return short_number(value), True
     if isinstance(value, str):
-        return safe(value), bool(_WORD.fullmatch(value)) and value not in _AMBIGUOUS
+        return _safe(value), bool(_WORD.fullmatch(value)) and value not in _AMBIGUOUS
     if isinstance(value, list):
         texts = [_text(key, one) for one in value]
         numbers = all(isinstance(one, int) for one in value)
         return "+".join(text for text, _ in texts), numbers
     if value.keys() == {"grid"}:
         return "..".join(_text(key, one)[0] for one in value["grid"]), False
-    return label(key, value), False
+    return _safe(canonical_json(value)), False

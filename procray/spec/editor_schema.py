@@ -27,7 +27,7 @@ def json_schema() -> dict[str, Any]:
     overlay = {key: value for key, value in properties.items() if key not in ("name", "scales")}
     definitions["Overlay"] = {
         "type": "object",
-        "description": "What differs at this scale; null removes a key.",
+        "description": "What differs at this scale: sections merge, values replace, null removes a key.",
         "properties": {key: {"anyOf": [value, {"type": "null"}]} for key, value in overlay.items()},
         "additionalProperties": False,
     }

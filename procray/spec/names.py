@@ -24,7 +24,7 @@ def name_values(axes: list[Axis]) -> None:
         common = _common(axis.values)
         if "transfer" in axis.path[:-1]:  # inside a composition: the component says what the value is about
             component, *below = axis.path[axis.path.index("transfer") + 1 :]
-            labels = [safe(_inside(str(component), list(map(str, below)), value)) for value in axis.values]
+            labels = [_safe(_inside(str(component), list(map(str, below)), value)) for value in axis.values]
         else:
             labels = [prefix + label(key, value, common) for value in axis.values]
         axis.labels = [f"{text}-{n}" if labels.count(text) > 1 else text for n, text in enumerate(labels, 1)]
@@ -50,11 +50,10 @@ def _common(values: list[Any]) -> dict[str, Any]:
 
 def label(key: str, value: Any, common: dict[str, Any] | None = None) -> str:
     """A short name of one value: `L64`, `L2-24`, `2M`, `lr5e-4`, `full`, `attention=set,mlp=eca`."""
-    return safe(_label(key, value, common or {}))
+    return _safe(_label(key, value, common or {}))
 
 
-def safe(text: str) -> str:
-    """A text in which `-` stands for what a file's name should not hold."""
+def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+=,-]+", "-", text)
 
 

@@ -57,11 +57,13 @@ def merge(base: Node, over: Node, section: type[Section] | None = Sweep) -> Node
     """
     if section is None or not (base.is_mapping and over.is_mapping) or over.is_grid or base.is_grid:
         return over
-    merged = base
+    named = {key for key, child in over.value.items() if child.value is not None}
+    merged = without_rivals(base, section, named)
     for key, child in over.value.items():
         below = base.value.get(key)
-        merged = lay(merged, key, child if below is None else merge(below, child, section_of(section, key)),
-                     over.keys[key], section)  # fmt: skip
+        if below is not None:
+            child = merge(below, child, section_of(section, key))
+        merged = lay(merged, key, child, over.keys[key], section)
     return without_former_parameters(merged, section, over.value) if "task" in over.value else merged
 
 
@@ -70,9 +72,12 @@ def lay(base: Node, key: str, child: Node, place: Place, section: type[Section] 
     known = section is None or key in section.model_fields
     if child.value is None and known and (section is not None or key in base.value):
         return _drop(base, {key})
-    if section is not None and child.value is not None:
-        base = _drop(base, {rival for rivals in section.rivals if key in rivals for rival in rivals - {key}})
     return Node({**base.value, key: child}, base.place, {**base.keys, key: place})
+
+
+def without_rivals(base: Node, section: type[Section], named: set[str]) -> Node:
+    """A section without the keys in whose place the named ones stand."""
+    return _drop(base, {key for rivals in section.rivals if rivals & named for key in rivals - named})
 
 
 def _drop(base: Node, keys: Collection[str]) -> Node:

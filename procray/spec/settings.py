@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from procray.errors import Problem, did_you_mean
-from procray.spec.overlays import SETTING, lay, merge, without_former_parameters
+from procray.spec.overlays import SETTING, lay, merge, without_former_parameters, without_rivals
 from procray.spec.sections import Section, Sweep, section_of
 from procray.spec.tree import Node, Place, read
 
@@ -63,6 +63,8 @@ def assign(root: Node, parts: list[str], value: Node, place: Place, section: typ
         return merge(base, Node({head: value}, base.place, {head: place}), section)
     inner = section_of(section, head)
     child = assign(base.value.get(head, Node({}, place)), rest, value, place, inner) if rest else value
+    if section is not None and child.value is not None:
+        base = without_rivals(base, section, {head})
     changed = lay(base, head, child, place, section)
     return without_former_parameters(changed, section, ()) if section is not None and head == "task" else changed
 

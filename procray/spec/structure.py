@@ -14,6 +14,7 @@ from procray.spec.axes import Axis
 from procray.spec.cells import Pick, Selection
 from procray.spec.paths import Path, drop, find, get, locate, put, related, starts_with
 from procray.spec.tree import Node, Place
+from procray.spec.written import one_mixture
 from procray.training.recipe import Kind
 
 
@@ -100,6 +101,11 @@ class SweepSpec:
                 below = axis.path[len(path) :]
                 wrong = axis.values[index] is None  # as if it were not written
                 value = drop(value, below) if wrong else put(value, below, axis.values[index])
+        # Only now are all weights of a mixture known, of which each may have a grid of its own.
+        if path and path[-1] == "task":
+            return one_mixture(value)
+        if isinstance(value, dict) and isinstance(value.get("task"), dict):
+            return {**value, "task": one_mixture(value["task"])}
         return value
 
     def written(self, path: Path, pick: Pick) -> bool:

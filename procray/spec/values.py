@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
@@ -78,18 +77,7 @@ def _task(value: Any) -> Any:
     if not isinstance(value.get("prefix", False), bool):
         raise wrong("expected true or false", "prefix")
     prefix = {"prefix": True} if value.get("prefix") else {}
-    return {"mixture": _shares(parts), **prefix}
-
-
-def _shares(weights: dict[str, int | float]) -> dict[str, float]:
-    """Weights in one spelling: in the order of names, as shares of 1, or as whole numbers where shares have no end."""
-    exact = {name: Fraction(repr(weights[name])) for name in sorted(weights)}
-    total = sum(exact.values())
-    shares = {name: weight / total for name, weight in exact.items()}
-    scale = math.lcm(*(share.denominator for share in shares.values()))
-    if 10**9 % scale and scale < 2**53:
-        shares = {name: share * scale for name, share in shares.items()}
-    return {name: float(share) for name, share in shares.items()}
+    return {"mixture": {name: float(weight) for name, weight in parts.items()}, **prefix}
 
 
 def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
@@ -126,11 +114,8 @@ def _parameter(value: Any) -> Any:
         except ValueError:
             return value
     if isinstance(value, dict):
-        found = {
-            key: _parameter(child) for key, child in _known(value, ("min", "max", "start", "step", "mastery")).items()
-        }
-        one = found.keys() == {"min", "max"} and found["min"] == found["max"]
-        return found["min"] if one else found  # a range of one value is that value
+        known = _known(value, ("min", "max", "start", "step", "mastery"))
+        return {key: _parameter(child) for key, child in known.items()}
     if isinstance(value, list):
         raise wrong("expected one value; several are written {grid: [...]}")
     return value
@@ -148,7 +133,12 @@ def _transfer(value: Any) -> Any:
                 raise wrong(str(error), component) from None
         value = {component: parent for component, parent in value.items() if parent is not None}
     if isinstance(value, dict) and value:
-        return {component: _parents(parent, component) for component, parent in value.items()}
+        return {
+            component: [_parent(item, component, i) for i, item in enumerate(parent)]
+            if isinstance(parent, list) and parent
+            else _parent(parent, component)
+            for component, parent in value.items()
+        }
     raise wrong("expected a mode such as full, attention or attention+mlp, or {component: parent}")
 
 
@@ -157,14 +147,6 @@ def _mode(mode: str) -> str:
     given = [part.strip() for part in mode.split("+")]
     order = ("full", *NAMES)
     return "+".join(sorted(given, key=order.index) if set(given) <= set(order) else given)
-
-
-def _parents(value: Any, component: str) -> Any:
-    """Who gives a component; a list of one is that one."""
-    if not isinstance(value, list) or not value:
-        return _parent(value, component)
-    found = [_parent(item, component, i) for i, item in enumerate(value)]
-    return found[0] if len(found) == 1 else found
 
 
 _GIVER = "the name of a procedural task or of an earlier phase, {path: a checkpoint} or hf:NAME@COMMIT"
@@ -209,7 +191,7 @@ def _parent(value: Any, *path: str | int) -> Any:
             found["layers"] = [list(pair) for pair in parse_layers(value["layers"]).items()]
         except TransferError as error:
             raise wrong(str(error), *path, "layers") from None
-    return found["from"] if found.keys() == {"from"} and isinstance(found["from"], str) else found
+    return found
 
 
 def _giver(value: Any, *path: str | int) -> Any:
@@ -293,7 +275,7 @@ def _corpus(value: Any, *path: str) -> Any:
             found[key] = _count_if_any(child)
         elif key in ("files", "validation") and "files" in found and isinstance(child, str):
             found[key] = [child]
-    return found["name"] if found.keys() == {"name"} and isinstance(found["name"], str) else found
+    return found
 
 
 def _tokenizer(value: Any, *path: str) -> Any:

@@ -43,11 +43,14 @@ class Backend(Protocol):
     def refresh(self, phases: Iterable[str], all: bool) -> None:
         """Brings what is known here of some phases up to date; without `all` not what was looked at just now."""
 
-    def plans(self) -> list[Path]:
-        """plan.json of every sweep, in order of their names."""
+    def plans(self, title: str | None = None) -> dict[Path, float]:
+        """Every plan.json of one sweep or of all, relative to `path`/sweeps, and when it was written.
 
-    def forget(self, sweep: str) -> None:
-        """Removes the folder of a sweep, its plan first."""
+        They and newest.json can be read below `path` then.
+        """
+
+    def forget(self, place: str) -> None:
+        """Removes what stands in a place below the folder of sweeps, a plan first."""
 
     def bring_corpus(self, name: str) -> Path:
         """The folder below which corpus `name` can be read from a disk of this machine."""

@@ -7,6 +7,7 @@ sweeps/, corpora/   as in a folder
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterable
@@ -20,8 +21,9 @@ from procray.store import phase_copy
 from procray.store.folder import Folder
 from procray.store.kept_files import MANIFEST, write_copy
 from procray.store.nearby import CORPUS_FILE, alone
-from procray.store.objects import Objects
+from procray.store.objects import Entry, Objects
 from procray.store.phase_in_bucket import PhaseInBucket
+from procray.store.plans import NEWEST, PLAN, title_of
 
 _THREADS = 16
 
@@ -84,23 +86,35 @@ class Bucket:
             with ThreadPoolExecutor(_THREADS, "store") as pool:
                 list(pool.map(lambda phase: self.phase(phase).copy.refresh(), wanted))
 
-    def plans(self) -> list[Path]:
-        there = [name for name in self._objects.children("sweeps") if is_plain(name)]
-        for name in there:
-            self._fetch(f"sweeps/{name}/plan.json")
-        for path in self._copy.plans():
-            if path.parent.name not in there:  # forgotten on another machine
-                path.unlink(missing_ok=True)
-        return self._copy.plans()
+    def plans(self, title: str | None = None) -> dict[Path, float]:
+        at = "sweeps" if title is None else f"sweeps/{title}"
+        there = {}
+        for name, entry in self._objects.below(at).entries.items():
+            path = Path(name if title is None else f"{title}/{name}")
+            if not all(map(is_plain, path.parts)):
+                continue
+            if title_of(path) is not None:
+                there[path] = entry.modified
+            elif path.name != NEWEST or len(path.parts) != 2:
+                continue
+            self._fetch(path, entry)
+        for path in self._copy.plans(title):
+            if path not in there:  # forgotten on another machine
+                (self.path / "sweeps" / path).unlink(missing_ok=True)
+        return {path: modified for path, modified in there.items() if (self.path / "sweeps" / path).is_file()}
 
-    def forget(self, sweep: str) -> None:
-        self._objects.remove([f"sweeps/{sweep}/plan.json"])
-        self._objects.remove(f"sweeps/{sweep}/{name}" for name in self._objects.below(f"sweeps/{sweep}").entries)
-        self._copy.forget(sweep)
+    def forget(self, place: str) -> None:
+        names = list(self._objects.below(f"sweeps/{place}").entries)
+        names.sort(key=lambda name: name.rpartition("/")[2] != PLAN)  # first: it is what names phases
+        self._objects.remove(f"sweeps/{place}/{name}" for name in names)
+        self._objects.remove([f"sweeps/{place}"])  # where it is a file
+        self._copy.forget(place)
 
-    def _fetch(self, name: str) -> None:
-        if not ((self.path / name).is_file() and self._objects.holds(self.path / name, name)):
-            self._objects.download(name, self.path / name)
+    def _fetch(self, path: Path, entry: Entry) -> None:
+        copy = self.path / "sweeps" / path
+        content = _content(copy)
+        if content is None or hashlib.md5(content, usedforsecurity=False).hexdigest() != entry.etag.strip('"'):
+            self._objects.download(f"sweeps/{path.as_posix()}", copy)
 
     def _list_again(self) -> None:
         self._phases = (-phase_copy.FRESH, [])

@@ -21,10 +21,23 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class KeptPlan:
+    """One plan of a store, in short; `written` in seconds since 1970, `path` of its plan.json on this machine."""
+
+    title: str
+    digest: str
+    newest: bool
+    written: float
+    path: str
+    phases: int
+
+
+@dataclass(frozen=True)
 class Contents:
-    """What a store holds. `sweeps` maps a sweep to the ids of its phases, `corpora` a corpus to its bytes."""
+    """What a store holds. `sweeps` gives the ids of the phases of a sweep, in any of its plans, `corpora` bytes."""
 
     phases: tuple[Kept, ...]
+    plans: tuple[KeptPlan, ...]
     sweeps: dict[str, tuple[str, ...]]
     corpora: dict[str, int]
 
@@ -36,13 +49,19 @@ def contents(store: Store) -> Contents:
         StoreError: a plan.json or a manifest is damaged.
     """
     named = roots.read(store)
+    members = named.sweeps
+    plans = tuple(
+        KeptPlan(plan.title, plan.digest, plan.newest, plan.written, str(plan.path), len(of))
+        for plan, of in named.plans
+    )
     ids = store.phases()
     store.refresh(ids)
+    sets = {sweep: set(names) for sweep, names in members.items()}
     phases = []
     for phase in ids:
         folder = store.phase(phase)
-        sweeps = tuple(sweep for sweep, members in named.sweeps.items() if phase in members)
+        sweeps = tuple(sweep for sweep, names in sets.items() if phase in names)
         labels = tuple(named.labels.get(phase, ()))
         size = sum(folder.sizes().values())
         phases.append(Kept(phase, labels, sweeps, folder.status()["state"], tuple(folder.marks()), size))
-    return Contents(tuple(phases), named.sweeps, store.corpora_sizes())
+    return Contents(tuple(phases), plans, members, store.corpora_sizes())

@@ -1,7 +1,7 @@
 """A store in a folder that all its readers see, on a disk or on NFS: it is up to date by itself.
 
 phases/<id>/               see `phase_in_folder.py`
-sweeps/<name>@<scale>/     plan.json, report, logs
+sweeps/<title>/            see `plans.py`
 corpora/<digest>/          token shards; manifest.json, written last, makes them complete
 """
 
@@ -17,6 +17,7 @@ from procray.corpora.prepared import Prepared, read_manifest
 from procray.store.kept_files import MANIFEST, entries, sizes
 from procray.store.nearby import nearby
 from procray.store.phase_in_folder import PhaseInFolder
+from procray.store.plans import PLAN, title_of
 
 
 class Folder:
@@ -57,13 +58,25 @@ class Folder:
     def refresh(self, phases: Iterable[str], all: bool) -> None:
         pass
 
-    def plans(self) -> list[Path]:
-        return sorted(self.path.glob("sweeps/*/plan.json"))
+    def plans(self, title: str | None = None) -> dict[Path, float]:
+        sweeps = self.path / "sweeps"
+        below = sweeps if title is None else sweeps / title
+        found = {}
+        for pattern in (PLAN, f"*/{PLAN}", f"*/*/{PLAN}"):
+            for path in below.glob(pattern):
+                if title_of(path.relative_to(sweeps)) is not None:
+                    with contextlib.suppress(FileNotFoundError):  # forgotten between the two looks
+                        found[path.relative_to(sweeps)] = path.stat().st_mtime
+        return found
 
-    def forget(self, sweep: str) -> None:
-        folder = self.path / "sweeps" / sweep
-        (folder / "plan.json").unlink(missing_ok=True)  # first: it is what names phases
-        shutil.rmtree(folder, ignore_errors=True)
+    def forget(self, place: str) -> None:
+        path = self.path / "sweeps" / place
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            return
+        for plan in (path / PLAN, *path.glob(f"*/{PLAN}")):
+            plan.unlink(missing_ok=True)  # first: it is what names phases
+        shutil.rmtree(path, ignore_errors=True)
 
     # -- corpora -------------------------------------------------------------------------------------
 

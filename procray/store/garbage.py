@@ -11,6 +11,7 @@ from procray.errors import ProcrayError
 from procray.store import roots
 from procray.store.lease import Lease
 from procray.store.phase import PhaseFolder
+from procray.store.plans import StoredPlan
 from procray.store.roots import Roots
 from procray.store.store import Store
 
@@ -37,13 +38,15 @@ class Garbage:
         return sum(sum(part.values()) for part in (self.phases, self.resumes, self.corpora)) + self.leftover_bytes
 
 
-def find(store: Store, resume_states: bool = False, older_than: float = RECENT, forget: Iterable[str] = ()) -> Garbage:
+def find(
+    store: Store, resume_states: bool = False, older_than: float = RECENT, forget: Iterable[StoredPlan] = ()
+) -> Garbage:
     """What can be deleted: phases that no sweep of the store names and that nothing which stays was made from.
 
     Args:
         resume_states: also the resume states of phases that have all that any sweep wants of them.
         older_than: leave alone what was touched within so many seconds.
-        forget: sweeps to take as if the store did not have them.
+        forget: plans to take as if the store did not have them.
 
     Raises:
         StoreError: a plan.json is damaged, so that nobody can say what is needed.

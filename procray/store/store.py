@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from procray.corpora.prepared import corpus_folder
 from procray.errors import StoreError
-from procray.files import holds, json_lines, write_atomic
+from procray.files import holds, json_lines, write_atomic, write_json
 from procray.records import is_plain
 from procray.store.backend import Backend
 from procray.store.folder import Folder
 from procray.store.note import Note, open_note
 from procray.store.objects import PATIENCE
 from procray.store.phase import PhaseFolder
+from procray.store.plans import NEWEST, PLAN, REPORT_PAGE, StoredPlan, leading_page, stored
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -95,33 +96,77 @@ class Store:
 
     # -- sweeps --------------------------------------------------------------------------------------
 
-    def sweep_folder(self, name: str, scale: str | None) -> Path:
-        """Where the plan, the report and the logs of one sweep stand, on this machine.
+    def title_folder(self, title: str) -> Path:
+        """Where what belongs to a sweep as a whole stands, whatever was planned under its title; on this machine.
+
+        Args:
+            title: `Plan.title`.
 
         Raises:
-            StoreError: such a name would lead out of the store.
+            StoreError: such a title would lead out of the store.
         """
-        path = self.path / "sweeps" / _plain(f"{name}@{scale or 'default'}", "name of a sweep")
-        if path.is_symlink():
-            raise StoreError(f"{path} is a link, which might lead out of the store; nothing is written through it")
-        return path
+        return _no_link(self.path / "sweeps" / _plain(title, "name of a sweep"))
 
-    def plans(self) -> list[Path]:
-        """plan.json of every sweep, in order of their names."""
-        return self._backend.plans()
+    def plan_folder(self, title: str, digest: str) -> Path:
+        """Where one plan, its report and the logs of its runs stand, on this machine.
+
+        Args:
+            title, digest: of a `Plan`.
+
+        Raises:
+            StoreError: such names would lead out of the store.
+        """
+        return _no_link(self.title_folder(title) / _plain(digest, "digest of a plan"))
+
+    def plans(self, title: str | None = None) -> list[StoredPlan]:
+        """Every plan that was run here and is not forgotten, or those of one sweep, by title and age."""
+        if title is not None:
+            self.title_folder(title)  # refuses what leads out of the store
+        return stored(self.path / "sweeps", self._backend.plans(title))
+
+    def newest(self, title: str) -> StoredPlan | None:
+        """The plan of a sweep that was run last; None where none was."""
+        return next((plan for plan in self.plans(title) if plan.newest), None)
 
     def write_plan(self, plan: Plan) -> Path:
-        """Writes plan.json, unless it says the same already; returns its path."""
-        path = self.sweep_folder(plan.name, plan.scale) / "plan.json"
+        """Keeps a plan until it is forgotten, and makes it the newest of its sweep; returns its plan.json.
+
+        Only for what trains: whoever only looks at a plan leaves the store as it is.
+        """
+        path = self.plan_folder(plan.title, plan.digest) / PLAN
         value = plan.to_json()
         if not holds(path, json_lines(value)):
             write_atomic(path, json_lines(value))
         self.publish(path)
+        pointer = self.title_folder(plan.title) / NEWEST
+        write_json(pointer, {"plan": plan.digest})
+        self.publish(pointer)
         return path
 
-    def forget(self, sweep: str) -> None:
-        """Removes the plan, the report and the logs of a sweep, named as its folder is; its phases stay."""
-        self._backend.forget(_plain(sweep, "name of a sweep"))
+    def lead_to_report(self, plan: Plan) -> None:
+        """Has the sweep's report.html lead to the report of this plan, if it is the newest one."""
+        newest = self.newest(plan.title)
+        if newest is None or newest.digest != plan.digest:
+            return
+        path, content = self.title_folder(plan.title) / REPORT_PAGE, leading_page(plan.title, plan.digest).encode()
+        if not holds(path, [content]):
+            write_atomic(path, content)
+        self.publish(path)
+
+    def forget(self, title: str, digest: str | None = None) -> None:
+        """Removes plans, reports and logs of a sweep, or of one of its plans; phases stay."""
+        self.title_folder(title)
+        plans = self.plans(title)
+        if digest is None or {plan.digest for plan in plans} == {digest}:
+            self._backend.forget(title)
+            return
+        gone = next((plan for plan in plans if plan.digest == digest), None)
+        if gone is None:
+            raise StoreError(f"{self} has no plan '{digest}' of {title}")
+        places = [gone.path.name, "report", "selection.json", "logs"] if gone.former else [digest]
+        places += [NEWEST, REPORT_PAGE] if gone.newest else []
+        for place in places:
+            self._backend.forget(f"{title}/{place}")
 
     # -- corpora -------------------------------------------------------------------------------------
 
@@ -169,6 +214,12 @@ def _backend(place: str, patience: float) -> Backend:
     from procray.store.bucket import Bucket  # only here, so that a folder needs nothing of it
 
     return Bucket(place, patience)
+
+
+def _no_link(path: Path) -> Path:
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link, which might lead out of the store; nothing is written through it")
+    return path
 
 
 def _plain(name: str, what: str) -> str:

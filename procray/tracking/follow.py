@@ -13,6 +13,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import EnvironmentProblem, ProcrayError
+from procray.files import json_lines
 from procray.tracking import backend
 from procray.tracking.connect import open_session
 from procray.tracking.session import Session, SyncResult
@@ -51,6 +53,7 @@ class Follower:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._last: dict[str, Any] = {}
+        self._handed: Path | None = None  # the plan on its way to the process
 
     @property
     def pid(self) -> int | None:
@@ -62,13 +65,16 @@ class Follower:
         return str(self._last.get("problem", ""))
 
     def start(self) -> Follower:
-        """Starts the process and returns at once. Writes plan.json into the store if it is not there."""
-        self._store.write_plan(self._plan)
-        folder = self._store.sweep_folder(self._plan.name, self._plan.scale)
-        log = folder / LOG
+        """Starts the process and returns at once. The store's plans stay as they are: only what trains writes them."""
+        log = self._store.title_folder(self._plan.title) / LOG
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handle, plan = tempfile.mkstemp(prefix="procray-plan-", suffix=".json")
+        self._handed = Path(plan)
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(json_lines(self._plan.to_json()))
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.unlink()
-        words = [sys.executable, "-m", "procray.tracking", self._store.address, str(folder / "plan.json")]
+        words = [sys.executable, "-m", "procray.tracking", self._store.address, plan]
         environment = {
             **os.environ,
             **backend.quiet_environment(),
@@ -100,7 +106,7 @@ class Follower:
             self._finish(limit)
         if self._last.get("final"):
             return SyncResult(**self._last["result"])
-        log = self._store.sweep_folder(self._plan.name, self._plan.scale) / LOG
+        log = self._store.title_folder(self._plan.title) / LOG
         problem = self.problem or f"the process that writes to it did not come to an end in time (see {log})"
         return SyncResult(backend.redact(self._uri), "", complete=False, problem=problem)
 
@@ -124,6 +130,8 @@ class Follower:
         reader.join(_GRACE)
         with contextlib.suppress(OSError):
             process.stdin.close()
+        if self._handed is not None:
+            self._handed.unlink(missing_ok=True)  # where the process died before it had read it
         return late or bool(self._last.get("final"))
 
     def __enter__(self) -> Follower:
@@ -239,4 +247,6 @@ def main(arguments: list[str]) -> None:
     orders = Orders(int(parent))
     with contextlib.suppress(OSError):
         os.nice(10)  # training goes first
-    follow(read_plan(Path(plan)), Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)
+    known = read_plan(Path(plan))
+    Path(plan).unlink()
+    follow(known, Store(store), os.environ["MLFLOW_TRACKING_URI"], float(interval), orders)

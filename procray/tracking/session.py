@@ -97,7 +97,12 @@ class Session:
 
     @property
     def folder(self) -> Path:
-        return self.store.sweep_folder(self.plan.name, self.plan.scale)
+        """Of the sweep: what belongs to its experiment, whatever plan stands behind it."""
+        return self.store.title_folder(self.plan.title)
+
+    @property
+    def plan_folder(self) -> Path:
+        return self.store.plan_folder(self.plan.title, self.plan.digest)
 
     def check_time(self) -> None:
         if self.end is not None and time.monotonic() > self.end:

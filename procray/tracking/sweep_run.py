@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from procray.files import digest
+from procray.store.plans import PLAN
 from procray.tracking import facts, overview
 from procray.tracking.runs import common_tags, run_of, send, set_status
 from procray.tracking.session import PHASE, ROLE, SWEEP, Session
@@ -31,7 +32,7 @@ def write_sweep(session: Session) -> None:
         "mlflow.note.content": overview.sweep_note(plan, found, session.experiment, session.runs),
     }
     send(session, run, overview.sweep_parameters(plan), tags, [])
-    for path, content in overview.artifacts(plan, session.folder):
+    for path, content in overview.artifacts(plan, session.plan_folder):
         stat = None if isinstance(content, str) else content.stat()
         print_of_file = digest([stat.st_size, stat.st_mtime_ns] if stat else content, 16)
         if session.files.get(path) == print_of_file:
@@ -48,7 +49,7 @@ def write_sweep(session: Session) -> None:
 
 def _write_page(session: Session) -> None:
     """The experiment's text and saved views, where they changed."""
-    plan_file = session.folder / "plan.json"
+    plan_file = session.plan_folder / PLAN
     created = int(plan_file.stat().st_mtime * 1000) if plan_file.exists() else 0
     wanted = overview.experiment_tags(session.plan, session.extents, created)
     now = digest(wanted, 16)

@@ -57,7 +57,7 @@ def write(session: Session, limit: float | None = None) -> SyncResult:
     """One pass over the plan: writes what is new in the store since the last one."""
     session.end = None if limit is None else time.monotonic() + limit
     session.refused = {}
-    session.results = overview.results(session.folder)
+    session.results = overview.results(session.plan_folder)
     try:
         with turn(session) as changed:
             if changed:

@@ -55,7 +55,9 @@ def test_names_that_lead_elsewhere_are_no_names(tmp_path, name):
 @pytest.mark.parametrize("name", ["../../outside", "/etc", "a/b", "\x00", "..", ".x"])
 def test_the_folder_of_a_sweep_stays_in_the_store(tmp_path, name):
     with pytest.raises(StoreError, match="might lead out of the store"):
-        Store(tmp_path).sweep_folder(name, "laptop")
+        Store(tmp_path).title_folder(f"{name}@laptop")
+    with pytest.raises(StoreError, match="might lead out of the store"):
+        Store(tmp_path).plan_folder("x@laptop", name)
 
 
 @pytest.mark.parametrize("name", OUT)

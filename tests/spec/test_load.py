@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 
 import pytest
@@ -411,29 +410,6 @@ def test_a_scale_can_replace_the_tail():
         diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}
     """)
     assert [link.kind for link in load(text).tails[0].links] == ["procedural", "diagnostic"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("min_lr: 0.1}", "min_lr: 0.1, clip: }"),
-        ("length: 8", "length: 8\n  vocab: ~"),
-        ("name: good", "name: good\nmatched: null"),
-        ("corpus: c4", "corpus: {name: c4, holdout: , validation: ~}"),
-        ("tokenizer: byte", "tokenizer: byte\n  batch_tokens:"),
-        ("{grid: [full, mlp]}", "{grid: [full, mlp]}\nperturb: ~"),
-        ("length: 8", "length: {min: 8, max: 8, step: }"),
-        ("[union, set]", "[union, {mixture: {set: 1, union: ~}}]"),
-    ],
-)
-def test_a_known_key_without_a_value_is_not_written(old, new):
-    without = load()
-    spec = load(change(old, new))
-    if "mixture" in new:
-        assert spec.axes[0].values[1] == {"mixture": {"set": 1.0}}
-    else:
-        assert (spec.base, [axis.values for axis in spec.axes]) == (without.base, [a.values for a in without.axes])
-    assert "null" not in json.dumps(spec.resolved)
 
 
 def test_files_that_cannot_be_read(tmp_path):

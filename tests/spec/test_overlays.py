@@ -34,6 +34,12 @@ def overlay(base, over):
         ("{model: {grid: [{heads: 2}]}}", "{model: {heads: 4}}", {"model": {"heads": 4}}),
         ("{retries: 1, question: x}", "{retries: null}", {"question": "x"}),
         ("{semantic: {batch_tokens: 64}}", "{semantic: {batch: 2}}", {"semantic": {"batch": 2}}),
+        (
+            "{semantic: {batch_tokens: 64}}",
+            "{semantic: {batch: 2, batch_tokens: 4}}",  # a mistake, which is reported
+            {"semantic": {"batch": 2, "batch_tokens": 4}},
+        ),
+        ("{semantic: {batch_tokens: 64}}", "{semantic: {batch: ~}}", {"semantic": {"batch_tokens": 64}}),
         ("{semantic: {tokens: 1}}", "{diagnostic: {tokens: 2}}", {"diagnostic": {"tokens": 2}}),
         (
             "{semantic: {optimizer: {lr: 1, warmup: 5}}}",
@@ -181,12 +187,19 @@ def test_values_are_replaced(case):
             "procedural.task",
             "{mixture: {set: .5, union: .5}}",
             "procedural.task.mixture.union=1.5",
-            {"mixture": {"set": 0.25, "union": 0.75}},
+            {"mixture": {"set": 0.5, "union": 1.5}},
         ),
     ],
 )
 def test_a_setting_that_leads_into_a_value_changes_that_part(path, below, setting, expected):
     assert at(settled(base_at(path, below), set=[setting]), path) == expected
+
+
+def test_a_setting_stands_in_the_place_of_its_rivals():
+    over = ["diagnostic.task=haystack", "diagnostic={batch: 2, tokens: 4k}", "diagnostic.optimizer.lr=1e-3"]
+    spec = settled(base_at("transfer", "full"), set=over)
+    assert "semantic" not in spec.base
+    assert spec.base["diagnostic"] == {"task": "haystack", "batch": 2, "tokens": 4000, "optimizer": {"lr": 1e-3}}
 
 
 def test_a_setting_goes_into_an_entry_of_a_list():

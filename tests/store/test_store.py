@@ -407,10 +407,10 @@ def test_killed_anywhere_the_store_stays_whole(tmp_path):
 
 def test_plans_are_written_once(tmp_path):
     class Plan:
-        name, scale = "substitutive", "laptop"
+        title, digest = "substitutive@laptop", "0123456789ab"
 
         def to_json(self):
-            return {"name": self.name, "cells": self.cells, "none": [], "totals": {"b": [1, 2], "a": 0.5}}
+            return {"name": self.title, "cells": self.cells, "none": [], "totals": {"b": [1, 2], "a": 0.5}}
 
         def __init__(self, *cells):
             self.cells = [*cells]
@@ -421,7 +421,7 @@ def test_plans_are_written_once(tmp_path):
     before = path.stat().st_ino
     store.write_plan(few)  # type: ignore[arg-type]
     assert path.stat().st_ino == before
-    assert path.parent == store.sweep_folder("substitutive", "laptop")
+    assert path.parent == store.plan_folder("substitutive@laptop", "0123456789ab")
     for plan in (few, more, few):  # one is where the other begins
         store.write_plan(plan)  # type: ignore[arg-type]
         assert json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(plan.to_json()))

@@ -93,26 +93,28 @@ def test_nothing_that_a_sweep_or_a_lineage_refers_to_is_ever_garbage(store, tmp_
 
     alone = set(two.phases) - set(one.phases)
     assert set(two.phases) & set(one.phases), "the baseline is shared"
-    found = garbage.find(store, older_than=-1.0, forget=["two@default"])
+    found = garbage.find(store, older_than=-1.0, forget=store.plans("two@default"))
     assert set(found.phases) == alone
     child = next(phase.id for phase in two.phases.values() if phase.parents)
     parent = two.phases[child].parents[0].phase
     order = list(found.phases)
     assert order.index(child) < order.index(parent), "interrupted, no child is left without its parent"
-    assert set(garbage.find(store, forget=["two@default"]).phases) == alone, "a forgotten sweep is not protected"
+    assert set(garbage.find(store, forget=store.plans("two@default")).phases) == alone, (
+        "a forgotten sweep is not protected"
+    )
 
     # A third sweep that names only the child: its parent is needed for the lineage, though no plan names it.
-    value = json.loads(next(path for path in store.plans() if path.parent.name == "two@default").read_text())
+    value = json.loads(store.newest("two@default").path.read_text())
     entry = next(phase for phase in value["phases"] if phase["id"] == child)
     third = store.path / "sweeps/third@default/plan.json"
     third.parent.mkdir(parents=True)
     third.write_text(json.dumps({**value, "sweep": "third", "phases": [{**entry, "needs": [], "parents": []}]}))
     store.publish(third)
-    found = garbage.find(store, older_than=-1.0, forget=["two@default"])
+    found = garbage.find(store, older_than=-1.0, forget=store.plans("two@default"))
     assert not {child, parent} & set(found.phases)
     assert collect(store, delete=True, forget=("two@default",), resume_states=False, json=False) == 0
     assert set(store.phases()) == {*one.phases, child, parent}
-    assert {path.parent.name for path in store.plans()} == {"one@default", "third@default"}
+    assert {plan.title for plan in store.plans()} == {"one@default", "third@default"}
     for phase in (*one.phases, child, parent):
         at = store.phase(phase)
         assert all(at.mark(step) for step in at.marks())
@@ -160,7 +162,7 @@ def test_an_unreadable_plan_stops_everything(store, tmp_path):
 
 def test_unknown_sweeps_are_named(store, tmp_path):
     filled(store, tmp_path, "one", "reverse")
-    with pytest.raises(StoreError, match=r"no sweep 'ome@default'; did you mean 'one@default'\?"):
+    with pytest.raises(StoreError, match=r"no sweep or plan 'ome@default'; did you mean 'one@default'\?"):
         collect(store, delete=True, forget=("ome@default",), resume_states=False, json=False)
     assert store.plans()
 
@@ -238,4 +240,4 @@ def test_an_outside_checkpoint_that_a_sweep_names_stays(tmp_path, monkeypatch):
     plans = {"phases": [], "outside": [{"id": folder.id}]}
     (store.path / "sweeps/x@default/plan.json").write_text(json.dumps(plans))
     assert garbage.find(store, older_than=-1.0).phases == {}
-    assert set(garbage.find(store, older_than=-1.0, forget=["x@default"]).phases) == {folder.id}
+    assert set(garbage.find(store, older_than=-1.0, forget=store.plans("x@default")).phases) == {folder.id}

@@ -187,7 +187,7 @@ def expected_rows(plan: Plan, phase: str) -> dict[int, float]:
 
 def write_report(store: Store, plan: Plan) -> Path:
     """What a report leaves in the store, as far as MLflow reads it."""
-    folder = store.sweep_folder(plan.name, plan.scale) / "report"
+    folder = store.plan_folder(plan.title, plan.digest) / "report"
     folder.mkdir(parents=True, exist_ok=True)
     variants = []
     for variant in plan.variants:

@@ -102,7 +102,7 @@ def test_credentials_are_not_in_the_command_line(store: Store) -> None:
     assert not result.complete
     assert "hunter2" not in result.message
     assert "procray sync" in result.message
-    log = store.sweep_folder(plan.name, plan.scale) / "tracking.log"
+    log = store.title_folder(plan.title) / "tracking.log"
     assert "hunter2" not in log.read_text()
 
 

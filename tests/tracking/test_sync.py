@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def watermark(store: Store, plan: Any) -> Path:
-    return store.sweep_folder(plan.name, plan.scale) / WATERMARK
+    return store.title_folder(plan.title) / WATERMARK
 
 
 def test_import_is_light() -> None:
@@ -235,7 +235,7 @@ def test_sweep_run_holds_file_plan_and_report(store: Store) -> None:
     mlflow = mirror.client(store)
     run_id = mirror.runs(mlflow, plan)["sweep"].info.run_id
     assert {item.path for item in mlflow.list_artifacts(run_id)} == {"sweep.yaml", "plan.json", "report"}
-    report = store.sweep_folder(plan.name, plan.scale) / "report" / "report.html"
+    report = store.plan_folder(plan.title, plan.digest) / "report" / "report.html"
     assert Path(mlflow.download_artifacts(run_id, "report/report.html")).read_text() == report.read_text()
     report.write_text("<html>a newer report</html>")
     sync(plan, store)

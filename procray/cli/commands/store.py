@@ -49,7 +49,11 @@ def store_gc(
     delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this it is only listed.")] = False,
     forget: Annotated[
         list[str] | None,
-        typer.Option("--forget", metavar="SWEEP@SCALE", help="A sweep that is not wanted any more; may be repeated."),
+        typer.Option(
+            "--forget",
+            metavar="TITLE|DIGEST",
+            help="A sweep, or a plan, not wanted any more; may be repeated.",
+        ),
     ] = None,
     resume_states: Annotated[
         bool,

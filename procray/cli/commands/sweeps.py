@@ -165,8 +165,8 @@ def sweep_of(phase: str, store: Store) -> Plan:
     from procray.errors import StoreError
     from procray.planning.plan_json import read_plan
 
-    for path in store.plans():
-        graph = read_plan(path)
+    for stored in store.plans():
+        graph = read_plan(stored.path)
         if any(known.startswith(phase) for known in graph.phases):
             return graph
     raise StoreError(f"no sweep of the store {store} has a phase '{phase}', and there is no such file")

@@ -63,14 +63,14 @@ def resolve(text: str, store: Store) -> tuple[str, int | None]:
 def labels_of(store: Store) -> dict[str, tuple[str, ...]]:
     """The labels of every phase in any sweep of the store."""
     found: dict[str, dict[str, None]] = {}
-    for path in store.plans():
-        for phase, label in _labels_in(path, path.stat().st_mtime_ns):
+    for plan in store.plans():
+        for phase, label in _labels_in(plan.path, plan.written):
             found.setdefault(phase, {})[label] = None
     return {phase: tuple(labels) for phase, labels in found.items()}
 
 
 @lru_cache(maxsize=64)  # a plan can be large, and every look asks for a name
-def _labels_in(path: Path, changed: int) -> tuple[tuple[str, str], ...]:
+def _labels_in(path: Path, changed: float) -> tuple[tuple[str, str], ...]:
     return tuple((phase["id"], phase["label"]) for phase in read_json(path)["phases"])
 
 

@@ -63,11 +63,12 @@ def write_report(
     tables byte for byte, and where nothing has changed since the last report nothing is drawn again.
 
     Args:
-        folder: in place of `report/` in the sweep's folder of the store.
+        folder: in place of `report/` in the plan's folder of the store.
         file: the sweep file as the user named it, for the commands in the page.
         analyze: look inside models that nobody has looked into yet, saying so to `say`.
     """
-    folder = folder or store.sweep_folder(plan.name, plan.scale) / "report"
+    own = folder is None
+    folder = folder or store.plan_folder(plan.title, plan.digest) / "report"
     results = summarise(plan, store)
     settings = settings_of(plan, store, file or f"sweeps/{plan.name}.yaml")
     numbers = results_json(results)
@@ -77,6 +78,8 @@ def write_report(
     known = _known(folder)
     if known.get("digest") == made_from and all((folder / name).exists() for name in known.get("files", [])):
         pictures = tuple(folder / name for name in known["files"] if name.startswith("figures/"))
+        if own:
+            store.lead_to_report(plan)
         return _paths(folder, results, pictures, fresh=False)
 
     from procray.report.figures.pictures import pictures as draw  # matplotlib only when there is something to draw
@@ -100,6 +103,8 @@ def write_report(
         (folder / name).unlink(missing_ok=True)
     if folder.is_relative_to(store.path):
         store.publish(folder)
+    if own:
+        store.lead_to_report(plan)
     return _paths(folder, results, tuple(folder / name for name in names if name.startswith("figures/")), fresh=True)
 
 

@@ -37,7 +37,7 @@ def store(tmp_path_factory) -> Store:
     plant(store, AFTER_ROWS, 5)
     labels = {WARM.id: "identity s0", CHILD.id: "attention s0", BASE.id: "<b>baseline</b> s0"}
     phases = [{"id": phase, "label": label} for phase, label in labels.items()]
-    write_json(store.sweep_folder("planted", None) / "plan.json", {"phases": phases})
+    write_json(store.title_folder("planted@default") / "plan.json", {"phases": phases})
     return store
 
 

@@ -21,8 +21,8 @@ from ..synthetic import fill, make_plan
 
 
 def test_the_report_stands_in_the_sweeps_folder_with_every_file(finished, report):
-    _, store = finished
-    assert report.folder == store.sweep_folder("tiny", "default") / "report"
+    plan, store = finished
+    assert report.folder == store.plan_folder(plan.title, plan.digest) / "report"
     assert report.fresh
     assert all(path.stat().st_size > 500 for path in report.files())
     names = {path.name for path in report.pictures}
