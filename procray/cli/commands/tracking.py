@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from procray.cli.options import STORE, File, Scale, Settings, StorePath, load, open_store
-from procray.cli.terminal import answer
+from procray.cli.terminal import answer, say
 
 
 def ui(
@@ -31,5 +31,7 @@ def sync(file: File, scale: Scale = None, set: Settings = None, store: StorePath
     from procray import tracking
 
     opened = open_store(store)
+    if caution := tracking.caution(tracking.tracking_uri(opened.path)):
+        say(caution)
     result = tracking.sync(load(file, scale, set, opened), opened)
     answer(str(result))
