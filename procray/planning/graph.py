@@ -100,8 +100,6 @@ class Graph:
         self.chains, self.tuning_seeds = chains, tuning_seeds
         self.phases: dict[str, PlannedPhase] = {}
         self.outside: dict[str, Outside] = {}
-        self._marks: dict[str, dict[int, dict[int, None]]] = {}  # phase -> step -> budgets asked for
-        self._members: dict[str, dict[str, None]] = {}  # phase -> variants
         self._places: dict[tuple[Any, ...], Place] = {}
         self._beginnings: dict[tuple[Any, ...], _Beginning] = {}
         self._naive_phases = 0
@@ -114,9 +112,10 @@ class Graph:
         self._naive_phases += len(begun.phases) + 1
         self._naive_tokens += begun.tokens + end.tokens
         self._naive_t1 += begun.warm_tokens + (end.tokens if end.kind == "procedural" else 0)
-        for phase in begun.phases:
-            self._members[phase][name] = None
-        self._members[end.phase][name] = None
+        for phase in (*begun.phases, end.phase):
+            members = self.phases[phase].variants
+            if not members or members[-1] != name:  # a variant is counted to its end before the next begins
+                members.append(name)
 
     def place(self, chain: Chain, at: int, pick: Pick, fraction: float | None = None) -> Place:
         """The phase of `chain.kept[at]` in one cell, with everything before it; `mark` plans it at a seed.
@@ -164,14 +163,16 @@ class Graph:
         begun = place.beginning.at_seed.get(seed) or self._begin(place.beginning, seed, name)
         steps = step if place.decaying else None
         id = phase_id(facts.template, begun.text, seed, steps)
-        known = self.phases.get(id)
-        if known is None:
+        phase = self.phases.get(id)
+        if phase is None:
             own = self.chains.relevance.own(facts.link)
             variant = phase_name(self.chains.spec, chain, place.at, facts, own, place.pick, place.fraction, name)
-            self._add(id, facts, begun, seed, steps, variant)
-        elif known.resources != facts.resources:
-            known.resources = _enough_for_both(known.resources, facts.resources)
-        self._marks[id].setdefault(step, {})[place.asked] = None
+            phase = self._add(id, facts, begun, seed, steps, variant)
+        elif phase.resources != facts.resources:
+            phase.resources = _enough_for_both(phase.resources, facts.resources)
+        budgets = phase.asked.setdefault(step, [])
+        if place.asked not in budgets:
+            budgets.append(place.asked)
         mark = place.at_seed[seed] = Mark(id, step, place.tokens, facts.link.kind, begun)
         return mark
 
@@ -190,9 +191,9 @@ class Graph:
         begun = beginning.at_seed[seed] = Begun(init, self.outside, tuple(before.values()))
         return begun
 
-    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> None:
+    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> PlannedPhase:
         recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "seed": seed, "steps": steps})
-        self.phases[id] = PlannedPhase(
+        phase = self.phases[id] = PlannedPhase(
             id=id,
             recipe=recipe,
             label=f"{variant.replace('/', ' ') if recipe.kind == 'procedural' else variant} s{seed}",
@@ -208,17 +209,14 @@ class Graph:
             rows=facts.rows,
             flops=facts.flops_per_step,
         )
-        self._marks[id] = {}
-        self._members[id] = {}
+        return phase
 
     def finish(self) -> dict[str, Any]:
         """Completes the phases, once all are there; returns the plan's totals."""
-        for id, phase in self.phases.items():
-            asked = self._marks[id]
-            phase.marks = sorted(asked)
+        for phase in self.phases.values():
+            phase.marks = sorted(phase.asked)
             phase.nominal = {step: round(step * phase.tokens_per_step) for step in phase.marks}
-            phase.asked = {step: sorted(asked[step]) for step in phase.marks}
-            phase.variants = list(self._members[id])
+            phase.asked = {step: sorted(phase.asked[step]) for step in phase.marks}
             phase.flops *= phase.end  # until here, of one step
         ends = [(phase.kind, phase.nominal[phase.end]) for phase in self.phases.values()]
         return {

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 
 def notes(plan: Plan) -> list[str]:
-    """One sentence each; about warm-ups on text, which stand in for procedural ones as a control."""
+    """One sentence each; on how outside checkpoints are read, and on warm-ups on text, which stand in for procedural
+    ones as a control."""
     warm = [phase for phase in plan.phases.values() if phase.kind == "procedural"]
     texts = {phase.variant: phase for phase in warm if "corpus" in phase.recipe.data}
     others = {phase.variant: phase for phase in warm if "corpus" not in phase.recipe.data}
-    found = []
+    found = [f"outside checkpoint {one.name}: {note}" for one in plan.outside.values() for note in one.notes]
     for name, phase in texts.items():
         tokens = format_count(phase.nominal[phase.end])
         found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")

@@ -8,6 +8,7 @@ kernels, library versions) is provenance and stays outside.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from procray.corpora.recipe import identity
@@ -140,6 +141,10 @@ class Init:
 
     def parents(self) -> list[Parent]:
         """The distinct parents, in a stable order."""
+        return list(self._parents)
+
+    @cached_property
+    def _parents(self) -> list[Parent]:  # many phases of a plan share one init, and are asked several times
         found = {parent for share in self.every_share() for parent in (share.parent, share.second) if parent}
         return sorted(found, key=lambda p: (p.phase, p.step))
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procray.errors import StoreError
+from procray.planning.plan import Plan
 from procray.store import journal
 from procray.store.context import StoreContext
 from procray.store.lease import LeaseLost
@@ -406,26 +407,20 @@ def test_killed_anywhere_the_store_stays_whole(tmp_path):
 
 
 def test_plans_are_written_once(tmp_path):
-    class Plan:
-        title, digest = "substitutive@laptop", "0123456789ab"
-
-        def to_json(self):
-            return {"name": self.title, "cells": self.cells, "none": [], "totals": {"b": [1, 2], "a": 0.5}}
-
-        def __init__(self, *cells):
-            self.cells = [*cells]
+    def planned(*published):
+        return Plan("substitutive", "laptop", "", "", {}, "", {}, [], {}, 0, [], [*published], [])
 
     store = Store(tmp_path)
-    few, more = Plan((1, 2)), Plan((1, 2), {"variant": "größer"})
-    path = store.write_plan(few)  # type: ignore[arg-type]
+    few, more = planned({"a": 1}), planned({"a": 1}, {"variant": "größer"})
+    path = store.write_plan(few)
     before = path.stat().st_ino
-    store.write_plan(few)  # type: ignore[arg-type]
+    store.write_plan(few)
     assert path.stat().st_ino == before
-    assert path.parent == store.plan_folder("substitutive@laptop", "0123456789ab")
+    assert path.parent == store.plan_folder("substitutive@laptop", few.digest)
     for plan in (few, more, few):  # one is where the other begins
-        store.write_plan(plan)  # type: ignore[arg-type]
+        store.write_plan(plan)
         assert json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(plan.to_json()))
-    store.write_plan(more)  # type: ignore[arg-type]
+    store.write_plan(more)
     assert ' {"variant": "größer"}' in path.read_text(encoding="utf-8").splitlines()  # an entry has its own line
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -59,13 +58,12 @@ def transfer(
     """Carry components of one checkpoint into another, and write the result with its manifest."""
     from procray import files, model
     from procray.errors import TransferError
+    from procray.model.outside import weights_digest
 
     if output.exists():
         raise TransferError(f"{output} exists already; name a new folder")
     receiver = model.load_model(target)
-    manifest = model.transfer(
-        model.load_weights(source), receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
-    )
+    manifest = model.transfer(model.load_weights(source), receiver, mode=mode, source_digest=weights_digest(source))
     model.save_weights(receiver, output)
     files.write_json(output / "transfer.json", manifest)
     counts = manifest["counts"]
@@ -74,7 +72,10 @@ def transfer(
 
 def import_checkpoint(
     source: Annotated[
-        str, typer.Argument(help="A .pth of the papers' official code, a GPT-2 folder, or hf:NAME@COMMIT.")
+        str,
+        typer.Argument(
+            help="A .pth of the papers' official code, a ckpt.pt of nanoGPT, a GPT-2 folder, or hf:NAME@COMMIT."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
     heads: Annotated[
@@ -88,6 +89,8 @@ def import_checkpoint(
     found = outside.look_up(source if source.startswith(outside.HUB) else {"path": source, **known})
     facts = outside.bring_in(found, folder)
     answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
+    for note in facts["outside"].get("notes", ()):
+        answer(f"note: {note}")
 
 
 def export_phase(
@@ -96,20 +99,15 @@ def export_phase(
     step: Annotated[int | None, typer.Option("--step", help="Which mark; the last one without it.")] = None,
     store: StorePath = STORE,
 ) -> None:
-    """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
+    """Copy a checkpoint out of the store, for transformers; a phase of text brings its tokenizer along."""
     from procray.errors import StoreError
-    from procray.files import write_json
+    from procray.store.export import export_mark
 
-    kept = open_store(store).phase(phase)
+    whole = open_store(store)
+    kept = whole.phase(phase)
     marks = kept.marks()
     if not marks:
         raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
-    if folder.exists():
-        raise StoreError(f"{folder} exists already; name a new folder")
     step = marks[-1] if step is None else step
-    place, manifest = kept.mark(step), kept.manifest(step)
-    folder.mkdir(parents=True)
-    for name in manifest["files"]:  # what the manifest vouches for, and nothing that lies beside it
-        shutil.copyfile(place / name, folder / name, follow_symlinks=False)
-    write_json(folder / "manifest.json", manifest)
-    answer(f"{folder}: step {step} of phase {phase}")
+    about = export_mark(whole, kept, step, folder)
+    answer(f"{folder}: step {step} of phase {phase}; {about}")
