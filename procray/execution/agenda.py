@@ -17,6 +17,7 @@ from typing import Any
 
 from procray.errors import StoreError
 from procray.garbage import keeping_everything
+from procray.store.failure import failed_before
 from procray.store.store import Store
 
 Event = dict[str, Any]
@@ -131,9 +132,9 @@ class Agenda:
                 self._set(key, State.DONE)
         for key, item in self.items.items() if begun and not retry_failed else ():
             if item.phase in begun and self._state[key] is State.BLOCKED:
-                status = store.phase(item.phase).status()
-                if status["state"] == "failed" and status.get("final"):
-                    self._fail(key, f"{status.get('reason', 'failed')} (in an earlier run)", record=False)
+                found = failed_before(store.phase(item.phase).status(), item.until)
+                if found and found.final:
+                    self._fail(key, f"{found.reason} (in an earlier run)", record=False)
         for key in [key for key in self._in[State.BLOCKED] if self._free(key)]:
             self._push(key)
 
@@ -400,9 +401,9 @@ class Agenda:
             if complete(item, self._store):
                 self._finish(key)
             elif holder is None or not holder.alive():
-                status = folder.status()
-                if status["state"] == "failed" and status.get("final"):
-                    self._fail(key, str(status.get("reason", "failed")), record=False)
+                found = failed_before(folder.status(), item.until)
+                if found and found.final:
+                    self._fail(key, found.reason, record=False)
                 else:
                     self._push(key)
             else:
