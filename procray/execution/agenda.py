@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice, pairwise
@@ -260,6 +260,20 @@ class Agenda:
     def stop(self, reason: str) -> None:
         """Offers nothing more. What runs is reported as usual."""
         self._stopping = self._stopping or reason
+
+    def give_up_waiting(self, begun: Collection[str]) -> bool:
+        """Takes back what was offered and waits for room, if it is to stop and nothing that has `begun` runs any more.
+
+        Returns:
+            Whether it did.
+        """
+        running = self.running() if self._stopping else []
+        if not running or any(item.key in begun for item in running):
+            return False
+        for item in running:
+            self._set(item.key, State.PAUSED)
+            self._tell("paused", item, reason="no room was found for it")
+        return True
 
     def open(self) -> list[Item]:
         """Segments that will be offered, now or later."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from procray import tasks
+from procray.files import digest
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe, Solved
 
 
@@ -43,6 +44,15 @@ class SmallPlan:
     search: None = None
     outside: dict[str, Any] = field(default_factory=dict)
     then: None = None
+    file: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.scale}"
+
+    @property
+    def digest(self) -> str:
+        return digest([[phase.id, phase.marks] for phase in self.phases.values()], 12)
 
     def segments(self) -> list[Segment]:
         found = []
