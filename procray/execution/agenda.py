@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice, pairwise
@@ -17,13 +17,13 @@ from typing import Any
 
 from procray.errors import StoreError
 from procray.garbage import keeping_everything
+from procray.store.failure import failed_before
 from procray.store.store import Store
 
 Event = dict[str, Any]
 
 NODES_LOST = 20  # so often may a segment lose its node; more means that it takes the node down itself
 _TOGETHER = 30.0  # seconds between the death of a worker and the news that its node is gone, at most
-_LOOK_AHEAD = 50  # segments; they differ in what they need by a few kinds only
 _SAY_EVERY = 60.0  # seconds
 _LOOKS = 8  # at phases that other sweeps train, in one answer to the scheduler
 
@@ -115,7 +115,7 @@ class Agenda:
         for key, item in self.items.items():
             self._of_phase.setdefault(item.phase, []).append(key)
         self._order = {key: number for number, key in enumerate(self.items)}
-        self._heap: list[tuple[float, int, str]] = []
+        self._heaps: dict[tuple[tuple[str, float], ...], list[tuple[float, int, str]]] = {}  # by what they need
 
         self._before = self._requirements()
         self._after: dict[str, list[str]] = {}
@@ -131,9 +131,9 @@ class Agenda:
                 self._set(key, State.DONE)
         for key, item in self.items.items() if begun and not retry_failed else ():
             if item.phase in begun and self._state[key] is State.BLOCKED:
-                status = store.phase(item.phase).status()
-                if status["state"] == "failed" and status.get("final"):
-                    self._fail(key, f"{status.get('reason', 'failed')} (in an earlier run)", record=False)
+                found = failed_before(store.phase(item.phase).status(), item.until)
+                if found and found.final:
+                    self._fail(key, f"{found.reason} (in an earlier run)", record=False)
         for key in [key for key in self._in[State.BLOCKED] if self._free(key)]:
             self._push(key)
 
@@ -143,20 +143,21 @@ class Agenda:
         """The segment to start now, counted as running from here on; None when there is none now.
 
         Args:
-            fits: whether there is room for it. Where not, one of the next `_LOOK_AHEAD` may go first.
+            fits: whether there is room for it; asked of the most urgent first. Where not, one that needs something
+                else may go first.
         """
         self._look_elsewhere()
-        aside: list[tuple[float, int, str]] = []
-        try:
-            while self._heap and not self._stopping and len(aside) < _LOOK_AHEAD:
-                if not fits(self.items[self._heap[0][2]]):
-                    aside.append(heapq.heappop(self._heap))
-                elif (item := self._take()) is not None:
-                    return item
-            return None
-        finally:
-            for entry in aside:
-                heapq.heappush(self._heap, entry)
+        refused = set()
+        while not self._stopping:
+            tops = [(heap[0], need) for need, heap in self._heaps.items() if heap and need not in refused]
+            if not tops:
+                break
+            (_, _, key), need = min(tops)
+            if not fits(self.items[key]):
+                refused.add(need)
+            elif (item := self._take(self._heaps[need])) is not None:
+                return item
+        return None
 
     def no_room(self) -> None:
         """Nothing runs, and what may start finds no room: said at once, and every minute."""
@@ -264,6 +265,20 @@ class Agenda:
         """Offers nothing more. What runs is reported as usual."""
         self._stopping = self._stopping or reason
 
+    def give_up_waiting(self, begun: Collection[str]) -> bool:
+        """Takes back what was offered and waits for room, if it is to stop and nothing that has `begun` runs any more.
+
+        Returns:
+            Whether it did.
+        """
+        running = self.running() if self._stopping else []
+        if not running or any(item.key in begun for item in running):
+            return False
+        for item in running:
+            self._set(item.key, State.PAUSED)
+            self._tell("paused", item, reason="no room was found for it")
+        return True
+
     def open(self) -> list[Item]:
         """Segments that will be offered, now or later."""
         over = {State.DONE, State.FAILED, State.SKIPPED}
@@ -286,9 +301,9 @@ class Agenda:
 
     # -- bookkeeping ---------------------------------------------------------------------------------
 
-    def _take(self) -> Item | None:
-        """Starts the first segment of the heap; None where it need not or cannot be started."""
-        key = heapq.heappop(self._heap)[2]
+    def _take(self, heap: list[tuple[float, int, str]]) -> Item | None:
+        """Starts the first segment of a heap; None where it need not or cannot be started."""
+        key = heapq.heappop(heap)[2]
         item = self.items[key]
         if complete(item, self._store):  # another sweep made it meanwhile
             self._finish(key)
@@ -342,7 +357,8 @@ class Agenda:
 
     def _push(self, key: str) -> None:
         self._set(key, State.READY)
-        heapq.heappush(self._heap, (-self._chain[key], self._order[key], key))
+        need = tuple(sorted(self.items[key].resources.items()))
+        heapq.heappush(self._heaps.setdefault(need, []), (-self._chain[key], self._order[key], key))
 
     def _finish(self, key: str) -> None:
         item = self.items[key]
@@ -400,9 +416,9 @@ class Agenda:
             if complete(item, self._store):
                 self._finish(key)
             elif holder is None or not holder.alive():
-                status = folder.status()
-                if status["state"] == "failed" and status.get("final"):
-                    self._fail(key, str(status.get("reason", "failed")), record=False)
+                found = failed_before(folder.status(), item.until)
+                if found and found.final:
+                    self._fail(key, found.reason, record=False)
                 else:
                     self._push(key)
             else:

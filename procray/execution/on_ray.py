@@ -93,7 +93,7 @@ def _on_one_ray(
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
-            pulse = stack.enter_context(progress(agenda, store, emit))
+            pulse = stack.enter_context(progress(plan, agenda, store, emit))
             room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)

@@ -57,7 +57,7 @@ class SegmentSearcher(Searcher):
         self._agenda.settle(self._room.lost)
         if self._agenda.finished():
             return Searcher.FINISHED
-        item = self._agenda.next(self._fits)
+        item = self._agenda.next(self._room.asker(list(self._running.values())))
         if item is None:
             self._agenda.no_room()
             return Searcher.FINISHED if self._agenda.finished() else None
@@ -86,9 +86,6 @@ class SegmentSearcher(Searcher):
         if death.kind == "gone" and self._room.many:
             return None
         return death.kind == "node"
-
-    def _fits(self, item: Item) -> bool:
-        return self._room.fits(item, list(self._running.values()))
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher to restore a run, which is never done here; the agenda cannot be."""

@@ -141,7 +141,7 @@ class Data:
         key = json.dumps([corpus, tokenizer], sort_keys=True)
         if key not in self._texts:
             try:
-                self._texts[key] = corpora.recipe(corpus, tokenizer)
+                self._texts[key] = corpora.recipe(corpus, tokenizer, self._spec.folder)
             except CorpusError as error:
                 self._texts[key] = error
         recipe = self._texts[key]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from procray.corpora.prepared import corpus_folder
-from procray.errors import ProcrayError
+from procray.errors import ProcrayError, StoreError
 from procray.store import roots
 from procray.store.lease import Lease
 from procray.store.phase import PhaseFolder
@@ -59,11 +59,13 @@ def find(
         forget: plans to take as if the store did not have them.
 
     Raises:
-        StoreError: a plan.json is damaged, so that nobody can say what is needed.
+        StoreError: a plan.json is damaged, so that nobody can say what is needed; or a plan to forget is being run.
     """
+    forget = tuple(forget)
     planned = roots.read(store, forget)
     ids = store.phases()
     store.refresh(ids)
+    _refuse_what_runs(store, {plan.title for plan in forget}, planned.forgotten.intersection(ids))
     parents: dict[str, list[str]] = {}
     corpora_of: dict[str, str] = {}
     kept: dict[str, str] = {}
@@ -179,6 +181,15 @@ def _remove_corpora(store: Store, corpora: dict[str, int], older_than: float, sa
 def _corpus_in_use(store: Store, name: str, older_than: float) -> str:
     """Why a corpus that no phase reads stays for now; empty when it need not."""
     return "prepared a short while ago, or being prepared" if store.corpus_age(name) < older_than else ""
+
+
+def _refuse_what_runs(store: Store, titles: set[str], phases: Iterable[str]) -> None:
+    """Raises StoreError where a runner of a sweep that is to be forgotten has one of its phases."""
+    for phase in phases:
+        holder = store.phase(phase).holder()
+        if holder is not None and holder.about.get("sweep") in titles and holder.alive():
+            who = f"process {holder.process['pid']} on {holder.process['host'].partition('/')[0]}"
+            raise StoreError(f"{holder.about['sweep']} is being run ({phase} by {who}); stop it before it is forgotten")
 
 
 def _in_use(folder: PhaseFolder, planned: Roots, older_than: float) -> str:

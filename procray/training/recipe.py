@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from procray.corpora.recipe import identity
+from procray.corpora.recipe import identity as identity_of_data
 from procray.errors import StoreError
 from procray.files import digest
 from procray.model.components import show_layers
@@ -213,12 +213,24 @@ class PhaseRecipe:
 
     @property
     def id(self) -> str:
-        """The first 16 hex digits of the hash over everything above; of the data, over what they are, not where."""
+        """The first 16 hex digits of the hash over `meaning`."""
         return digest(self.meaning(), 16)
 
+    def has_id(self, id: str) -> bool:
+        """Whether this is its id, or was in earlier versions, which hashed all of `to_json`."""
+        return id in (self.id, digest(self.to_json(), 16))
+
     def meaning(self) -> dict[str, Any]:
-        """What `id` is the hash of: `to_json` without where the files of a corpus lie."""
-        return {**self.to_json(), "data": identity(self.data)}
+        """What identifies the phase, as plain data: `to_json` without what leaves its numbers alone.
+
+        That is where the data lie; and of a warm-up, whose curve is looked at but not compared, how often and on how
+        much it is evaluated. A rule that ends the warm-up counts evaluations, so with one they stay.
+        """
+        value = self.to_json()
+        value["data"] = identity_of_data(self.data)
+        if self.kind == "procedural" and self.evaluation.solved is None:
+            del value["evaluation"]["every"], value["evaluation"]["sequences"]
+        return value
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""

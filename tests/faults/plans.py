@@ -36,6 +36,12 @@ def wide() -> SmallPlan:
     return plan(phase("wide", [50], decaying=True, cpu=2, **SHAPE), name="wide")
 
 
+def wide_group(warm: int = 0) -> SmallPlan:
+    """A phase of two workers, each of which needs two processors."""
+    more = {"workers": 2, "executor": "train-warm" if warm else "train", **SHAPE}
+    return plan(phase("wide", [50], decaying=True, cpu=2, **more), name="wide-group")
+
+
 def many(chains: int = 6, steps: int = 400, seed: int = 0) -> SmallPlan:
     """Chains of two phases, as a laptop-scale sweep has them, with as many tries as it takes."""
     phases: list[PlannedPhase] = []

@@ -7,65 +7,18 @@ import os
 
 import boto3
 import pytest
+from filling import filled
 
 from procray.cli.store_view import collect, listing, verify
 from procray.errors import StoreError
-from procray.planning import load_sweep, plan
 from procray.store import garbage, roots, verification
 from procray.store.contents import contents
 from procray.store.store import Store
-
-FILE = """\
-name: NAME
-setting: substitutive
-seeds: [0]
-model: {layers: 1, heads: 1, width: 8, context: 32}
-procedural:
-  task: TASK
-  length: 6
-  batch: 4
-  tokens: {grid: [200, 400]}
-  optimizer: {lr: 1e-3, schedule: constant}
-transfer: {grid: [attention, mlp]}
-diagnostic:
-  task: haystack
-  pairs: 3
-  tokens: 600
-  batch: 4
-  optimizer: {lr: 1e-3, schedule: constant}
-"""
 
 
 @pytest.fixture(params=["folder", "bucket"])
 def store(request, tmp_path):
     return Store(tmp_path / "store" if request.param == "folder" else request.getfixturevalue("bucket"))
-
-
-def filled(store: Store, folder, name: str, task: str):
-    """A sweep all of whose phases are in the store."""
-    file = folder / f"{name}.yaml"
-    file.write_text(FILE.replace("NAME", name).replace("TASK", task))
-    graph = plan(load_sweep(file))
-    store.write_plan(graph)
-    for phase in graph.phases.values():
-        at = store.phase(phase.id)
-        held = at.acquire()
-        at.write_description(phase.recipe, {}, held.attempt)
-        log = at.journal(held, {})
-        log.add({"step": 0, "loss": 1.0})
-        log.close()
-        for step in phase.marks:
-
-            def write(path, label=phase.label) -> dict:
-                (path / "model.safetensors").write_text(label)
-                (path / "config.json").write_text("{}")
-                return {}
-
-            at.write_mark(held, step, write, {"tokens": step})
-            at.write_resume(held, step, lambda path: (path / "state").write_text("x" * 100), keep=True)
-        at.set_status("done", step=phase.marks[-1], attempt=held.attempt)
-        held.release()
-    return graph
 
 
 def spoil(store: Store, phase: str, name: str, content: bytes | None) -> None:
