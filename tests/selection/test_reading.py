@@ -104,6 +104,15 @@ def test_the_new_result_is_shown_once_it_was_run(desk):
     assert (desk.read().plan.digest, desk.read().note) == (now.digest, "")
 
 
+def test_a_former_plan_that_differs_in_its_texts_only_is_found_behind_the_newest(desk):
+    graph = desk.run()
+    desk.write(FILE.replace("tokens: 8Ki", "tokens: 16Ki"))
+    desk.run()
+    desk.write(FILE)
+    desk.append()
+    assert (desk.read().plan.digest, "1 file changed (a.txt)" in desk.read().note) == (graph.digest, True)
+
+
 def test_a_file_that_says_something_else_is_shown_as_it_is_and_the_former_plan_is_named(desk):
     graph = desk.run()
     desk.write(FILE.replace("tokens: 8Ki", "tokens: 16Ki"))
