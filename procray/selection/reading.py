@@ -91,14 +91,14 @@ def _of_file(file: str, scale: str | None, settings: list[str] | None, store: St
     if not run or any(stored.digest == plan.digest for stored in run):
         return Reading(plan, file)
     run = _newest_first(run)
-    like = ((stored, read_plan(stored.path)) for stored in run)
-    found = next(((stored, former) for stored, former in like if same_but_for_texts(plan, former)), None)
-    if found is None:
+    plans = ((one, read_plan(one.path)) for one in run)
+    same = next(((one, it) for one, it in plans if same_but_for_texts(plan, it)), None)
+    if same is None:
         note = (
             f"this plan was never run; of {plan.title}, plan {_named(run[0])} was run last, and is shown by its digest"
         )
         return Reading(plan, file, note)
-    stored, former = found
+    stored, former = same
     changes = _changed_texts(plan, former, store)
     why = "this version of procray names its phases otherwise" if changes is None else f"its texts changed: {changes}"
     note = f"{why}; showing the results of plan {_named(stored)}. Running the sweep would be a new result"
