@@ -72,9 +72,12 @@ def plan(
     """Show what a sweep would train, what is already there and how long it takes."""
     from procray.cli import why_view
     from procray.cli.plan_view import plan_json, plan_text
+    from procray.store.plans import namesake
 
     opened = open_store(store)
     graph = load(file, scale, set, opened)
+    if notice := namesake(graph, opened.newest(graph.title)):
+        say(notice)
     reasons = why_view.reasons(graph, opened) if why else None
     if json:
         answer_json(plan_json(graph, opened) | ({"why": why_view.why_json(reasons)} if reasons else {}))
