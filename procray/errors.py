@@ -55,9 +55,17 @@ class Stopped(EnvironmentProblem):
 
 
 class PhaseFailed(ProcrayError):
-    """A phase that failed for a reason that trying again cannot cure (NaN, impossible data)."""
+    """A phase that failed for a reason that trying again cannot cure (NaN, impossible data).
+
+    Attributes:
+        step: updates after which it failed: a mark before it can be made all the same. None where that is not known.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, step: int | None = None):
+        super().__init__(message)
+        self.step = step
 
 
 @dataclass(frozen=True, order=True)

@@ -75,25 +75,31 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_atomic(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+class Encoded(str):
+    """JSON text, which stands in `json_lines` for what it says."""
+
+
+encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode
+
+
 def json_lines(value: dict[str, Any]) -> Iterator[bytes]:
-    """One JSON object in parts: the entries of its lists stand on a line each.
+    """One JSON object in parts: the entries of its lists, and of what is iterated in their place, stand on a line each.
 
     Indenting everything takes Python's slow encoder and several times the room, which a large plan feels.
     """
-    encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode
     start = "{\n"
     for key in sorted(value):
         yield f"{start}{encode(key)}: ".encode()
         start = ",\n"
         entries = value[key]
-        if not isinstance(entries, list) or not entries:
+        if not isinstance(entries, list | Iterator):
             yield encode(entries).encode()
             continue
         before = "[\n"
         for entry in entries:
-            yield f"{before} {encode(entry)}".encode()
+            yield f"{before} {entry if isinstance(entry, Encoded) else encode(entry)}".encode()
             before = ",\n"
-        yield b"\n]"
+        yield b"[]" if before == "[\n" else b"\n]"
     yield b"\n}\n" if value else b"{}\n"
 
 

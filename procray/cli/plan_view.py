@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from procray.cli.prediction import predict
 from procray.cli.terminal import short_bytes, short_count, short_time
+from procray.garbage import keeping_everything
 from procray.planning.notes import notes
 from procray.selection import select
 from procray.selection.naming import short_ids
@@ -61,6 +62,7 @@ def _beside_naive(tokens: int, naive: int) -> str:
     return f"{short_count(tokens)}; one by one {short_count(naive)} ({naive / max(1, tokens):.2f}x)"
 
 
+@keeping_everything()
 def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
     """The plan's summary for machines, with what only the store can add: the power of the planned seeds."""
     from procray.report.numbers.power import power

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from procray.errors import EnvironmentProblem
 from procray.execution.agenda import Item
+from procray.execution.growth import node_types
+from procray.execution.packing import Free, is_whole
 
 DRIVER = "train_driver"  # the resource of a trial that drives a worker group
 Node = dict[str, float]  # its resources, by Ray's names
@@ -51,22 +54,26 @@ def look() -> Nodes:
     leaving = state.get_draining_nodes()
     nodes = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
     live = [resources for name, resources in nodes.items() if name not in leaving]
-    config = state.get_cluster_config()
-    groups = [] if config is None else [(dict(g.resources), g.max_count) for g in config.node_group_configs]
-    return Nodes(tuple(live), tuple(_growth(live, groups)), frozenset(nodes), frozenset(leaving))
+    return Nodes(tuple(live), tuple(_growth(live, node_types())), frozenset(nodes), frozenset(leaving))
 
 
-def _growth(live: Sequence[Node], groups: Iterable[tuple[Node, int]]) -> list[Node]:
-    """Nodes that may come, of node types with the most that there may be (negative: any number)."""
+def _growth(live: Sequence[Node], types: Iterable[tuple[Node, int]]) -> list[Node]:
+    """Nodes that may come, of node types with the most that there may be (negative: any number).
+
+    A node does not say which type it is of. Where several have its shape it counts once, for the first with a place.
+    """
     found = []
-    for resources, most in groups:
-        there = sum(
-            1 for node in live if all(node.get(name, 0.0) == resources.get(name, 0.0) for name in ("CPU", "GPU"))
-        )
-        found += [{name: float(count) for name, count in resources.items()}] * max(
-            0, (_COPIES if most < 0 else most) - there
-        )
+    there = Counter(_shape(node) for node in live)
+    for resources, most in types:
+        limit = _COPIES if most < 0 else most
+        up = min(limit, there[_shape(resources)])
+        there[_shape(resources)] -= up
+        found += [{name: float(count) for name, count in resources.items()}] * (limit - up)
     return found
+
+
+def _shape(node: Node) -> tuple[float, ...]:
+    return tuple(float(node.get(name, 0.0)) for name in ("CPU", "GPU"))
 
 
 class Room:
@@ -79,7 +86,8 @@ class Room:
         self._next = 0.0
         self._nodes = Nodes(())
         self._known: tuple[Any, ...] = ()
-        self._left: list[Node] = []
+        self._left: list[Free] = []
+        self._workers: dict[str, int] = {}  # with how many each of those that run has started
 
     @property
     def lost(self) -> float:
@@ -90,33 +98,87 @@ class Room:
         """Whether the cluster has, or may have, more than one node."""
         return len(self._nodes.all) > 1
 
+    def asker(self, running: Sequence[Item]) -> Callable[[Item], bool]:
+        """Says of one segment after the other, the most urgent first, whether it may start beside those that run.
+
+        For the first that has to wait, room is kept: what is free on the nodes that lack the least for it. Otherwise
+        smaller segments would take each GPU as soon as it is free, and a phase of several would start after them all.
+        """
+        self._refresh(running)
+        left = self._left
+        kept = False
+
+        def may_start(item: Item) -> bool:
+            nonlocal left, kept
+            if _place(item, left) is not None:
+                return True
+            if not kept:
+                kept, left = True, self._without(item)
+            return False
+
+        return may_start
+
     def fits(self, item: Item, running: Sequence[Item]) -> bool:
+        return self.asker(running)(item)
+
+    def _refresh(self, running: Sequence[Item]) -> None:
+        """Brings what is left up to date."""
         if time.monotonic() >= self._next:
             self._nodes = self._look()
             self._next = time.monotonic() + _LOOK_EVERY
         known = (self._nodes, tuple(one.key for one in running))
-        if self._known != known:
-            self._left = [dict(node) for node in self._nodes.all]
-            for one in sorted(running, key=lambda one: -_size(one)):
-                _place(one, self._left)  # what finds no place runs on a node that is gone: its end is near
-            self._known = known
-        return _place(item, [dict(node) for node in self._left])
+        if self._known == known:
+            return
+        self._known = known
+        self._left = [Free(node) for node in self._nodes.all]
+        self._workers = {one.key: self._workers[one.key] for one in running if one.key in self._workers}
+        # What finds no place runs on a node that is gone: its end is near. Those that have started just now come last,
+        # since an elastic one has taken what the others left.
+        for one in sorted(running, key=lambda one: (one.key not in self._workers, -_size(one))):
+            for workers in range(self._workers.get(one.key, int(one.resources["workers"])), least_workers(one) - 1, -1):
+                if (after := _place(one, self._left, workers)) is not None:
+                    self._left, self._workers[one.key] = after, workers
+                    break
+
+    def _without(self, item: Item) -> list[Free]:
+        """What is left for others while room is kept for `item`; all of it where the cluster has no room for it."""
+        cpu, gpu = _each(item)
+        whole = [Free(node) for node in self._nodes.all]
+        left = [node.copy() for node in self._left]
+        for _ in range(least_workers(item)):
+            able = [at for at, node in enumerate(whole) if node.copies(cpu, gpu)]
+            if not able:
+                return self._left
+            best = min(able, key=lambda at: (left[at].lacks(cpu, gpu), whole[at].size))
+            whole[best].take(cpu, gpu)
+            left[best].take(cpu, gpu)
+        return left
 
 
 def _size(item: Item) -> float:
     return item.resources["gpu"] * 1e6 + item.resources["cpu"]
 
 
-def _place(item: Item, left: list[Node]) -> bool:
-    """Takes the resources of a segment's workers from `left`, each on the node where it fits most tightly."""
-    for _ in range(int(least_workers(item))):
-        roomy = [node for node in left if _copies(node, item)]
+def _each(item: Item) -> tuple[float, float]:
+    """Processors and GPUs of one worker."""
+    return item.resources["cpu"], item.resources["gpu"]
+
+
+def _place(item: Item, left: list[Free], workers: int | None = None) -> list[Free] | None:
+    """What remains of `left` beside the workers of a segment (by default the fewest); None where they do not fit.
+
+    Each worker goes to the node where it fits most tightly.
+    """
+    cpu, gpu = _each(item)
+    rest = list(left)
+    for _ in range(least_workers(item) if workers is None else workers):
+        roomy = [at for at, node in enumerate(rest) if node.copies(cpu, gpu)]
         if not roomy:
-            return False
-        node = min(roomy, key=lambda node: (node.get("GPU", 0.0), node.get("CPU", 0.0)))
-        for each, name, _text in _KINDS:
-            node[name] = node.get(name, 0.0) - item.resources[each]
-    return True
+            return None
+        best = min(roomy, key=lambda at: rest[at].size)
+        rest[best] = rest[best].copy()
+        rest[best].take(cpu, gpu)
+    return rest
 
 
 def least_workers(item: Item) -> int:
@@ -124,17 +186,21 @@ def least_workers(item: Item) -> int:
     return int(item.resources.get("least", item.resources["workers"]))
 
 
-def _copies(node: Node, item: Item) -> int:
-    """How many of a segment's workers a node has room for."""
-    fits = [node.get(name, 0.0) / item.resources[each] for each, name, _ in _KINDS if item.resources[each]]
-    return max(0, math.floor(min(fits, default=1.0) + 1e-9))
-
-
 def slots(items: Iterable[Item], nodes: Sequence[Node]) -> int:
-    """How many segments fit side by side."""
+    """How many segments fit side by side, at most: as many of the smallest as there is room for, and so on."""
     kinds = {tuple(sorted(item.resources.items())): item for item in items}
-    counts = [sum(_copies(node, item) for node in nodes) // least_workers(item) for item in kinds.values()]
-    return max([1, *counts])
+    left, count = [Free(node) for node in nodes], 0
+    for item in sorted(kinds.values(), key=lambda item: _size(item) * least_workers(item)):
+        cpu, gpu = _each(item)
+        copies = [node.copies(cpu, gpu) for node in left]
+        whole = sum(copies) // least_workers(item)
+        workers = whole * least_workers(item)
+        for node, most in zip(left, copies, strict=True):
+            for _ in range(min(most, workers)):
+                node.take(cpu, gpu)
+            workers -= min(most, workers)
+        count += whole
+    return max(1, count)
 
 
 def check_feasible(items: Iterable[Item], nodes: Sequence[Node], where: str) -> None:
@@ -146,7 +212,7 @@ def check_feasible(items: Iterable[Item], nodes: Sequence[Node], where: str) -> 
     Raises:
         EnvironmentProblem: names the phase, what it wants and what there is.
     """
-    kinds = {(tuple(sorted(item.resources.items())), item.job.get("executor")): item for item in reversed(list(items))}
+    kinds = {(tuple(sorted(item.resources.items())), item.executor): item for item in reversed(list(items))}
     for item in reversed(kinds.values()):
         workers = least_workers(item)
         wants = f"phase '{item.label}' wants {workers} worker{'s' * (workers > 1)} with"
@@ -161,13 +227,16 @@ def check_feasible(items: Iterable[Item], nodes: Sequence[Node], where: str) -> 
                 raise EnvironmentProblem(
                     f"{wants} {one:g} {text} each, but no node of {where} has more than {most:g}; {_CURE}"
                 )
-        copies = sum(_copies(node, item) for node in nodes)
+        if item.resources["gpu"] > 1 and not is_whole(item.resources["gpu"]):
+            raise EnvironmentProblem(f"{wants} {item.resources['gpu']:g} GPUs each; above 1, GPUs are whole")
+        copies = sum(Free(node).copies(*_each(item)) for node in nodes)
         if copies < workers:
             each = " and ".join(f"{item.resources[each]:g} {text}" for each, _, text in _KINDS if item.resources[each])
             raise EnvironmentProblem(
-                f"{wants} {each} each, but the nodes of {where} have room for {copies} such at once; {_CURE}"
+                f"{wants} {each} each, but the nodes of {where} have room for {copies} such at once"
+                f"{_SHARES if 0 < item.resources['gpu'] < 1 else ''}; {_CURE}"
             )
-        if item.job.get("executor", "inprocess") != "inprocess" and not any(node.get(DRIVER, 0.0) for node in nodes):
+        if item.executor != "inprocess" and not any(node.get(DRIVER, 0.0) for node in nodes):
             raise EnvironmentProblem(
                 f"phase '{item.label}' wants a worker group, but no node of {where} offers the resource `{DRIVER}`, "
                 f"which drives it; start the head with --resources '{{\"{DRIVER}\": 16}}'"
@@ -175,3 +244,4 @@ def check_feasible(items: Iterable[Item], nodes: Sequence[Node], where: str) -> 
 
 
 _CURE = "lower `resources:` in the sweep file or use another machine"
+_SHARES = " (the share of a worker lies on one GPU)"

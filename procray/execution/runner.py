@@ -105,7 +105,8 @@ def _run_plan(
     items = [
         item for item in items_of(plan, store, control.address, scratch, options.profile) if item.phase not in over
     ]
-    done_before = sum(1 for item in items if complete(item, store))
+    begun = set(store.phases())  # of a large plan most may not have begun: one look tells
+    done_before = sum(1 for item in items if item.phase in begun and complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
         items,

@@ -57,13 +57,13 @@ class SegmentSearcher(Searcher):
         self._agenda.settle(self._room.lost)
         if self._agenda.finished():
             return Searcher.FINISHED
-        item = self._agenda.next(self._fits)
+        item = self._agenda.next(self._room.asker(list(self._running.values())))
         if item is None:
             self._agenda.no_room()
             return Searcher.FINISHED if self._agenda.finished() else None
         self._running[trial_id] = item
         # Text, because Tune copies and flattens whatever it finds in a configuration.
-        return {"key": item.key, "resources": item.resources, "job": json.dumps(item.job)}
+        return {"key": item.key, "resources": item.resources, "job": json.dumps({**item.job, **self._agenda.facts})}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         pass
@@ -86,9 +86,6 @@ class SegmentSearcher(Searcher):
         if death.kind == "gone" and self._room.many:
             return None
         return death.kind == "node"
-
-    def _fits(self, item: Item) -> bool:
-        return self._room.fits(item, list(self._running.values()))
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher to restore a run, which is never done here; the agenda cannot be."""

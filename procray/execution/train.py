@@ -67,7 +67,7 @@ def trainer(
     most, least = int(resources["workers"]), int(resources.get("least", resources["workers"]))
     if least < most:
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _NODE_DEAD_WITHIN)
-    register = ray.get_actor(job["register"]) if job.get("register") else None
+    register = job.get("register")
     return _Trainer(
         worker,
         train_loop_config=config,
@@ -84,7 +84,7 @@ def trainer(
             storage_path=job["scratch"],
             # One place counts the tries: the agenda of the sweep.
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=3),
-            callbacks=[Report(register, owner)] if register is not None else [],
+            callbacks=[Report(register, owner, job.get("control"))] if register else [],
         ),
     )
 

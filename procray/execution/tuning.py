@@ -88,6 +88,27 @@ class _Pulse(tune.Callback):
         return Death("gone", last)
 
 
+class _GivesUp(tune.Stopper):
+    """Ends the run when it is asked to stop and whatever is left waits for room: Tune itself would wait with it."""
+
+    def __init__(self, agenda: Agenda, pulse: _Pulse):
+        self._agenda = agenda
+        self._pulse = pulse
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._agenda.give_up_waiting({trial.config["key"] for trial in self._pulse.trials.values()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles it to restore a run, which is never done here."""
+        return {}
+
+    def __deepcopy__(self, memo: Any) -> _GivesUp:
+        return self
+
+
 def _forget(trial: Trial) -> None:
     """Drops what Tune keeps of a trial that is over, for ever: its job and statistics of every number it reported."""
     trial.config = {"key": trial.config["key"]}
@@ -119,10 +140,10 @@ def tune_segments(
     callbacks: list[tune.Callback] = [pulse]
     register = None
     if groups:
-        from procray.execution.reaper import Reaper, Register, beside_me
+        from procray.execution.reaper import Reaper, start_register
 
         name = f"procray-groups-{os.getpid()}-{scratch.name}"
-        register = ray.remote(Register).options(name=name, num_cpus=0, scheduling_strategy=beside_me()).remote()
+        register = start_register(name)
         agenda.tell_runners(register=name)
         callbacks.append(Reaper(register))
     tuner = tune.Tuner(
@@ -140,6 +161,7 @@ def tune_segments(
             storage_path=str(scratch),
             verbose=0,
             callbacks=callbacks,
+            stop=_GivesUp(agenda, pulse),
             failure_config=tune.FailureConfig(max_failures=0),  # the agenda counts the tries
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from procray.errors import NotHere, ProcrayError
@@ -28,7 +29,7 @@ class Checkpoints:
                 self._looked_up[key] = Outside("0" * 16, "", dict(value), None, None)
             else:
                 try:
-                    self._looked_up[key] = look_up(value)
+                    self._looked_up[key] = look_up(self._placed(value))
                 except ProcrayError as error:
                     self._looked_up[key] = error
         found = self._looked_up[key]
@@ -37,3 +38,9 @@ class Checkpoints:
             return None
         self.found[found.id] = found
         return found
+
+    def _placed(self, value: Any) -> Any:
+        """The same with an absolute path: a relative one starts at the sweep file's folder."""
+        if not isinstance(value, dict):
+            return value
+        return {**value, "path": str(self._inspection.spec.folder / os.path.expanduser(value["path"]))}

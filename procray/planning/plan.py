@@ -198,6 +198,7 @@ class Plan:
     search: dict[str, Any] | None = None  # what is searched, on which seeds; None without `select:`
     trials: list[Trial] = field(default_factory=list)
     outside: dict[str, Outside] = field(default_factory=dict)  # by id, checkpoints that phases begin with
+    same: dict[str, str] = field(default_factory=dict)  # by name, variants that are another by its name
     settings: str = ""  # what `--set` changed, in short; empty where nothing
     file: str = ""  # the sweep file's absolute path; empty where it is not known
     then: Callable[[Choices], Plan] | None = field(default=None, repr=False, compare=False)
@@ -269,6 +270,7 @@ class Plan:
             "outside": [outside.to_json() for outside in self.outside.values()],
             "spec": redacted(self.spec),
             "source": redact(self.source),
+            "same": self.same,
             "settings": redact(self.settings),
             "file": self.file,
         }

@@ -8,7 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from procray import corpora
-from procray.corpora.prepared import corpus_folder, read_manifest
 from procray.errors import CorpusError, StoreError
 from procray.files import canonical_json, read_json
 from procray.planning.plan_json import read_plan
@@ -79,20 +78,18 @@ def changed_files(store: Store) -> ChangedFiles:
     @cache
     def compared(before: str, after: str) -> str | None:
         try:
-            manifest = read_manifest(corpus_folder(_data[before], store.corpora)) or {}
-            if not manifest.get("files"):
-                return None
-            return corpora.compare_files(manifest["files"], corpora.file_digests(_data[after])).text
+            known = corpora.known_files(data[before], store.corpora)
+            return None if known is None else corpora.compare_files(known, corpora.file_digests(data[after])).text
         except CorpusError:
             return None
 
-    _data: dict[str, Any] = {}
+    data: dict[str, Any] = {}
 
     def changed(before: PhaseRecipe, after: PhaseRecipe) -> str | None:
         keys = []
         for recipe in (before, after):
             keys.append(canonical_json(recipe.data))
-            _data[keys[-1]] = recipe.data
+            data[keys[-1]] = recipe.data
         return compared(*keys)
 
     return changed

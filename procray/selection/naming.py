@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from procray.errors import StoreError, did_you_mean
 from procray.files import read_json
+from procray.records import Every, check, count, digits, plain
 from procray.spec.counts import format_count, parse_count
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _MARK = re.compile(r"(.+)@(\d[\d_]*(?:\.\d+)?)([kKMGBT]i?)?")
 _SHOWN = 6  # candidates that an error lists
 _SHORT = 8  # digits of an id that are shown
+_PLAN = {
+    "phases": [{"id": plain, "label": str, "asked?": Every([count], digits), "nominal?": Every(count, digits)}],
+}
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,20 @@ def find(text: str, store: Store) -> Named:
     Raises:
         StoreError: there is none, or more than one, which are listed; or it has no mark at so many tokens.
     """
-    name, count, unit = text, "", ""
+    name, number, unit = text, "", ""
     if match := _MARK.fullmatch(text):
-        name, count, unit = match[1], match[2], match[3] or ""
+        name, number, unit = match[1], match[2].replace("_", ""), match[3] or ""
     plans = _newest_first(store)
     phase = _find(name, store, plans)
     having = [(plan, known) for plan in plans for known in _phases_in(plan) if known.id == phase]
     label = having[0][1].label if having else phase
     step = None
     if unit:
-        step = _step_at(parse_count(count + unit), phase, label, [known for _, known in having], store)
-    elif count:
-        if not count.isdigit():
-            raise StoreError(f"'{text}': a mark is named by its tokens (@300k) or by its step (@3606), not '@{count}'")
-        step = int(count)
+        step = _step_at(parse_count(number + unit), phase, label, [known for _, known in having], store)
+    elif number:
+        if not number.isdigit():
+            raise StoreError(f"'{text}': a mark is named by its tokens (@300k) or by its step (@3606), not '@{number}'")
+        step = int(number)
     return Named(phase, label, step, having[0][0] if having else None)
 
 
@@ -182,14 +186,15 @@ def _phases_in(plan: StoredPlan) -> tuple[_Known, ...]:
 @lru_cache(maxsize=64)  # a plan can be large, and every look asks for a name
 def _read(path: Path, written: float) -> tuple[_Known, ...]:
     try:
-        return tuple(
-            _Known(
-                phase["id"],
-                phase["label"],
-                tuple((budget, int(step)) for step, budgets in phase.get("asked", {}).items() for budget in budgets),
-                tuple((tokens, int(step)) for step, tokens in phase.get("nominal", {}).items()),
-            )
-            for phase in read_json(path)["phases"]
+        phases = check(read_json(path), _PLAN, "the plan")["phases"]
+    except (OSError, ValueError, StoreError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from None
+    return tuple(
+        _Known(
+            phase["id"],
+            phase["label"],
+            tuple((budget, int(step)) for step, budgets in phase.get("asked", {}).items() for budget in budgets),
+            tuple((tokens, int(step)) for step, tokens in phase.get("nominal", {}).items()),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} is damaged ({type(error).__name__}: {error})") from None
+        for phase in phases
+    )

@@ -130,7 +130,9 @@ class Resources(Section):
         description="with how few workers to go on where nodes are gone, in place of waiting for them; needs the "
         "executor train, which it chooses; default: as many as `workers`",
     )
-    gpu: Number | None = Field(None, ge=0, description="GPUs of one worker, may be a fraction; default 0")
+    gpu: Number | None = Field(
+        None, ge=0, description="GPUs of one worker: a share of one, or a whole number of them; default 0"
+    )
     cpu: Number | None = Field(None, gt=0, description="processors of one worker; default 1")
     executor: Literal["auto", "inprocess", "train-warm", "train"] | None = Field(
         None,
@@ -138,6 +140,13 @@ class Resources(Section):
         "group of workers that does so; train: in a group of its own, which takes 10 to 20 s to form; default auto: "
         "by workers and work",
     )
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise wrong(f"above 1, GPUs are whole: {int(value)} or {int(value) + 1} (got {value:g})")
+        return value
 
 
 class _Phase(Section):

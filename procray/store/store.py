@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from procray.corpora.prepared import corpus_folder
 from procray.errors import StoreError
-from procray.files import holds, json_lines, write_atomic, write_json
+from procray.files import holds, write_atomic, write_json
+from procray.planning.plan_text import plan_lines
 from procray.records import is_plain
 from procray.store.backend import Backend
 from procray.store.folder import Folder
@@ -134,9 +135,8 @@ class Store:
         Only for what trains: whoever only looks at a plan leaves the store as it is.
         """
         path = self.plan_folder(plan.title, plan.digest) / PLAN
-        value = plan.to_json()
-        if not holds(path, json_lines(value)):
-            write_atomic(path, json_lines(value))
+        if not holds(path, plan_lines(plan)):
+            write_atomic(path, plan_lines(plan))
         self.publish(path)
         pointer = self.title_folder(plan.title) / NEWEST
         write_json(pointer, {"plan": plan.digest})

@@ -88,7 +88,7 @@ def _verify_phase(folder: PhaseFolder) -> tuple[list[Damage], int]:
     try:
         about = folder.description()
         recipe = folder.recipe()
-        if recipe is not None and recipe.id != folder.id:
+        if recipe is not None and not recipe.has_id(folder.id):
             note("document", None, f"phase.json describes phase {recipe.id}")
         if about is None and folder.marks():
             note("document", None, "phase.json is missing")

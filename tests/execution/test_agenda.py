@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from procray.errors import StoreError
@@ -300,13 +302,15 @@ def test_thousands_of_segments_are_handed_out_quickly(store, monkeypatch):
 
 
 def test_what_has_no_room_waits_and_lets_others_pass(store):
-    big = [item(f"big{i}", weight=9.0 - i) for i in range(3)]
+    big = [replace(item(f"big{i}", weight=199.0 - i), resources={"gpu": 4.0}) for i in range(100)]
     agenda = Watched([*big, item("small", weight=1.0)], store)
-    assert agenda.next(lambda one: one.phase == "small").phase == "small"
+    asked = []
+    assert agenda.next(lambda one: asked.append(one.phase) or one.phase == "small").phase == "small"
+    assert asked == ["big0", "small"], "those that need the same are one question"
     assert agenda.next(lambda one: False) is None
     assert agenda.told("start") == ["small"]
     assert not agenda.finished()
-    assert [agenda.next().phase for _ in big] == ["big0", "big1", "big2"], "in the order of before"
+    assert [agenda.next().phase for _ in big] == [one.phase for one in big], "in the order of before"
 
 
 def test_no_answer_waits_for_a_look_at_all_that_runs_elsewhere(store, monkeypatch):
@@ -329,3 +333,56 @@ def test_no_answer_waits_for_a_look_at_all_that_runs_elsewhere(store, monkeypatc
     assert sorted(offered) == sorted(held)
     assert [one.phase for one in agenda.running()] == sorted(held)
     assert not any(agenda.state(key) is State.ELSEWHERE for key in agenda.items)
+
+
+def failed(store: Store, phase: str, step: int | None) -> PhaseFolder:
+    folder = store.phase(phase)
+    folder.set_status("failed", reason="NaN", final=True, step=step)
+    return folder
+
+
+def test_a_failure_concerns_marks_at_its_step_and_after_only(store):
+    """Constant schedule, broken at step 900 of 1,177; then the budget is lowered to 118 steps."""
+    folder = failed(store, "warm", 900)
+    agenda = Watched([item("warm", 118), item("child", needs=[("warm", 118)])], store)
+    assert agenda.failed == agenda.skipped == {}
+    assert agenda.next().key == "warm@118"
+    held = folder.acquire()
+    folder.set_status("running", until=118, attempt=held.attempt)
+    folder.write_mark(held, 118, lambda path: {}, {})
+    folder.set_status("done", step=118, attempt=held.attempt)
+    held.release()
+    agenda.report("warm@118", {"state": "done"})
+    assert everything(agenda, store) == ["child@10"]
+    # It is still known, and not trained into once more without being asked to.
+    for until, tried in ((899, ["warm@899"]), (900, []), (1177, [])):
+        later = Watched([item("warm", until)], store)
+        assert ([later.next().key] if not later.finished() else []) == tried, until
+        assert later.failed == ({} if tried else {"warm": "NaN (in an earlier run)"})
+    assert Watched([item("warm", 1177)], store, retry_failed=True).next().key == "warm@1177"
+
+
+def test_with_marks_on_both_sides_of_a_failure_the_earlier_one_is_made(store):
+    failed(store, "warm", 900)
+    items = [item("warm", 118), item("warm", 1177), item("early", needs=[("warm", 118)])]
+    agenda = Watched([*items, item("late", needs=[("warm", 1177)])], store)
+    assert everything(agenda, store) == ["warm@118", "early@10"]
+    assert agenda.failed == {"warm": "NaN (in an earlier run)"}
+    assert list(agenda.skipped) == ["late"]
+
+
+def test_a_failure_whose_step_nobody_wrote_down_concerns_every_mark(store):
+    failed(store, "warm", None)
+    assert Watched([item("warm", 1)], store).failed == {"warm": "NaN (in an earlier run)"}
+
+
+def test_a_failure_is_forgotten_once_it_is_trained_again_from_its_step_on(store):
+    folder = failed(store, "warm", 900)
+    folder.set_status("paused", step=60)
+    assert Watched([item("warm", 900)], store).finished()
+    folder.set_status("failed", reason="its worker died", final=False)
+    assert Watched([item("warm", 100)], store).next().key == "warm@100"
+    assert Watched([item("warm", 900)], store).failed == {"warm": "NaN (in an earlier run)"}
+    folder.set_status("running", until=1177, attempt=2)  # as with --retry-failed
+    folder.set_status("paused", step=300, attempt=2)
+    assert Watched([item("warm", 1177)], store).next().key == "warm@1177"

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import yaml
 
 from procray.errors import EnvironmentProblem
-from procray.execution.agenda import Item
+from procray.execution import growth
+from procray.execution.agenda import Agenda, Item
+from procray.execution.cluster_files.findings import Findings
+from procray.execution.cluster_files.fit import Need, NodeType, check_fit
+from procray.execution.growth import launched, types_of
 from procray.execution.room import Nodes, Room, _growth, check_feasible, slots
+from procray.store.store import Store
 
 
 def item(name="a", executor="inprocess", **resources):
     wanted = {"workers": 1, "cpu": 1.0, "gpu": 0.0, **resources}
-    return Item(name, name, 1, (1,), (), 1.0, wanted, {"executor": executor})
+    return Item(name, name, 1, (1,), (), 1.0, wanted, executor)
 
 
 def test_slots_follow_the_resources():
@@ -82,10 +93,144 @@ def test_what_an_autoscaler_may_add_counts():
     assert slots([item(gpu=1.0)], empty.all) == 8
 
 
-def test_no_room_is_said_once_a_minute(tmp_path, monkeypatch):
-    from procray.execution.agenda import Agenda
-    from procray.store.store import Store
+@pytest.mark.parametrize("up", [0, 1, 2, 8, 10])
+def test_two_node_types_of_one_shape_grow_to_their_sum(up):
+    """As in cluster/aws.yaml: 8 on the spot market, 2 on demand."""
+    file = Path(__file__).parents[2] / "cluster" / "aws.yaml"
+    types = [kind for kind in types_of(yaml.safe_load(file.read_text())) if kind[0].get("GPU")]
+    assert [most for _, most in types] == [8, 2]
+    live = [{"CPU": 4.0, "GPU": 1.0}] * up
+    assert len(live) + len(_growth(live, types)) == 10
 
+
+def test_what_may_come_is_read_where_the_autoscaler_of_ray_up_reads_it(tmp_path):
+    """Ray's own place for it stays empty; its autoscaler is a process on the head with a file."""
+    file, address = tmp_path / "ray_bootstrap_config.yaml", "10.9.8.7:6379"
+    shutil.copy(Path(__file__).parents[2] / "cluster" / "aws.yaml", file)
+    words = [sys.executable, "-c", "input()", f"--autoscaling-config={file}", f"--gcs-address={address}"]
+    monitor = subprocess.Popen(words, stdin=subprocess.PIPE)
+    try:
+        found = launched(address)
+        assert launched("10.9.8.7:6380") is None, "another cluster"
+    finally:
+        monitor.communicate(b"\n")
+    more = _growth([{"CPU": 0.0, "train_driver": 16.0}], types_of(found))
+    assert sum(node.get("GPU", 0.0) for node in more) == 10
+    assert sum(node["CPU"] == 8 for node in more) == 4, "and the head is none of them"
+    assert launched(address) is None
+
+
+def test_what_may_come_is_asked_of_kubernetes(tmp_path, monkeypatch):
+    """With Ray's own reader of a RayCluster; the answer of Kubernetes is the manifest of cluster/."""
+    documents = list(yaml.safe_load_all((Path(__file__).parents[2] / "cluster" / "kuberay.yaml").read_text()))
+    spec = documents[-1]["spec"]["rayClusterSpec"]
+    cluster = {"metadata": {"name": "c", "namespace": "procray"}, "spec": spec}
+    asked = []
+
+    class Client:
+        def __init__(self, namespace):
+            self.namespace = namespace
+
+        def get(self, path):
+            asked.append((self.namespace, path))
+            return cluster
+
+    monkeypatch.setattr("ray.autoscaler._private.kuberay.node_provider.KubernetesHttpApiClient", Client)
+    monkeypatch.setattr(growth, "_KUBERNETES", tmp_path)
+    assert growth.kuberay() is None
+    monkeypatch.setenv("RAY_CLUSTER_NAME", "c")
+    assert growth.kuberay() is None, "a name is no Kubernetes"
+    (tmp_path / "token").write_text("x")
+    (tmp_path / "namespace").write_text("procray\n")
+    types = types_of(growth.kuberay())
+    assert asked == [("procray", "rayclusters/c")]
+    assert [(kind["CPU"], kind["GPU"], most) for kind, most in types] == [(4, 1, 8)]
+    spec["enableInTreeAutoscaling"] = False
+    assert growth.kuberay() is None
+
+
+def test_a_share_of_a_gpu_lies_on_one_gpu():
+    """Ray never puts 0.6 together from two GPUs."""
+    machine = [{"CPU": 8.0, "GPU": 2.0}]
+    three = item("three", "train", workers=3, gpu=0.6)
+    with pytest.raises(
+        EnvironmentProblem, match=r"3 workers with 1 processors and 0.6 GPUs each, but .* room for 2 such"
+    ):
+        check_feasible([three], machine, "this machine")
+    check_feasible([item("two", workers=2, gpu=0.6), item("four", workers=4, gpu=0.5)], machine, "this machine")
+    room = Room(lambda: Nodes(tuple(machine)))
+    share = item("share", gpu=0.6)
+    assert room.fits(share, [item("one", gpu=0.6)])
+    assert not room.fits(share, [item("one", gpu=0.6), item("two", gpu=0.6)]), "0.8 GPUs are left, 0.4 on each"
+    assert room.fits(item("whole", gpu=1.0), [item("a", gpu=0.5), item("b", gpu=0.5)]), "the two share one"
+    assert slots([share], machine) == 2
+    assert check_fit_finds(three, machine)
+    assert not check_fit_finds(item("two", workers=2, gpu=0.6), machine)
+
+
+def check_fit_finds(one, nodes):
+    """What `cluster validate` says about the same."""
+    findings = Findings("f")
+    types = [NodeType(f"n{number}", node, 1) for number, node in enumerate(nodes)]
+    wanted = one.resources
+    check_fit([Need("a", wanted["workers"], wanted["cpu"], wanted["gpu"], False)], types, None, findings)
+    return findings.problems
+
+
+def test_gpus_above_one_are_whole():
+    with pytest.raises(EnvironmentProblem, match="above 1, GPUs are whole"):
+        check_feasible([item(gpu=1.5)], [{"CPU": 8.0, "GPU": 4.0}], "here")
+
+
+def test_an_elastic_group_holds_what_it_started_with():
+    room = Room(lambda: Nodes(({"CPU": 4.0},)))
+    elastic = item("elastic", "train", workers=4, least=1)
+    assert room.fits(elastic, [item("one")])
+    assert not room.fits(item("two"), [item("one"), elastic]), "it has taken the other three"
+    assert room.fits(item("two"), [elastic]), "it does not grow while it runs"
+
+
+def test_different_kinds_run_side_by_side():
+    nodes = [{"CPU": 4.0, "GPU": 1.0}] * 8 + [{"CPU": 8.0}] * 4
+    assert slots([item(gpu=1.0, cpu=4.0), item(cpu=8.0)], nodes) == 12
+
+
+def test_a_phase_of_several_gpus_on_the_critical_path_does_not_wait_for_all_small_ones(tmp_path, monkeypatch):
+    """In virtual time, on 8 GPUs: after a warm-up it could start, while 800 phases of one GPU are under way."""
+    done, room = set(), Room(lambda: Nodes(({"CPU": 64.0, "GPU": 8.0},)))
+    monkeypatch.setattr("procray.execution.agenda.complete", lambda item, store: item.key in done)
+    one, four = {"workers": 1, "cpu": 1.0, "gpu": 1.0}, {"workers": 1, "cpu": 4.0, "gpu": 4.0}
+    small = [Item(f"s{n:03}", f"s{n:03}", 1, (1,), (), 1.0 + n % 7 / 7, one) for n in range(800)]
+    warm = Item("warm", "warm", 1, (1,), (), 1.0, one)
+    agenda = Agenda([*small, warm, Item("big", "big", 1, (1,), (("warm", 1),), 40.0, four)], Store(tmp_path))
+    took = {"warm@1": 1.0, "big@1": 10.0, **{found.key: found.weight for found in small}}
+    now, ends, started, busy = 0.0, {}, {}, 0.0
+    while not agenda.finished():
+        while (found := agenda.next(room.asker([agenda.items[key] for key in ends]))) is not None:
+            ends[found.key], started[found.key] = now + took[found.key], now
+            busy += took[found.key] * found.resources["gpu"]
+            assert sum(agenda.items[key].resources["gpu"] for key in ends) <= 8
+        key = min(ends, key=ends.__getitem__)
+        now = ends.pop(key)
+        done.add(key)
+        agenda.report(key, {"state": "done"})
+    assert len(done) == 802
+    assert 1.0 <= started["big@1"] <= 1.0 + 13 / 7, "room for it is there when those have ended that ran before"
+    assert now <= 1.03 * busy / 8, "and little is idle for that"
+
+
+def test_room_that_is_kept_is_not_kept_for_what_can_never_start():
+    room = Room(lambda: Nodes(({"CPU": 8.0, "GPU": 2.0},)))
+    may_start = room.asker([item("running", gpu=1.0)])
+    assert not may_start(item("lost", gpu=4.0)), "its node is gone"
+    assert may_start(item("small", gpu=1.0))
+    may_start = room.asker([item("running", gpu=1.0)])
+    assert not may_start(item("pair", gpu=2.0))
+    assert not may_start(item("small", gpu=1.0))
+    assert may_start(item("without", cpu=6.0)), "processors that it does not need are free"
+
+
+def test_no_room_is_said_once_a_minute(tmp_path, monkeypatch):
     clock, told = [1000.0], []
     monkeypatch.setattr("procray.execution.agenda.time.monotonic", lambda: clock[0])
     agenda = Agenda([item()], Store(tmp_path), on_event=told.append)

@@ -35,8 +35,8 @@ def sweep():
     """Starts a plan of plans.py as a command."""
     started = []
 
-    def start(plan, store, address=None, **variables):
-        started.append(Sweep(plan, store, address, **variables))
+    def start(plan, store, address=None, max_hours=None, **variables):
+        started.append(Sweep(plan, store, address, max_hours, **variables))
         return started[-1]
 
     yield start

@@ -37,10 +37,12 @@ def main() -> int:
     parser.add_argument("plan", help="see plans.find")
     parser.add_argument("store")
     parser.add_argument("--address")
+    parser.add_argument("--max-hours", type=float)
     chosen = parser.parse_args()
     plan = plans.find(chosen.plan)
     try:
-        result = run(plan, chosen.store, RunOptions(address=chosen.address, on_event=tell, on_stuck=stuck))
+        options = RunOptions(address=chosen.address, max_hours=chosen.max_hours, on_event=tell, on_stuck=stuck)
+        result = run(plan, chosen.store, options)
     except ProcrayError as error:
         tell({"event": "error", "kind": type(error).__name__, "reason": str(error)})
         return error.exit_code
@@ -51,6 +53,7 @@ def main() -> int:
             "failed": result.failed,
             "unfinished": result.unfinished,
             "interrupted": result.interrupted,
+            "out_of_time": result.out_of_time,
         }
     )
     return 128 + result.signal if result.interrupted else int(bool(result.failed))

@@ -128,8 +128,11 @@ class Raylets:
 class Sweep:
     """A running driver.py; keeps its events with the time at which they were sent."""
 
-    def __init__(self, plan: str, store: Store, address: str | None = None, **variables: str):
+    def __init__(
+        self, plan: str, store: Store, address: str | None = None, max_hours: float | None = None, **variables: str
+    ):
         more = ["--address", address] if address else []
+        more += ["--max-hours", str(max_hours)] if max_hours else []
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "driver.py"), plan, store.address, *more],
             stdout=subprocess.PIPE,

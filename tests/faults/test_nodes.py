@@ -156,3 +156,45 @@ def test_what_fits_no_node_is_refused_and_what_may_come_is_waited_for(raylets, s
         raylets.ask("put", key="__autoscaler_cluster_config", value="{}")
     raylets.rest()
     raylets.remove(wide)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plan", ["wide", "wide_group:0", "wide_group:1"])
+def test_what_waits_for_nodes_that_never_come_obeys_its_time(raylets, sweep, store, plan):
+    """An autoscaler may add two nodes and adds none: neither Tune nor Train looks at the clock while they wait."""
+    types = '{"nodeGroupConfigs": [{"name": "wide", "resources": {"CPU": 2}, "maxCount": 2}]}'
+    raylets.ask("put", key="__autoscaler_cluster_config", value=types)
+    try:
+        running = sweep(plan, store, raylets.address, max_hours=25 / 3600)
+        began = running.until(lambda event: event["event"] == "start")["at"]
+        stopped = running.until(lambda event: event["event"] == "stopping")["at"]
+        result = running.result()
+    finally:
+        raylets.ask("put", key="__autoscaler_cluster_config", value="{}")
+    assert stopped - began > 5, "it was waiting"
+    assert result["out_of_time"]
+    assert (result["unfinished"], result["failed"]) == (["wide"], {})
+    assert result["at"] - stopped < 20
+    raylets.rest()
+    print(f"{plan}: {result['at'] - stopped:.1f} s from the end of its time to the end of the command")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warm", [0, 1])
+def test_the_register_of_the_groups_may_be_killed(raylets, sweep, store, warm):
+    """It knows what a killed trial leaves behind: it is killed in mid-training, and then the trial is."""
+    running = sweep(f"group:1500:{warm}", store, raylets.address)
+    (phase,) = [event["phase"] for event in [running.until(lambda event: event["event"] == "start")]]
+    trainer_of(store, phase)
+    (register,) = registers(raylets)
+    os.kill(register, signal.SIGKILL)
+    wait(lambda: registers(raylets) not in ([], [register]))
+    trial = next(int(line.split()[0]) for line in raylets.of_sweeps() if "ResourceTrainable" in line)
+    os.kill(trial, signal.SIGKILL)
+    assert running.result()["done"] == ["group"]
+    assert len(running.named("retry")) == 1
+    raylets.rest()
+
+
+def registers(raylets) -> list[int]:
+    return [int(line.split()[0]) for line in raylets.of_sweeps() if "Register" in line]

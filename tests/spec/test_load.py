@@ -148,6 +148,11 @@ MISTAKES = {
         """\
         f.yaml:9:3: procedural.optimizer: missing key 'lr'""",
     ),
+    "one and a half GPUs": (
+        ("transfer:", "resources: {gpu: 1.5}\ntransfer:"),
+        """\
+        f.yaml:10:18: resources.gpu: above 1, GPUs are whole: 1 or 2 (got 1.5)""",
+    ),
     "an unknown executor": (
         ("transfer:", "resources: {executor: warm}\ntransfer:"),
         """\

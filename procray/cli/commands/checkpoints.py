@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -60,14 +59,13 @@ def transfer(
     """Carry components of one checkpoint into another, and write the result with its manifest."""
     from procray import files, model
     from procray.errors import TransferError
+    from procray.model.outside import weights_digest
 
     if output.exists():
         raise TransferError(f"{output} exists already; name a new folder")
     giver, taker = (_checkpoint(text, store) for text in (source, target))
     receiver = model.load_model(taker)
-    manifest = model.transfer(
-        model.load_weights(giver), receiver, mode=mode, source_digest=files.sha256_file(giver / "model.safetensors")
-    )
+    manifest = model.transfer(model.load_weights(giver), receiver, mode=mode, source_digest=weights_digest(giver))
     model.save_weights(receiver, output)
     files.write_json(output / "transfer.json", manifest)
     counts = manifest["counts"]
@@ -76,7 +74,10 @@ def transfer(
 
 def import_checkpoint(
     source: Annotated[
-        str, typer.Argument(help="A .pth of the papers' official code, a GPT-2 folder, or hf:NAME@COMMIT.")
+        str,
+        typer.Argument(
+            help="A .pth of the papers' official code, a ckpt.pt of nanoGPT, a GPT-2 folder, or hf:NAME@COMMIT."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
     heads: Annotated[
@@ -90,6 +91,8 @@ def import_checkpoint(
     found = outside.look_up(source if source.startswith(outside.HUB) else {"path": source, **known})
     facts = outside.bring_in(found, folder)
     answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
+    for note in facts["outside"].get("notes", ()):
+        answer(f"note: {note}")
 
 
 def export_phase(
@@ -98,25 +101,20 @@ def export_phase(
     step: Annotated[int | None, typer.Option("--step", help="Which mark; the last one without it.")] = None,
     store: StorePath = STORE,
 ) -> None:
-    """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
+    """Copy a checkpoint out of the store, for transformers; a phase of text brings its tokenizer along."""
     from procray.errors import StoreError
-    from procray.files import write_json
     from procray.selection.naming import find
+    from procray.store.export import export_mark
 
     opened = open_store(store)
     named = find(phase, opened)
-    kept, marks = opened.phase(named.phase), opened.phase(named.phase).marks()
+    kept = opened.phase(named.phase)
+    marks = kept.marks()
     if not marks:
         raise StoreError(f"the store {store} holds no checkpoint of phase {named.phase} ({named.label})")
-    if folder.exists():
-        raise StoreError(f"{folder} exists already; name a new folder")
     step = next((one for one in (named.step, step) if one is not None), marks[-1])
-    place, manifest = kept.mark(step), kept.manifest(step)
-    folder.mkdir(parents=True)
-    for name in manifest["files"]:  # what the manifest vouches for, and nothing that lies beside it
-        shutil.copyfile(place / name, folder / name, follow_symlinks=False)
-    write_json(folder / "manifest.json", manifest)
-    answer(f"{folder}: step {step} of {named.label} ({named.phase})")
+    about = export_mark(opened, kept, step, folder)
+    answer(f"{folder}: step {step} of {named.label} ({named.phase}); {about}")
 
 
 def _checkpoint(text: str, store: str) -> Path:

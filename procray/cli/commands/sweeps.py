@@ -98,6 +98,7 @@ def status(
     import time
 
     from procray.cli import live
+    from procray.selection import reading
     from procray.selection.naming import short_ids
 
     opened = open_store(store)
@@ -111,7 +112,7 @@ def status(
             while graph.then or not all(r.state in ("done", "failed", "skipped") for r in watcher.rows()):
                 time.sleep(1.0)
                 if graph.then is not None:  # the search is on: look whether it has come to its end
-                    graph = read(file, scale, set, opened).plan
+                    graph = reading.read(file, scale, set, opened).plan
                     watcher.follow(graph)
                     shown.follow(graph)
     rows = watcher.rows()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from procray.cli.options import STORE, Scale, Settings, Shown, StorePath, open_store, read
-from procray.cli.terminal import answer
+from procray.cli.terminal import answer, say
 
 
 def ui(
@@ -32,5 +32,7 @@ def sync(file: Shown, scale: Scale = None, set: Settings = None, store: StorePat
     from procray import tracking
 
     opened = open_store(store)
+    if caution := tracking.caution(tracking.tracking_uri(opened.path)):
+        say(caution)
     result = tracking.sync(read(file, scale, set, opened).plan, opened)
     answer(str(result))

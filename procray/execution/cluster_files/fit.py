@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from procray.execution.cluster_files.findings import Findings
+from procray.execution.packing import Free
 from procray.execution.room import DRIVER
 from procray.spec.tree import Place
 
@@ -72,8 +72,7 @@ def check_fit(needs: Iterable[Need], types: list[NodeType], place: Place | None,
 
 
 def _copies(resources: dict[str, float], need: Need) -> int:
-    fits = [resources.get(name, 0.0) / each for name, each in (("CPU", need.cpu), ("GPU", need.gpu)) if each]
-    return math.floor(min(fits, default=1.0) + 1e-9)
+    return Free(resources).copies(need.cpu, need.gpu)
 
 
 def _text(resources: dict[str, float]) -> str:
