@@ -48,6 +48,13 @@ def test_sweeps_fit_the_cluster_on_aws():
         assert cluster_files.check(FOLDER / "aws.yaml", graph).problems == []
 
 
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml", "local.yaml", "kuberay.yaml"])
+def test_a_job_that_is_stopped_has_time_to_save(name):
+    """Where Ray's jobs are served: `ray job stop` kills after three seconds unless the head's processes say more."""
+    said = re.search(r"RAY_JOB_STOP_WAIT_TIME_S(?:=|, value: \")(\d+)", (FOLDER / name).read_text())
+    assert int(said[1]) >= 60
+
+
 QUOTED = """'"{\\"train_driver\\": 16}"'"""
 MISTAKES = [
     # Ray's schema, by path
