@@ -95,7 +95,7 @@ def _on_one_ray(
 
             pulse = stack.enter_context(progress(agenda, store, emit))
             if options.address is not None:  # a Ray of this command's own forgets by itself
-                stack.callback(lambda: watch.lost or retract(stop.control.address))
+                stack.callback(lambda: None if watch.lost else retract(stop.control.address))
             room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)
