@@ -60,8 +60,7 @@ temporary="/tmp/procray-$SLURM_JOB_ID"         # short: Ray's sockets allow no l
 
 # All other ports are free ones that the system chooses (0), except that of Ray's client, which nobody needs and which would
 # be 10001 in every job. The nodes are yours, so the head trains as well; the driver is small beside it.
-common=(--num-cpus="$cpus" --num-gpus="$gpus" --min-worker-port=0 --max-worker-port=0
-  --disable-usage-stats --block)
+common=(--num-cpus="$cpus" --num-gpus="$gpus" --min-worker-port=0 --max-worker-port=0 --disable-usage-stats --block)
 # srun is told the processors again: from Slurm 22.05 on it no longer takes them from the job, and gives a step one.
 step=(--overlap --cpus-per-task="$cpus")
 srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \

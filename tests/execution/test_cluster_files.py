@@ -178,6 +178,9 @@ MISTAKES = [
     ("kuberay.yaml", QUOTED, """'{"train_driver":16}'""", """write resources: '"{\\"train_dri"""),
     ("kuberay.yaml", QUOTED, """"'{\\"train_driver\\": 16}'\"""", None),
     ("kuberay.yaml", 'disable-usage-stats: "true"', 'node-name: "a b"', "makes ['a', 'b'] of this; quote it once more"),
+    ("kuberay.yaml", 'disable-usage-stats: "true"', 'node-name: "a;b"', "makes ['a', ';', 'b'] of this"),
+    ("kuberay.yaml", 'disable-usage-stats: "true"', """node-name: '"a; b"'""", None),
+    ("kuberay.yaml", 'disable-usage-stats: "true"', "node-ip-address: $POD_IP", None),
     # Slurm
     ("slurm.sh", 'step=(--overlap --cpus-per-task="$cpus")', "step=(--overlap)", "srun gives a step one processor"),
     ("slurm.sh", " --ray-client-server-port=$((port + 1))", "", "it is 10001 in every job"),

@@ -159,7 +159,7 @@ def _check_parameters(tree: Tree, path: Path, findings: Findings) -> None:
             wanted = json.dumps(json.dumps(_json(value) or {DRIVER: 16}))
             text = f"the operator's shell makes {_words(value)} of this, and Ray wants one text of JSON"
             findings.add(tree.place(*path, name), f"{text}; write {name}: '{wanted}'")
-        elif name != "resources" and (len(_words(value)) > 1 or re.search(r"(?<!\\)[;&|<>`$()]", value)):
+        elif name != "resources" and len(_words(value)) > 1:
             text = f"the operator's shell makes {_words(value)} of this"
             findings.add(tree.place(*path, name), f"{text}; quote it once more for the shell: '\"...\"'")
 
@@ -311,9 +311,11 @@ def _custom(parameters: dict[str, Any]) -> dict[str, float] | None:
 
 
 def _words(text: str) -> list[str]:
-    """What a shell makes of a text: it splits at spaces and takes quotes away."""
+    """What a shell makes of a text: it splits at spaces and operators, and takes quotes away."""
+    reader = shlex.shlex(text, posix=True, punctuation_chars=";&|<>()")
+    reader.whitespace_split, reader.commenters = True, ""
     try:
-        return shlex.split(text)
+        return list(reader)
     except ValueError:  # a quote without its other end
         return text.split()
 
