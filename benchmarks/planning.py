@@ -2,6 +2,7 @@
 
     python benchmarks/planning.py            # about a minute
     python benchmarks/planning.py --cells 5005
+    python benchmarks/planning.py --against ../older    # beside another checkout, in turns; prints the ratios
 
 Two grids of equally many cells: one with 20 seeds of each variant, and one in which every cell is a variant of its
 own. Each is planned in a fresh process, which also says how much memory that took at most. Then everything else that
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -25,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +118,32 @@ def measure_rest(file: str) -> dict[str, Any]:
     }
 
 
+def measure_offer(file: str) -> dict[str, Any]:
+    """In a fresh process: from its start to the first offer; the imports, Ray's among them, count too."""
+    from procray.execution.agenda import Agenda
+    from procray.execution.room import Nodes, Room
+    from procray.execution.runner import _items
+    from procray.execution.searcher import Death, SegmentSearcher
+
+    try:
+        from procray.planning import load_sweep, plan
+        from procray.store.store import Store
+    except ImportError:  # an older checkout
+        from procray.sweep import load_sweep, plan  # type: ignore[import-not-found, no-redef]
+        from procray.sweep.store import Store  # type: ignore[import-not-found, no-redef]
+
+    with tempfile.TemporaryDirectory(dir=Path(file).parent) as folder:
+        store = Store(folder)
+        graph = plan(load_sweep(file))
+        path = store.write_plan(graph)
+        agenda = Agenda(_items(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
+        room = Room(lambda: Nodes(({"CPU": 2.0},)))
+        searcher = SegmentSearcher(agenda, lambda trial: Death("gone", trial), room, lambda: None)
+        assert isinstance(searcher.suggest("0"), dict)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return {"cpu": used.ru_utime + used.ru_stime, "peak": peak(), "text": sha256(path.read_bytes()).hexdigest()}
+
+
 def leave_marks(store: Store, phase: str, steps: Iterable[int]) -> None:
     """What a training leaves behind, as far as the scheduler looks at it."""
     for step in steps:
@@ -169,7 +198,7 @@ def measure_answers(file: str) -> dict[str, Any]:
     return {"answers": answers, "turns": turns, "segments": len(agenda.items), "elsewhere": elsewhere}
 
 
-PARTS = {"plan": measure_plan, "rest": measure_rest, "answers": measure_answers}
+PARTS = {"plan": measure_plan, "rest": measure_rest, "offer": measure_offer, "answers": measure_answers}
 
 
 def in_fresh_process(part: str, file: Path) -> dict[str, Any]:
@@ -187,6 +216,56 @@ def command_seconds(file: Path) -> float:
     return time.perf_counter() - started
 
 
+def command_of(checkout: Path, *words: str) -> tuple[float, bytes]:
+    """Seconds of processor time that the command of a checkout takes, and what it prints."""
+    # Without the installed package's finder, which would fill in modules that an older checkout lacks.
+    start = (
+        "import sys; sys.meta_path = [one for one in sys.meta_path if '__editable__' not in str(one)]; "
+        "from procray.cli import main; main()"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    line = [sys.executable, "-c", start, *words]
+    done = subprocess.run(line, stdout=subprocess.PIPE, check=True, env=environment, cwd="/")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+
+
+def offer_of(checkout: Path, file: Path) -> dict[str, Any]:
+    start = (
+        "import sys; sys.meta_path = [one for one in sys.meta_path if '__editable__' not in str(one)]; "
+        f"sys.path.insert(1, {str(FOLDER)!r}); import json, planning; "
+        "print(json.dumps(planning.measure_offer(sys.argv[1])))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    line = [sys.executable, "-c", start, str(file)]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, env=environment, cwd="/")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def compare(other: Path, grids: dict[str, Path], rounds: int) -> None:
+    """Prints processor time there and here, taken in turns, and whether both say the same."""
+    here = FOLDER.parent
+    for name, file in [*grids.items(), ("", None)]:
+        words = ["--help"] if file is None else ["plan", str(file), "--json", "--store", str(file.parent / "empty")]
+        pairs = [(command_of(other, *words), command_of(here, *words)) for _ in range(rounds)]
+        same = all(old[1] == new[1] for old, new in pairs)
+        show(f"procray {words[0]} {name}", [old[0] for old, _ in pairs], [new[0] for _, new in pairs], same)
+        if file is not None:
+            offers = [(offer_of(other, file), offer_of(here, file)) for _ in range(rounds)]
+            same = all(old["text"] == new["text"] for old, new in offers)
+            times = [[one[i]["cpu"] for one in offers] for i in (0, 1)]
+            show(f"first offer {name}", *times, same)
+            room = [max(one[i]["peak"] for one in offers) for i in (0, 1)]
+            print(f"    memory {room[0]:.2f} GB there, {room[1]:.2f} GB here")
+
+
+def show(name: str, old: list[float], new: list[float], same: bool) -> None:
+    one, two = statistics.median(old), statistics.median(new)
+    print(f"{name:26} {one:6.2f} s there {two:6.2f} s here  {two / one:.2f}  {'same' if same else 'NOT the same'}")
+
+
 def planning_rows(name: str, file: Path) -> list[Row]:
     plans = [in_fresh_process("plan", file) for _ in range(ROUNDS)]
     rest = in_fresh_process("rest", file)
@@ -196,6 +275,7 @@ def planning_rows(name: str, file: Path) -> list[Row]:
     memory = max(one["peak"] for one in plans)
     facts = plans[0]
     shape = f"{facts['cells']:,} cells ({name}), {facts['phases']:,} phases"
+    offer = in_fresh_process("offer", file)
     ready = rest["written"] + rest["scheduled"]
     return [
         Row(f"{shape}: plan", f"{seconds:.1f} s", "", "-", seconds, low, high, "s", 10, True, f"CPU {cpu:.1f} s"),
@@ -206,6 +286,10 @@ def planning_rows(name: str, file: Path) -> list[Row]:
             note=f"plan.json ({rest['bytes'] / 1e6:.0f} MB) is written in {rest['written']:.1f} s and found unchanged "
             f"in {rest['same']:.1f} s; {rest['segments']:,} segments are scheduled in {rest['scheduled']:.1f} s; "
             f"at most {rest['peak']:.2f} GB",
+        ),
+        Row(
+            f"{shape}: from the start of the process to the first offer", f"{offer['cpu']:.1f} s", "", "-",
+            offer["cpu"], offer["cpu"], offer["cpu"], "s", note="processor time, the imports with Ray's included",
         ),
     ]  # fmt: skip
 
@@ -230,10 +314,16 @@ def answer_rows(file: Path) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=100_000, help="of each grid, about")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with this one instead")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of a comparison")
     parser.add_argument("--part", nargs=2, metavar=("PART", "FILE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.part:
         print(json.dumps(PARTS[given.part[0]](given.part[1])))
+        return
+    if given.against:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(given.against.resolve(), write_grids(Path(folder), given.cells), given.rounds)
         return
     with tempfile.TemporaryDirectory() as folder:
         large = write_grids(Path(folder), given.cells)

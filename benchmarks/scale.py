@@ -248,7 +248,9 @@ def simulate(nodes: int, cells: int) -> dict[str, Any]:
     agenda = Agenda(items, store)
     chain: dict[str, float] = {}
     for item in reversed(items):
-        chain[item.key] = duration[item.key] + max((chain[child] for child in agenda._after[item.key]), default=0.0)
+        chain[item.key] = duration[item.key] + max(
+            (chain[child] for child in agenda._after.get(item.key, ())), default=0.0
+        )
     work = sum(duration.values())
     now, busy = 0.0, 0
     running: list[tuple[float, str]] = []

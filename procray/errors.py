@@ -24,12 +24,24 @@ class CorpusError(ProcrayError):
     """A corpus or tokenizer that cannot be found, read or prepared."""
 
 
+class NotHere(ProcrayError):
+    """Files that a sweep file names and this machine does not have. Results in a store can be read without them."""
+
+
+class CorpusNotHere(NotHere, CorpusError):
+    """Texts or the files of a tokenizer."""
+
+
 class TransferError(ProcrayError):
     """Weights that cannot be carried from one model into another."""
 
 
 class StoreError(ProcrayError):
     """A store whose content is damaged, mismatched or held by somebody else."""
+
+
+class CheckpointNotHere(NotHere, StoreError):
+    """A checkpoint from outside."""
 
 
 class EnvironmentProblem(ProcrayError):
@@ -43,9 +55,17 @@ class Stopped(EnvironmentProblem):
 
 
 class PhaseFailed(ProcrayError):
-    """A phase that failed for a reason that trying again cannot cure (NaN, impossible data)."""
+    """A phase that failed for a reason that trying again cannot cure (NaN, impossible data).
+
+    Attributes:
+        step: updates after which it failed: a mark before it can be made all the same. None where that is not known.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, step: int | None = None):
+        super().__init__(message)
+        self.step = step
 
 
 @dataclass(frozen=True, order=True)
@@ -57,6 +77,7 @@ class Problem:
     message: str
     source: str = ""  # the text of the line
     file: str = ""
+    not_here: bool = False  # the file may be right; what it names is not on this machine
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "

@@ -62,30 +62,44 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[b
     sync_folder(path.parent)
 
 
+def may_write(folder: str | os.PathLike[str]) -> bool:
+    """Whether this user may make files in a folder, or make the folder where there is none."""
+    there = Path(folder).absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes readable, canonically ordered JSON atomically."""
     write_atomic(path, json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+class Encoded(str):
+    """JSON text, which stands in `json_lines` for what it says."""
+
+
+encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode
+
+
 def json_lines(value: dict[str, Any]) -> Iterator[bytes]:
-    """One JSON object in parts: the entries of its lists stand on a line each.
+    """One JSON object in parts: the entries of its lists, and of what is iterated in their place, stand on a line each.
 
     Indenting everything takes Python's slow encoder and several times the room, which a large plan feels.
     """
-    encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode
     start = "{\n"
     for key in sorted(value):
         yield f"{start}{encode(key)}: ".encode()
         start = ",\n"
         entries = value[key]
-        if not isinstance(entries, list) or not entries:
+        if not isinstance(entries, list | Iterator):
             yield encode(entries).encode()
             continue
         before = "[\n"
         for entry in entries:
-            yield f"{before} {encode(entry)}".encode()
+            yield f"{before} {entry if isinstance(entry, Encoded) else encode(entry)}".encode()
             before = ",\n"
-        yield b"\n]"
+        yield b"[]" if before == "[\n" else b"\n]"
     yield b"\n}\n" if value else b"{}\n"
 
 

@@ -19,6 +19,9 @@ def keeping_everything() -> Iterator[None]:
         yield
     finally:
         if before:
+            if not gc.get_freeze_count():  # else it is inside of `set_aside`
+                gc.freeze()  # and back: all at once among the old, or it would look at everything as soon as it is on
+                gc.unfreeze()
             gc.enable()
 
 

@@ -30,6 +30,8 @@ class FaultyS3:
     def __init__(self, service: str):
         self.decide: Callable[[str, str], Verdict] = lambda method, path: None
         self.requests: list[tuple[str, str]] = []
+        # What the service answered, by the client's number of the request: one that is repeated counts once.
+        self.answered: dict[str, tuple[str, str]] = {}
         target, faulty = urlsplit(service), self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,6 +58,8 @@ class FaultyS3:
                 answer = inner.getresponse()
                 content = answer.read()
                 inner.close()
+                if answer.status < 500:
+                    faulty.answered[self.headers.get("amz-sdk-invocation-id", "")] = (self.command, self.path)
                 if verdict == "lose":
                     self.close_connection = True
                     return

@@ -27,16 +27,16 @@ def run_analysis(
     """Analyses phases of a store.
 
     Args:
-        phases: as users name them, each with its own `@STEP` or none.
+        phases: as users name them, each with its own mark or none.
         step: of those that have none of their own.
         command: the line that repeats it.
     """
     from procray.report.numbers import analysis, analysis_cache
-    from procray.report.numbers.phase_names import resolve
     from procray.report.page import analysis_page
+    from procray.selection.naming import find
 
-    found = [resolve(text, store) for text in phases]
-    named = list(dict.fromkeys((phase, own if own is not None else step) for phase, own in found))
+    found = [find(text, store) for text in phases]
+    named = list(dict.fromkeys((one.phase, step if one.step is None else one.step) for one in found))
     insides = []
     for phase, wanted in named:
         inside = analysis.inspect(store, phase, wanted, on=on, sequences=sequences, say=say)

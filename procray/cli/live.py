@@ -12,6 +12,7 @@ from typing import Any
 
 from procray.cli.terminal import say, short_count, short_time
 from procray.planning import Plan, PlannedPhase
+from procray.selection.standing import Standing, kept, reached
 from procray.store.store import Store
 
 STATES = ("running", "waiting", "paused", "done", "failed", "skipped")
@@ -40,27 +41,30 @@ class Row:
         return max(0.0, self.budget - self.tokens) / self.tokens_per_s
 
 
-def row(phase: PlannedPhase, store: Store) -> Row:
-    """The state of one phase according to the store."""
+def row(phase: PlannedPhase, store: Store, standing: Standing) -> Row:
+    """The state of one phase as far as its plan wants it, according to the store.
+
+    The tokens of a phase that is not done are those that it goes on from, and of one that runs those it has come to.
+    """
     folder = store.phase(phase.id)
     end = phase.end
     budget = phase.nominal[end]
-    status = folder.status()
-    state = status.get("state", "waiting")
-    tokens, speed, mfu, loss, solved = 0.0, None, None, None, False
-    if folder.exists_mark(end):
+    state, reason = standing.of(phase.id)
+    if state == "done":
         about = folder.manifest(end)
         solved = about.get("solved_at") is not None
-        state, tokens = "done", about.get("tokens", budget) if solved else budget
-        loss = about.get("loss")
-    elif state == "done":
-        state = "waiting"  # done for a smaller budget, wanted longer now
-    if state in ("running", "paused", "failed"):
-        live = folder.progress() or {}
-        tokens, speed, loss = live.get("tokens", 0.0), live.get("tokens_per_s"), live.get("loss")
-        mfu = live.get("mfu")
+        tokens = about.get("tokens", budget) if solved else budget
+        return Row(
+            phase.id, phase.label, phase.recipe.kind, state, tokens, budget, None, None, about.get("loss"), None, solved
+        )
+    if state == "running":
+        _, tokens, live = reached(phase, folder)
+    else:
+        _, tokens = kept(phase, folder)
+        live = (folder.progress() or {}) if state in ("paused", "failed") else {}
+    speed, mfu = (live.get("tokens_per_s"), live.get("mfu")) if state == "running" else (None, None)
     return Row(
-        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, mfu, loss, status.get("reason"), solved
+        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, mfu, live.get("loss"), reason or None
     )
 
 
@@ -79,8 +83,9 @@ class Watcher:
     def rows(self) -> list[Row]:
         rows = []
         self.store.refresh((phase for phase in self.plan.phases if phase not in self.settled), all=False)
+        standing = Standing(self.plan, self.store)
         for phase in self.plan.phases.values():
-            current = self.settled.get(phase.id) or row(phase, self.store)
+            current = self.settled.get(phase.id) or row(phase, self.store, standing)
             if current.state == "done":
                 self.settled[phase.id] = current
             rows.append(current)

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from procray.cli.terminal import say
+
 if TYPE_CHECKING:
     from procray.planning import Plan
+    from procray.selection.reading import Reading
     from procray.store.store import Store
 
 STORE = "store"
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, such as sweeps/substitutive.yaml.")]
+Shown = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|PLAN",
+        help="A sweep file, or a plan that was run: its digest, or the newest of a title such as substitutive@laptop.",
+    ),
+]
 Scale = Annotated[str | None, typer.Option("--scale", help="A named overlay of the file; the first is the default.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a value; may be repeated.")
@@ -43,6 +53,16 @@ def load(file: Path, scale: str | None, settings: list[str] | None, store: Store
 
     spec = load_sweep(file, scale=scale, set=settings or [])
     return plan(spec) if store is None else select.staged(spec, store)
+
+
+def read(what: str, scale: str | None, settings: list[str] | None, store: Store) -> Reading:
+    """The plan whose results a command shows; says so where it is not the file's own."""
+    from procray.selection import reading
+
+    found = reading.read(what, scale, settings, store)
+    if found.note:
+        say(found.note)
+    return found
 
 
 def open_store(place: str) -> Store:

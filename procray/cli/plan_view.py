@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from procray.cli.prediction import predict
 from procray.cli.terminal import short_bytes, short_count, short_time
+from procray.garbage import keeping_everything
 from procray.planning.notes import notes
 from procray.selection import select
+from procray.selection.naming import short_ids
 
 if TYPE_CHECKING:
     from procray.model.outside import Outside
@@ -23,16 +25,19 @@ def plan_text(plan: Plan, store: Store) -> str:
     """The plan as text. Reads the store; writes and downloads nothing."""
     have = finished(plan, store)
     totals = plan.totals
-    lines = [f"{plan.name}@{plan.scale} ({plan.setting})"]
+    lines = [f"{plan.title} ({plan.setting})"]
     if plan.question:
         lines.append(plan.question)
     shown = list(plan.phases.values())[:_ROWS]
     wide = min(_WIDEST, max(38, *(len(phase.label) for phase in shown))) if shown else 38
-    lines += ["", f"{'phase':{wide}} {'tokens':>8}  {'marks':24} state"]
+    ids = short_ids(plan.phases)
+    room = len(next(iter(ids.values()), ""))
+    lines += ["", f"{'id':{room}}  {'phase':{wide}} {'tokens':>8}  {'marks':24} state"]
     for phase in shown:
         marks = ", ".join(short_count(phase.nominal[step]) for step in phase.marks[:-1]) or "-"
         budget = short_count(phase.nominal[phase.end])
-        lines.append(f"{phase.label[:wide]:{wide}} {budget:>8}  {marks[:24]:24} {state(phase, store, have)}")
+        name = f"{ids[phase.id]}  {phase.label[:wide]:{wide}}"
+        lines.append(f"{name} {budget:>8}  {marks[:24]:24} {state(phase, store, have)}")
     if len(plan.phases) > _ROWS:
         lines.append(f"... and {len(plan.phases) - _ROWS} more")
     kinds = Counter(phase.kind for phase in plan.phases.values())
@@ -57,6 +62,7 @@ def _beside_naive(tokens: int, naive: int) -> str:
     return f"{short_count(tokens)}; one by one {short_count(naive)} ({naive / max(1, tokens):.2f}x)"
 
 
+@keeping_everything()
 def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
     """The plan's summary for machines, with what only the store can add: the power of the planned seeds."""
     from procray.report.numbers.power import power

@@ -88,9 +88,12 @@ def collect(store: Store, *, delete: bool, forget: tuple[str, ...], resume_state
         answer(f"phase    {phase}: {short_bytes(size)} of resume states")
     for name, size in found.corpora.items():
         answer(f"corpus   {name}: {short_bytes(size)}, read by no phase that stays")
-    for reason, phases in _by_reason(found.kept).items():
-        which = phases[0] if len(phases) == 1 else f"{len(phases)} phases ({phases[0]}, ...)"
-        answer(f"stays    {which}: {reason}")
+    for name, size in found.strays.items():
+        answer(f"file     {name}: {short_bytes(size)}, left unfinished by a kill")
+    for what, kept in (("phases", found.kept), ("corpora", found.kept_corpora)):
+        for reason, names in _by_reason(kept).items():
+            which = names[0] if len(names) == 1 else f"{len(names)} {what} ({names[0]}, ...)"
+            answer(f"stays    {which}: {reason}")
     if freed is not None:
         answer(f"{store}: {short_bytes(freed)} freed")
     elif found.bytes or forget:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from procray.errors import CorpusError
+from procray.errors import CorpusError, CorpusNotHere
 from procray.files import digest, sha256_file
 
 _SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
@@ -48,7 +48,7 @@ def package_files(package: str) -> list[LocalFile]:
     """
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:
-        raise CorpusError(f"python-package: no package '{package}' is installed in this Python")
+        raise CorpusNotHere(f"python-package: no package '{package}' is installed in this Python")
     return _modules(f"python-package {package}", Path(next(iter(found.submodule_search_locations))))
 
 
@@ -76,10 +76,12 @@ def matching_files(globs: list[str], base: Path | None = None) -> list[LocalFile
     """
     base = Path(base or Path.cwd()).absolute()
     problems: list[str] = []
+    folders = False
     found: dict[Path, LocalFile] = {}
     for pattern in globs:
         place = base / os.path.expanduser(pattern)
         if place.is_dir():
+            folders = True
             problems.append(f"'{pattern}' is a folder; write '{pattern.rstrip('/')}/**/*' for the files in it")
             continue
         matches = _matches(pattern, base)
@@ -90,7 +92,8 @@ def matching_files(globs: list[str], base: Path | None = None) -> list[LocalFile
             if file.name < known.name:
                 found[file.path.resolve()] = file
     if problems:
-        raise CorpusError(f"files: {'; '.join(problems)}; relative paths start from {base}")
+        kind = CorpusError if folders else CorpusNotHere
+        raise kind(f"files: {'; '.join(problems)}; relative paths start from {base}")
     ordered = sorted(found.values(), key=lambda file: file.name)
     repeated = {a.name for a, b in pairwise(ordered) if a.name == b.name}
     return sorted(ordered, key=lambda file: (file.name, file_digest(file) if file.name in repeated else ""))

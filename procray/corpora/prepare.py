@@ -6,12 +6,10 @@ only shards that are complete; after each it holds the cursor from which the nex
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 from procray.corpora import background, documents, formats, hub, local, mathematics, shards
 from procray.corpora.account import left_out
 from procray.corpora.documents import Documents
+from procray.corpora.lock import alone
 from procray.corpora.prepared import Prepared, corpus_folder, load, read_manifest, saved_tokenizer
 from procray.corpora.questions import encode_records, records_of, special_tokens
 from procray.corpora.recipe import check_unchanged, file_digests, identity, is_local, local_files, title
@@ -31,7 +30,6 @@ from procray.files import write_json
 
 Say = Callable[[str], None]
 _SAY_SECONDS = 1.0
-_LOCK_SECONDS = 0.2
 _AHEAD = 2  # batches that are encoded while one is packed
 
 
@@ -56,8 +54,7 @@ def prepare(recipe: dict[str, Any], root: Path, min_tokens: int, progress: Say |
     if _satisfied(read_manifest(folder), min_tokens):
         return load(recipe, root)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / "lock", lambda: say(f"{title(recipe)}: another process is preparing it; waiting")):
+        with alone(folder, lambda: say(f"{title(recipe)}: another process is preparing it; waiting")):
             manifest = read_manifest(folder)
             if not _satisfied(manifest, min_tokens):
                 _prepare(recipe, folder, manifest, min_tokens, say)
@@ -76,23 +73,6 @@ def _satisfied(manifest: dict[str, Any] | None, min_tokens: int) -> bool:
 def _shards_for(min_tokens: int, shard_tokens: int) -> int:
     """Shards whose whole windows of blocks hold `min_tokens`, for contexts up to a sixteenth of a shard."""
     return max(1, -(-min_tokens * 16 // (shard_tokens * 15)))
-
-
-@contextmanager
-def _alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Holds the lock on `path`; the system frees it when the process dies, however it dies."""
-    with open(path, "a") as file:
-        told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    waiting()
-                told = True
-                time.sleep(_LOCK_SECONDS)
-        yield
 
 
 def _prepare(recipe: dict[str, Any], folder: Path, manifest: dict[str, Any] | None, min_tokens: int, say: Say) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from procray.corpora import background
 from procray.corpora.network import fetch_file, resolve_revision
-from procray.errors import CorpusError, EnvironmentProblem, did_you_mean
+from procray.errors import CorpusError, CorpusNotHere, EnvironmentProblem, did_you_mean
 from procray.files import parse_json, read_json, sha256_file, write_atomic
 
 SEPARATOR = "<|endoftext|>"
@@ -147,7 +147,8 @@ def _folder_recipe(path: str, entries: int | None, base: Path) -> dict[str, Any]
         here = Path.cwd()
         if not folder.is_dir() and base != here and (here / path).is_dir():
             have += f"; there is one below the working directory {here}: write '{os.path.relpath(here / path, base)}'"
-        raise CorpusError(f"tokenizer: '{path}' needs tokenizer.json, or vocab.json and merges.txt (found: {have})")
+        kind = CorpusError if folder.is_dir() else CorpusNotHere
+        raise kind(f"tokenizer: '{path}' needs tokenizer.json, or vocab.json and merges.txt (found: {have})")
     expected = entries or KNOWN_ENTRIES.get(folder.resolve().name)
     shas = {name: _sha256(str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files.items()}
     size = _entries_of(folder, json.dumps(shas, sort_keys=True))

@@ -17,6 +17,7 @@ from typing import Any
 
 from procray.errors import StoreError
 from procray.garbage import keeping_everything
+from procray.store.failure import failed_before
 from procray.store.store import Store
 
 Event = dict[str, Any]
@@ -27,7 +28,7 @@ _SAY_EVERY = 60.0  # seconds
 _LOOKS = 8  # at phases that other sweeps train, in one answer to the scheduler
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One segment: a phase trained until its next wanted mark."""
 
@@ -38,7 +39,13 @@ class Item:
     needs: tuple[tuple[str, int], ...]  # (phase, step) of marks of other phases
     weight: float  # work, in any unit
     resources: dict[str, float] = field(default_factory=dict)  # workers, cpu and gpu of each
-    job: dict[str, Any] = field(default_factory=dict)  # what the runner gets
+    executor: str = "inprocess"
+    make_job: Callable[[], dict[str, Any]] = dict
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What the runner gets; made when it is asked for, because a large plan has as many as it has phases."""
+        return self.make_job()
 
     @property
     def key(self) -> str:
@@ -87,6 +94,7 @@ class Agenda:
         recheck: float = 1.0,
     ):
         self.items = {item.key: item for item in items}
+        self.facts: dict[str, Any] = {}  # that all runners are told beside their jobs
         self.failed: dict[str, str] = {}  # by phase id
         self.skipped: dict[str, str] = {}
         self._store = store
@@ -110,28 +118,24 @@ class Agenda:
         self._heaps: dict[tuple[tuple[str, float], ...], list[tuple[float, int, str]]] = {}  # by what they need
 
         self._before = self._requirements()
-        self._after: dict[str, list[str]] = {key: [] for key in self.items}
+        self._after: dict[str, list[str]] = {}
         for key, before in self._before.items():
             for parent in before:
-                self._after[parent].append(key)
+                self._after.setdefault(parent, []).append(key)
         self._chain = self._chains()
 
         begun = set(store.phases())  # one look at the store for all that are new
         store.refresh({item.phase for item in self.items.values()} & begun)
-        waiting = []
         for key, item in self.items.items():
             if item.phase in begun and complete(item, self._store):
                 self._set(key, State.DONE)
-            else:
-                waiting.append(key)
-        for key in waiting:
-            if self._state[key] is State.BLOCKED and not retry_failed and self.items[key].phase in begun:
-                status = store.phase(self.items[key].phase).status()
-                if status["state"] == "failed" and status.get("final"):
-                    self._fail(key, f"{status.get('reason', 'failed')} (in an earlier run)", record=False)
-        for key in waiting:
-            if self._state[key] is State.BLOCKED and self._free(key):
-                self._push(key)
+        for key, item in self.items.items() if begun and not retry_failed else ():
+            if item.phase in begun and self._state[key] is State.BLOCKED:
+                found = failed_before(store.phase(item.phase).status(), item.until)
+                if found and found.final:
+                    self._fail(key, f"{found.reason} (in an earlier run)", record=False)
+        for key in [key for key in self._in[State.BLOCKED] if self._free(key)]:
+            self._push(key)
 
     # -- for the scheduler ---------------------------------------------------------------------------
 
@@ -282,8 +286,7 @@ class Agenda:
 
     def tell_runners(self, **facts: Any) -> None:
         """Adds entries to the jobs of all segments."""
-        for item in self.items.values():
-            item.job.update(facts)
+        self.facts.update(facts)
 
     def running(self) -> list[Item]:
         return [self.items[key] for key in sorted(self._in[State.RUNNING], key=self._order.__getitem__)]
@@ -313,33 +316,35 @@ class Agenda:
         self._tell("start", item, until=item.until)
         return item
 
-    def _requirements(self) -> dict[str, set[str]]:
+    def _requirements(self) -> dict[str, list[str]]:
         """For each segment those that come before it: makers of its parents' marks, and its phase's previous."""
         maker: dict[tuple[str, int], str] = {}
-        for item in self.items.values():
+        for key, item in self.items.items():
             for step in item.marks:
-                maker[item.phase, step] = item.key
-        before: dict[str, set[str]] = {key: set() for key in self.items}
-        for item in self.items.values():
+                maker[item.phase, step] = key
+        before: dict[str, list[str]] = {}
+        for key, item in self.items.items():
+            own = before[key] = list[str]()
             for need in item.needs:
                 if need in maker:
-                    before[item.key].add(maker[need])
+                    own.append(maker[need])
                 elif not self._store.phase(need[0]).exists_mark(need[1]):
                     raise StoreError(f"{item.label} starts from step {need[1]} of phase {need[0]}, which nothing makes")
         for keys in self._of_phase.values():
-            ordered = sorted(keys, key=lambda key: self.items[key].until)
-            for earlier, later in pairwise(ordered):
-                before[later].add(earlier)
-        return before
+            if len(keys) > 1:
+                for earlier, later in pairwise(sorted(keys, key=lambda key: self.items[key].until)):
+                    before[later].append(earlier)
+        return {key: list(dict.fromkeys(own)) if len(own) > 1 else own for key, own in before.items()}
 
     def _chains(self) -> dict[str, float]:
         """The work from the start of each segment to the end of the longest chain behind it."""
         chain: dict[str, float] = {}
         left = {key: len(after) for key, after in self._after.items()}
-        ready = [key for key, count in left.items() if count == 0]
+        ready = [key for key in self.items if key not in left]
         while ready:
             key = ready.pop()
-            chain[key] = self.items[key].weight + max((chain[child] for child in self._after[key]), default=0.0)
+            after = self._after.get(key)
+            chain[key] = self.items[key].weight + (max([chain[child] for child in after]) if after else 0.0)
             for parent in self._before[key]:
                 left[parent] -= 1
                 if left[parent] == 0:
@@ -360,7 +365,7 @@ class Agenda:
         self._set(key, State.DONE)
         whole = all(self._state[other] is State.DONE for other in self._of_phase[item.phase])
         self._tell("done", item, step=item.until, whole=whole)
-        for child in self._after[key]:
+        for child in self._after.get(key, ()):
             if self._state[child] is State.BLOCKED and self._free(child):
                 self._push(child)
 
@@ -373,12 +378,12 @@ class Agenda:
         self._set(key, State.FAILED)
         self._tell("failed", item, reason=reason)
         because = f"{item.label} failed: {reason}"
-        ahead = list(self._after[key])
+        ahead = list(self._after.get(key, ()))
         while ahead:
             child = self.items[ahead.pop()]
             if self._state[child.key] is not State.BLOCKED:
                 continue  # done already, or met on another way
-            ahead += self._after[child.key]
+            ahead += self._after.get(child.key, ())
             if child.phase == item.phase:
                 self._set(child.key, State.FAILED)
                 continue
@@ -411,9 +416,9 @@ class Agenda:
             if complete(item, self._store):
                 self._finish(key)
             elif holder is None or not holder.alive():
-                status = folder.status()
-                if status["state"] == "failed" and status.get("final"):
-                    self._fail(key, str(status.get("reason", "failed")), record=False)
+                found = failed_before(folder.status(), item.until)
+                if found and found.final:
+                    self._fail(key, found.reason, record=False)
                 else:
                     self._push(key)
             else:

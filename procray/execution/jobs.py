@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,42 +28,57 @@ def items_of(
 ) -> list[Item]:
     """The plan's segments with what their runners need."""
     driver = this_process()
+    common = {
+        "store": store.address,
+        "control": str(control),
+        "scratch": str(scratch),
+        "profile": profile,
+        "driver": driver,
+        "about": {"sweep": plan.title, "driver": driver},
+    }
     items = []
     order = {phase: number for number, phase in enumerate(plan.phases)}
     for segment, phase, flops in _sized(plan, lambda segment: (order[segment.phase], segment.until)):
-        resources = _resources(phase)
-        job = {
-            "store": store.address,
-            "phase": phase.id,
-            "label": phase.label,
-            "recipe": phase.recipe.to_json(),
-            "until": segment.until,
-            "marks": list(segment.marks),
-            "last": segment.until == phase.marks[-1],
-            "keep": list(phase.marks),
-            "threads": max(1, int(resources["cpu"])),
-            "device": "cuda" if resources["gpu"] else "cpu",
-            "resources": resources,
-            "executor": executor_of(phase, flops),
-            "control": str(control),
-            "scratch": str(scratch),
-            "profile": profile,
-            "driver": driver,
-            "about": {"sweep": plan.title, "driver": driver},
-        }
+        resources, executor = _resources(phase), executor_of(phase, flops)
         items.append(
             Item(
                 phase=phase.id,
                 label=phase.label,
                 until=segment.until,
                 marks=tuple(segment.marks),
-                needs=tuple((need[0], need[1]) for need in segment.needs if need[0] != phase.id),
+                needs=tuple([(need[0], need[1]) for need in segment.needs if need[0] != phase.id]),
                 weight=flops,
                 resources=resources,
-                job=job,
+                executor=executor,
+                make_job=partial(_job, common, phase, segment, resources, executor),
             )
         )
     return items
+
+
+def _job(
+    common: dict[str, Any], phase: PlannedPhase, segment: Segment, resources: dict[str, float], executor: str
+) -> dict[str, Any]:
+    """What the runner of a segment needs."""
+    return {
+        **common,
+        "phase": phase.id,
+        "label": phase.label,
+        "recipe": phase.recipe.to_json(),
+        "until": segment.until,
+        "marks": list(segment.marks),
+        "last": segment.until == phase.marks[-1],
+        "keep": list(phase.marks),
+        "threads": threads_of(resources),
+        "device": "cuda" if resources["gpu"] else "cpu",
+        "resources": resources,
+        "executor": executor,
+    }
+
+
+def threads_of(resources: dict[str, float]) -> int:
+    """Threads of each worker of a segment."""
+    return max(1, int(resources["cpu"]))
 
 
 def needs(plan: Plan) -> Iterator[tuple[str, str, dict[str, float]]]:

@@ -13,6 +13,7 @@ from procray.errors import EnvironmentProblem
 from procray.execution.agenda import Agenda
 from procray.execution.cluster import cluster, local_resources
 from procray.execution.disk import disk_full
+from procray.execution.jobs import threads_of
 from procray.execution.preparation import prepare_corpora
 from procray.execution.progress import progress
 from procray.execution.room import Room, check_feasible, slots
@@ -55,8 +56,8 @@ def _on_one_ray(
     emit = options.on_event
     items = agenda.open()
     phases = list(dict.fromkeys(item.phase for item in items))
-    groups = any(item.job["executor"] != "inprocess" for item in items)
-    threads = max((int(item.job["threads"]) for item in items), default=1)
+    groups = any(item.executor != "inprocess" for item in items)
+    threads = max((threads_of(item.resources) for item in items), default=1)
 
     def prepare() -> None:
         prepare_corpora(plan, store, lambda message: emit({"event": "corpus", "message": message}), phases)
@@ -93,7 +94,7 @@ def _on_one_ray(
         if not agenda.finished():  # asked to stop while Ray was starting
             from procray.execution.tuning import tune_segments
 
-            pulse = stack.enter_context(progress(agenda, store, emit))
+            pulse = stack.enter_context(progress(plan, agenda, store, emit))
             if options.address is not None:  # a Ray of this command's own forgets by itself
                 stack.callback(lambda: None if watch.lost else retract(stop.control.address))
             room = Room(lambda: watch.nodes, lambda: watch.node_lost)

@@ -212,7 +212,7 @@ def check_feasible(items: Iterable[Item], nodes: Sequence[Node], where: str) -> 
     Raises:
         EnvironmentProblem: names the phase, what it wants and what there is.
     """
-    kinds = {(tuple(sorted(item.resources.items())), item.job.get("executor")): item for item in reversed(list(items))}
+    kinds = {(tuple(sorted(item.resources.items())), item.executor): item for item in reversed(list(items))}
     for item in reversed(kinds.values()):
         workers = least_workers(item)
         wants = f"phase '{item.label}' wants {workers} worker{'s' * (workers > 1)} with"
@@ -236,7 +236,7 @@ def check_feasible(items: Iterable[Item], nodes: Sequence[Node], where: str) -> 
                 f"{wants} {each} each, but the nodes of {where} have room for {copies} such at once"
                 f"{_SHARES if 0 < item.resources['gpu'] < 1 else ''}; {_CURE}"
             )
-        if item.job.get("executor", "inprocess") != "inprocess" and not any(node.get(DRIVER, 0.0) for node in nodes):
+        if item.executor != "inprocess" and not any(node.get(DRIVER, 0.0) for node in nodes):
             raise EnvironmentProblem(
                 f"phase '{item.label}' wants a worker group, but no node of {where} offers the resource `{DRIVER}`, "
                 f"which drives it; start the head with --resources '{{\"{DRIVER}\": 16}}'"

@@ -105,7 +105,8 @@ def _run_plan(
     items = [
         item for item in items_of(plan, store, control.address, scratch, options.profile) if item.phase not in over
     ]
-    done_before = sum(1 for item in items if complete(item, store))
+    begun = set(store.phases())  # of a large plan most may not have begun: one look tells
+    done_before = sum(1 for item in items if item.phase in begun and complete(item, store))
     options.on_event({"event": "plan", "phases": len(plan.phases), "segments": len(items), "done": done_before})
     agenda = Agenda(
         items,
@@ -153,7 +154,7 @@ def _run_plan(
 def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
     """Where this run keeps its word to the runners and Ray's scratch; removes those of killed runs of this host."""
     mine = f".run-{digest(this_host(), 8)}-"
-    for old in folder.glob(f"{mine}*"):
+    for old in folder.parent.glob(f"*/{mine}*"):  # whatever plan of the sweep they ran
         pid = old.name.removeprefix(mine).split("-")[0]
         if pid.isdigit() and process_start(int(pid)) is None:
             if old.is_dir():

@@ -63,7 +63,7 @@ class SegmentSearcher(Searcher):
             return Searcher.FINISHED if self._agenda.finished() else None
         self._running[trial_id] = item
         # Text, because Tune copies and flattens whatever it finds in a configuration.
-        return {"key": item.key, "resources": item.resources, "job": json.dumps(item.job)}
+        return {"key": item.key, "resources": item.resources, "job": json.dumps({**item.job, **self._agenda.facts})}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         pass

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from procray.errors import CorpusError, EnvironmentProblem, ProcrayError, StoreError
+from procray.errors import CorpusError, EnvironmentProblem, PhaseFailed, ProcrayError, StoreError
 from procray.execution.disk import disk_full, full_text
 from procray.redaction import redact
 from procray.store.context import StoreContext
@@ -96,7 +96,7 @@ def record_failure(folder: PhaseFolder, error: BaseException, held: Lease | None
     if held is not None and not held.held():
         return
     facts = {
-        "step": (folder.progress() or {}).get("step"),
+        "step": _failed_at(folder, error, held),
         "traceback": redact("".join(traceback.format_exception(error))),
     }
     if held is not None:
@@ -106,6 +106,15 @@ def record_failure(folder: PhaseFolder, error: BaseException, held: Lease | None
         folder.set_status("failed", reason=describe(error), final=final, **facts)
     else:
         folder.set_status("paused", reason=describe(error), **facts)
+
+
+def _failed_at(folder: PhaseFolder, error: BaseException, held: Lease | None) -> int | None:
+    """Updates after which it failed, or fewer; None where that is not known."""
+    if isinstance(error, PhaseFailed):
+        return error.step
+    live = folder.progress() or {}
+    mine = held is not None and live.get("attempt") == held.attempt  # an earlier attempt may have gone further
+    return live.get("step") if mine else None
 
 
 def describe(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,20 @@ from procray.errors import StoreError, TransferError
 from procray.files import write_atomic, write_json
 from procray.model.components import own_name
 from procray.model.gpt2 import GPT2
-from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards, to_transformers
+from procray.model.layout import (
+    CONFIG,
+    UNTIED,
+    WEIGHTS,
+    from_transformers,
+    read_config,
+    settled,
+    shards,
+    to_transformers,
+)
 from procray.model.shape import GPT2Config, parameter_shapes
 
 _SHOWN = 200  # tensors in a message
+_log = logging.getLogger("procray.model")
 
 
 def save_weights(model: GPT2, folder: Path) -> dict[str, Any]:
@@ -46,16 +57,26 @@ def load_weights(folder: Path) -> tuple[dict[str, Tensor], GPT2Config]:
     """Reads a folder of ours, or any transformers GPT-2 folder with safetensors, sharded or not.
 
     Names come back as ours: the `transformer.` prefix added where a bare `GPT2Model` lacks it, causal
-    masks and the duplicate of a tied head left out, heads of other tasks (`score.weight`) too. Weights
-    come back as float32 on the CPU.
+    masks and the duplicate of a tied head left out, heads of other tasks (`score.weight`) too. A tied matrix may be
+    stored under either of its names. Weights come back as float32 on the CPU. What differs from the configuration
+    is logged as a warning.
 
     Raises:
         StoreError: a missing, truncated or unreadable file.
         TransferError: something that is not a GPT-2 as we build it, with every offending tensor.
     """
+    weights, config, notes = read_weights(folder)
+    for note in notes:
+        _log.warning("%s: %s", folder, note)
+    return weights, config
+
+
+def read_weights(folder: Path) -> tuple[dict[str, Tensor], GPT2Config, list[str]]:
+    """`load_weights`, with what differs from the folder's configuration in words."""
     folder = Path(folder)
-    config = from_transformers(read_config(folder / CONFIG), folder / CONFIG)
-    return tidy_weights(_read_tensors(folder), config, str(folder)), config
+    stated = from_transformers(read_config(folder / CONFIG), folder / CONFIG)
+    config = settled(stated, folder)
+    return tidy_weights(_read_tensors(folder), config, str(folder)), config, [] if config == stated else [UNTIED]
 
 
 def load_model(folder: Path) -> GPT2:
@@ -83,9 +104,8 @@ def tidy_weights(raw: Mapping[str, Tensor], config: GPT2Config, place: str) -> d
         if own is not None:
             found[own] = tensor
     wanted = parameter_shapes(config)
-    head, table = found.get("lm_head.weight"), found.get("transformer.wte.weight")
-    if config.tied and head is not None and table is not None and not torch.equal(head, table):
-        raise TransferError(f"{place}: the head is called tied, but lm_head.weight differs from the token embedding")
+    if config.tied and "lm_head.weight" in found:  # one matrix: `safetensors.torch.save_model` keeps this name of it
+        found.setdefault("transformer.wte.weight", found["lm_head.weight"])
     problems = [f"{name}: missing" for name in wanted if name not in found]
     problems += [f"{name}: unknown" for name in found if name.startswith("transformer.") and name not in wanted]
     for name in wanted:

@@ -5,18 +5,32 @@ Needs no torch, so that planning a sweep stays quick.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from procray.errors import ProcrayError, StoreError, TransferError
 from procray.files import read_json
+from procray.model.components import own_name
 from procray.model.shape import GPT2Config
 from procray.records import is_plain
 
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
 ROWS_TYPE = "procray-eca-rows"
 _LARGEST = 1 << 26  # bytes of a configuration or an index
+_PIECE = 1 << 24  # bytes of a tensor that are compared at a time
+
+# The class of tokenizer that config.json names. No such class exists, so that AutoTokenizer fails on a folder of
+# weights alone: for a GPT-2 without tokenizer files transformers 5 makes a tokenizer of one entry, and says nothing.
+# tokenizer_config.json, where there is one, comes before it.
+NO_TOKENIZER = "NoTokenizer"
+
+UNTIED = (
+    "config.json calls the head tied, but lm_head.weight differs from the token embedding: it is read as a head of its"
+    " own (tied: false)"
+)
 
 # What a GPT-2 configuration may say beside its shape and still mean the network in gpt2.py; the first value is
 # the default where config.json is silent.
@@ -64,6 +78,60 @@ def read_config(path: Path) -> dict[str, Any]:
     return value
 
 
+def settled(config: GPT2Config, folder: Path) -> GPT2Config:
+    """The shape that the weights of a folder have where its configuration calls the head tied, and they say otherwise.
+
+    transformers loads an `lm_head.weight` that differs from the token embedding as a head of its own, and writes
+    such folders. The two are compared byte by byte, as they are stored.
+
+    Raises:
+        StoreError: a weight file that is missing or damaged.
+    """
+    if not config.tied or config.rows is not None:
+        return config
+    stored: dict[str, tuple[Path, int, int]] = {}
+    for path in shards(folder):
+        for name, place in _places(path).items():
+            stored[own_name(name) or name] = (path, *place)
+    head, table = stored.get("lm_head.weight"), stored.get("transformer.wte.weight")
+    return config if head is None or table is None or _same(head, table) else replace(config, tied=False)
+
+
+def _places(path: Path) -> dict[str, tuple[int, int]]:
+    """Where in a safetensors file each tensor begins and ends, in bytes."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy"):  # checks the header and the places in it
+            pass
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read, so it is damaged or cut short: {error}") from error
+    start = 8 + length
+    return {
+        name: (start + entry["data_offsets"][0], start + entry["data_offsets"][1])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _same(one: tuple[Path, int, int], other: tuple[Path, int, int]) -> bool:
+    if one[2] - one[1] != other[2] - other[1]:
+        return False
+    with open(one[0], "rb") as first, open(other[0], "rb") as second:
+        first.seek(one[1])
+        second.seek(other[1])
+        left = one[2] - one[1]
+        while left > 0:
+            size = min(left, _PIECE)
+            if first.read(size) != second.read(size):
+                return False
+            left -= size
+    return True
+
+
 def to_transformers(config: GPT2Config) -> dict[str, Any]:
     value: dict[str, Any] = {
         "model_type": "gpt2",
@@ -83,6 +151,7 @@ def to_transformers(config: GPT2Config) -> dict[str, Any]:
         "bos_token_id": None,  # GPT-2's 50256 would lie outside a small vocabulary
         "eos_token_id": None,
         "dtype": "float32",
+        "tokenizer_class": NO_TOKENIZER,
     }
     if config.rows is not None:
         value |= {"model_type": ROWS_TYPE, "architectures": ["GPT2"], "rows": config.rows}

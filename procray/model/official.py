@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from procray.errors import StoreError, TransferError
+from procray.errors import TransferError
 from procray.model.checkpoint import tidy_weights, write_weights
 from procray.model.components import own_name
+from procray.model.pickles import read_pickle
 from procray.model.shape import GPT2Config
 
 # The heads of the released sizes (2_4_16, 12_3_192, 4_4_256, 4_8_512, 12_12_768, 16_8_2048), by width: the number
@@ -39,10 +40,6 @@ def import_official(path: Path, folder: Path, heads: int | None = None) -> dict[
 def load_official(path: Path, heads: int | None = None) -> tuple[dict[str, Tensor], GPT2Config]:
     """The weights of an official `.pth` checkpoint under our names, and their shape.
 
-    The file is a pickle; it is read with `weights_only=True`, which refuses everything but tensors and
-    plain containers. Its optimiser, scheduler and causal masks are left out. The head is tied where the
-    file holds none or a duplicate of the token embedding.
-
     Args:
         path: a dict with the weights under "model", as the released code saves it.
         heads: the number of attention heads; by default that of the released size of the same width.
@@ -51,7 +48,18 @@ def load_official(path: Path, heads: int | None = None) -> tuple[dict[str, Tenso
         StoreError: a missing or damaged file.
         TransferError: a file that holds anything but such a checkpoint, or an unknown number of heads.
     """
-    weights = _read(Path(path))
+    return official_weights(read_pickle(Path(path)), Path(path), heads)
+
+
+def official_weights(
+    content: Mapping[str, Any], path: Path, heads: int | None = None
+) -> tuple[dict[str, Tensor], GPT2Config]:
+    """`load_official` for a file that `read_pickle` has read.
+
+    Its optimiser, scheduler and causal masks are left out. The head is tied where the file holds none or a
+    duplicate of the token embedding.
+    """
+    weights = {own: tensor for name, tensor in content["model"].items() if (own := own_name(str(name))) is not None}
     table, positions = weights.get("transformer.wte.weight"), weights.get("transformer.wpe.weight")
     if table is None or positions is None or table.dim() != 2 or positions.dim() != 2:
         raise TransferError(f"{path}: no transformer.wte.weight and transformer.wpe.weight, so this is no GPT-2")
@@ -71,22 +79,3 @@ def load_official(path: Path, heads: int | None = None) -> tuple[dict[str, Tenso
         tied=head is None or torch.equal(head, table),
     )
     return tidy_weights(weights, config, str(path)), config
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise StoreError(f"{path} is missing") from None
-    except pickle.UnpicklingError as error:
-        raise TransferError(
-            f"{path} holds more than tensors and plain containers, which could run code when read; it was refused: "
-            + str(error).splitlines()[0]
-        ) from error
-    except Exception as error:  # what a damaged zip or pickle makes of torch's reader: KeyError, struct.error, ...
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise StoreError(f"{path} cannot be read, so it is damaged or cut short: {reason}") from error
-    weights = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise TransferError(f"{path}: expected a dict with the weights under 'model', as the released code saves it")
-    return {own: tensor for name, tensor in weights.items() if (own := own_name(str(name))) is not None}

@@ -1,6 +1,7 @@
 """Checkpoints from outside a sweep, as parents of its phases: a folder, a file, a commit on the Hugging Face hub.
 
-Looking one up needs no torch, but for the papers' `.pth` files, whose shape stands in the pickle only.
+Looking one up needs no torch, but for the pickles of the papers' code and of nanoGPT, whose shape stands in the
+pickle only.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from procray.errors import EnvironmentProblem, ProcrayError, StoreError, TransferError
+from procray.errors import CheckpointNotHere, EnvironmentProblem, ProcrayError, StoreError, TransferError
 from procray.files import digest, sha256_file, write_json
-from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, shards
+from procray.model.layout import CONFIG, UNTIED, WEIGHTS, from_transformers, read_config, settled, shards
 from procray.model.shape import GPT2Config
 from procray.records import Exactly, check, of, plain, sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OUTSIDE = "outside.json"  # beside the weights of a brought-in checkpoint: where they came from
 HUB = "hf:"
@@ -35,6 +39,7 @@ class Outside:
         digest: SHA-256 of the weight file; of several files that of their names and digests. None for the hub
             until it was brought in: there the commit says what is meant.
         config: its shape; None for the hub until it was brought in.
+        notes: how it is read where its files leave that open, in words.
     """
 
     id: str
@@ -42,9 +47,11 @@ class Outside:
     origin: dict[str, Any]
     digest: str | None
     config: GPT2Config | None
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        value = asdict(self)
+        return value if self.notes else {name: value[name] for name in value if name != "notes"}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Outside:
@@ -69,8 +76,8 @@ def look_up(origin: str | Mapping[str, Any]) -> Outside:
     """What a sweep file means by `hf:NAME@COMMIT` or `{path: FOLDER_OR_FILE}`.
 
     A path is a folder with `model.safetensors` (or the shards of one) and `config.json`, such a file in its folder,
-    or a `.pth` of the papers' code, with `heads` where its width does not tell them. The weights are hashed. The hub
-    is not asked: a commit's hash is identity enough, and a branch or tag, which can move, is none.
+    a `.pth` of the papers' code, with `heads` where its width does not tell them, or nanoGPT's `ckpt.pt`. The weights
+    are hashed. The hub is not asked: a commit's hash is identity enough, and a branch or tag, which can move, is none.
 
     Raises:
         StoreError: a missing or damaged file.
@@ -88,18 +95,18 @@ def look_up(origin: str | Mapping[str, Any]) -> Outside:
     path, heads = Path(os.path.expanduser(str(origin["path"]))), origin.get("heads")
     place, files = _files(path)
     if path.suffix in _PICKLES:
-        from procray.model.official import load_official
-
-        config = load_official(path, heads)[1]
+        _, config, notes = _load_pickle(path, heads)
     else:
-        config = from_transformers(read_config(place / CONFIG), place / CONFIG)
+        stated = from_transformers(read_config(place / CONFIG), place / CONFIG)
+        config = settled(stated, place)
+        notes = [] if config == stated else [UNTIED]
         if heads is not None and heads != config.heads:
             raise TransferError(f"{place / CONFIG} has {config.heads} heads, not {heads}")
     found = _digest(files)
     # The number of heads leaves no trace in the weights, but another number is another network.
     id = digest({"outside": found, "heads": config.heads}, 16)
     name = path.stem if path.suffix in _PICKLES else place.resolve().name
-    return Outside(id, name, dict(origin), found, config)
+    return Outside(id, name, dict(origin), found, config, notes)
 
 
 def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
@@ -113,7 +120,7 @@ def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
         TransferError: not a GPT-2 as we build it.
         EnvironmentProblem: the hub cannot be reached, or its client is not installed.
     """
-    from procray.model.checkpoint import load_weights, write_weights
+    from procray.model.checkpoint import read_weights, write_weights
 
     origin = outside.origin
     place = (
@@ -127,30 +134,51 @@ def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
             " it has changed meanwhile. Run the sweep again to plan with what is there now"
         )
     if files[0].suffix in _PICKLES:
-        from procray.model.official import load_official
-
-        weights, config = load_official(files[0], origin.get("heads"))
+        weights, config, notes = _load_pickle(files[0], origin.get("heads"))
     else:
-        weights, config = load_weights(place)
-    settled = Outside(outside.id, outside.name, origin, found, config)
+        weights, config, notes = read_weights(place)
+    known = Outside(outside.id, outside.name, origin, found, config, notes).to_json()
     facts = write_weights(weights, config, folder)
-    write_json(folder / OUTSIDE, settled.to_json())
-    return {**facts, "outside": settled.to_json()}
+    write_json(folder / OUTSIDE, known)
+    return {**facts, "outside": known}
+
+
+def _load_pickle(path: Path, heads: int | None) -> tuple[dict[str, Tensor], GPT2Config, list[str]]:
+    from procray.model.nanogpt import is_nanogpt, nanogpt_weights
+    from procray.model.official import official_weights
+    from procray.model.pickles import read_pickle
+
+    content = read_pickle(path)
+    if is_nanogpt(content):
+        return nanogpt_weights(content, path, heads)
+    return (*official_weights(content, path, heads), [])
 
 
 def _files(path: Path) -> tuple[Path, list[Path]]:
     """The folder of a checkpoint and its weight files."""
     if path.suffix in _PICKLES:
         if not os.path.isfile(path):
-            raise StoreError(f"{path} is missing")
+            raise CheckpointNotHere(f"{path} is missing")
         return path.parent, [path]
     if path.name == WEIGHTS:
         path = path.parent
     if not os.path.exists(path):
-        raise StoreError(f"{path} is missing")
+        raise CheckpointNotHere(f"{path} is missing")
     if not os.path.isdir(path):
-        raise TransferError(f"{path} is neither a folder with {WEIGHTS} and {CONFIG} nor a .pth of the papers' code")
+        raise TransferError(
+            f"{path} is neither a folder with {WEIGHTS} and {CONFIG} nor a .pth of the papers' code,"
+            " nor nanoGPT's ckpt.pt"
+        )
     return path, shards(path)
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a folder's weight file; of several files that of their names and digests.
+
+    Raises:
+        StoreError: there is none.
+    """
+    return _digest(_files(folder)[1])
 
 
 _hashed: dict[tuple[str, int, int, int], str] = {}

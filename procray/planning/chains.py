@@ -6,7 +6,6 @@ that a phase depends on.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from procray.model.shape import flops_per_token
@@ -15,7 +14,7 @@ from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, text_warmup
 from procray.planning.facts import Facts, whole_steps
 from procray.planning.fit import Known
-from procray.planning.identity import Template, template
+from procray.planning.identity import template
 from procray.planning.inheritance import Inheritance
 from procray.planning.inspection import Inspection
 from procray.planning.relevance import Relevance, restrict
@@ -46,7 +45,6 @@ class Chains:
         self._facts: dict[tuple[Link, Any], Facts | None] = {}
         self._shapes: dict[tuple[Link, Any], dict[str, Any] | None] = {}
         self._inherited: dict[tuple[Any, ...], Inheritance | None] = {}
-        self._tuned: dict[Template, Facts] = {}  # by less: the recipe's identity only
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
         """Notes a problem; of the many cells that find fault with one value, the first speaks."""
@@ -65,14 +63,6 @@ class Chains:
             found = self._read(link, restrict(pick, axes))
             self._facts[key] = found if len(self.problems) == before else None
         return self._facts[key]
-
-    def on_tuning_split(self, facts: Facts) -> Facts:
-        """The same phase, evaluated on the held-out data that settings are chosen on."""
-        if facts.template not in self._tuned:
-            evaluation = replace(facts.recipe.evaluation, split="tuning")
-            recipe = replace(facts.recipe, evaluation=evaluation)
-            self._tuned[facts.template] = replace(facts, recipe=recipe, template=template(recipe))
-        return self._tuned[facts.template]
 
     def shape(self, link: Link, pick: Pick) -> dict[str, Any] | None:
         """Layers, heads, width and the rest of a phase's model; None where they are impossible or missing."""
@@ -160,7 +150,7 @@ class Chains:
             rows=source.rows,
             symbols=source.symbols,
             resources=resources,
-            unused=source.unused,
+            unused=source.unused | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
             flops_per_step=positions * flops_per_token(config, context),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from procray import corpora, tasks
-from procray.errors import CorpusError, did_you_mean
+from procray.errors import CorpusError, NotHere, did_you_mean
 from procray.planning.build_task import build_task, parameters_of
 from procray.planning.identity import task_symbols, text_symbols
 from procray.planning.inspection import Inspection
@@ -55,7 +55,7 @@ class Data:
     def __init__(self, inspection: Inspection):
         self._inspection, self._spec = inspection, inspection.spec
         self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
-        self._texts: dict[str, dict[str, Any] | str] = {}  # recipes; a text is a problem
+        self._texts: dict[str, dict[str, Any] | CorpusError] = {}  # recipes
         self._used: dict[Path, set[str]] = {}  # by section, the parameters that some task of it has
         self._given: dict[Path, dict[str, Pick]] = {}  # by section, those that stand there
 
@@ -141,17 +141,27 @@ class Data:
         key = json.dumps([corpus, tokenizer], sort_keys=True)
         if key not in self._texts:
             try:
-                self._texts[key] = corpora.recipe(corpus, tokenizer)
+                self._texts[key] = corpora.recipe(corpus, tokenizer, self._spec.folder)
             except CorpusError as error:
-                self._texts[key] = str(error)
+                self._texts[key] = error
         recipe = self._texts[key]
-        if isinstance(recipe, str):
-            where = "tokenizer" if tokenizer is not None and _about_tokenizer(recipe, corpus) else "corpus"
-            self._inspection.report((*path, where) if where == "tokenizer" or key_of_corpus else path, pick, recipe)
+        if isinstance(recipe, CorpusError):
+            about = tokenizer is not None and _about_tokenizer(str(recipe), corpus)
+            place = (*path, "tokenizer" if about else "corpus") if about or key_of_corpus else path
+            self._inspection.report(place, pick, str(recipe), not_here=isinstance(recipe, NotHere))
+            if tokenizer is not None and not about:
+                self._tokenizer(tokenizer, (*path, "tokenizer"), pick)
             return Source({}, None, None, 1, None, text_symbols(corpus, tokenizer), frozenset(), name)
         vocab = corpora.vocab_size_estimate(recipe)
         symbols = f"{vocab} {text_symbols(**corpora.identity(recipe))}"
         return Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
+
+    def _tokenizer(self, tokenizer: Any, path: Path, pick: Pick) -> None:
+        """Reports what is wrong with a tokenizer beside a corpus that is wrong too."""
+        try:
+            corpora.tokenizer_recipe(tokenizer, self._spec.folder)
+        except CorpusError as error:
+            self._inspection.report(path, pick, str(error), not_here=isinstance(error, NotHere))
 
     # Text in the place of a task
 

@@ -57,23 +57,24 @@ class Dependence:
     def axes(self, chain: Chain, pick: Pick) -> frozenset[int]:
         """The axes on which a chain really depends in this cell."""
         last, compared = chain.kept[-1], chain.tail.compared
-        found = self._up_to(chain, last, pick)
-        return found if last == compared else found | self._up_to(chain, compared, pick)
+        found = self.up_to(chain, last, pick)
+        return found if last == compared else found | self.up_to(chain, compared, pick)
 
-    def _up_to(self, chain: Chain, i: int, pick: Pick) -> frozenset[int]:
+    def up_to(self, chain: Chain, i: int, pick: Pick) -> frozenset[int]:
         """The same for link `i` and all that it begins with."""
         relevance = self._chains.relevance
         tail, kept, bare = chain
+        facts = self._chains.facts(tail.links[i], pick)
+        assert facts is not None, "checked when the file was loaded"
         key = (id(tail), kept, i, bare, relevance.values(pick, relevance.bearing(tail, i)))
         if key not in self._used:
-            self._used[key] = self._read(chain, i, pick)
-        return self._used[key]
+            self._used[key] = self._beginning(chain, i, pick)
+        return (relevance.own(tail.links[i]) - facts.unused) | self._used[key]
 
-    def _read(self, chain: Chain, i: int, pick: Pick) -> frozenset[int]:
+    def _beginning(self, chain: Chain, i: int, pick: Pick) -> frozenset[int]:
+        """The axes on which what link `i` begins with depends; how the link itself is trained plays no part."""
         chains, link = self._chains, chain.tail.links[i]
-        facts = chains.facts(link, pick)
-        assert facts is not None, "checked when the file was loaded"
-        found = chains.relevance.own(link) - facts.unused
+        found: frozenset[int] = frozenset()
         begins = inherited(chains, chain, i, pick)
         if begins is None:
             return found
@@ -81,5 +82,5 @@ class Dependence:
         if not begins.taken and link.perturb:  # there is nothing to perturb
             found -= chains.spec.relevant(link.perturb)
         for giver in {giver for one in begins.taken for giver in one.givers if not giver.outside}:
-            found |= self._up_to(chain, giver.link, giver.pick) - giver.replaced
+            found |= self.up_to(chain, giver.link, giver.pick) - giver.replaced
         return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from procray.planning.identity import Template
+from procray.planning.identity import Template, template
 from procray.spec.structure import Link
 from procray.training.recipe import PhaseRecipe
 
@@ -17,13 +18,13 @@ class Facts:
 
     Attributes:
         recipe: complete but for seed, init and, where the schedule decays, steps.
-        template: the recipe's canonical JSON around these.
+        template: the canonical JSON of the recipe's meaning around these.
         budget: tokens as asked for.
         tokens_per_step: nominal tokens of one step (expected, where lengths are drawn).
         vocab: rows of the token embedding.
         rows: cells of an automaton's row, else None.
         symbols: what the vocabulary means: equal for phases whose embeddings can be copied.
-        unused: axes of parameters that this task does not have.
+        unused: axes of parameters that this task, or this schedule, does not have.
         label: the task or corpus, for people.
     """
 
@@ -43,6 +44,12 @@ class Facts:
     @property
     def decaying(self) -> bool:
         return self.recipe.optimizer.schedule != "constant"
+
+    @cached_property
+    def on_tuning_split(self) -> Facts:
+        """The same phase, evaluated on the held-out data that settings are chosen on."""
+        recipe = replace(self.recipe, evaluation=replace(self.recipe.evaluation, split="tuning"))
+        return replace(self, recipe=recipe, template=template(recipe))
 
     def steps(self, fraction: float | None = None) -> int:
         """Whole steps for the budget, or for a fraction of it."""

@@ -61,7 +61,7 @@ def settle(
     alike: dict[tuple[Any, ...], list[str]] = {}
     claimed: dict[str, list[set[int] | None]] = {}
     for wish in wishes:
-        layers, parts = wish.layers, parts_of(wish.parts)
+        layers, parts, depth = wish.layers, parts_of(wish.parts), None
         if layers is not None:
             stray = [name for name in _IN_NO_LAYER if name in wish.asked]
             for name in stray:
@@ -69,8 +69,7 @@ def settle(
                     wish.where, pick, f"{name} stands in no layer, so no layers can be chosen for it"
                 )
             parts = tuple(part for part in parts if part not in _IN_NO_LAYER)
-            if _every_layer(known, tail, link, wish, pick):
-                layers = None
+            depth = _common_depth(known, tail, link, wish, pick)
         kept: list[str] = []
         twice: list[str] = []
         for part in parts:
@@ -84,16 +83,17 @@ def settle(
         if twice:
             known.inspection.report(wish.where, pick, f"{', '.join(whole(twice))}: named twice")
         pairs = None if layers is None else tuple(sorted(layers.items()))
-        alike.setdefault((wish.giver, pairs, wish.second, wish.weight if wish.second else None), []).extend(kept)
+        weight = wish.weight if wish.second else None
+        alike.setdefault((wish.giver, pairs, wish.second, weight, depth), []).extend(kept)
     return tuple(
-        Taken(name, giver, layers, second, weight)
-        for (giver, layers, second, weight), parts in alike.items()
+        Taken(name, giver, layers, second, weight, depth)
+        for (giver, layers, second, weight, depth), parts in alike.items()
         for name in whole(parts)
     )
 
 
-def _every_layer(known: Known, tail: Tail, link: Link, wish: Wish, pick: Pick) -> bool:
-    """Whether a choice of layers is all of them in their order; reports layers that are not there."""
+def _common_depth(known: Known, tail: Tail, link: Link, wish: Wish, pick: Pick) -> int | None:
+    """How many layers a phase and its givers have, where they have equally many; reports layers that are not there."""
     assert wish.layers is not None
     mine = known.shape(link, pick)
     depths = [
@@ -109,8 +109,7 @@ def _every_layer(known: Known, tail: Tail, link: Link, wish: Wish, pick: Pick) -
         if max(wish.layers.values()) >= depth:
             message = f"layer {max(wish.layers.values())} of a parent with {depth} layers"
             known.inspection.report((*wish.where, "layers"), pick, message)
-    same = all(target == source for target, source in wish.layers.items())
-    return bool(same and mine and depths and {len(wish.layers), *depths} == {mine["layers"]})
+    return mine["layers"] if mine and depths and set(depths) == {mine["layers"]} else None
 
 
 def _shape(known: Known, tail: Tail, giver: Giver) -> dict[str, Any] | None:

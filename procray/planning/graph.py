@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from procray.files import canonical_json
-from procray.model.components import parts_of
 from procray.model.outside import Outside
 from procray.planning.chains import Chains
-from procray.planning.dependence import Chain, inherited
+from procray.planning.dependence import Chain, Dependence, inherited
 from procray.planning.facts import Facts
 from procray.planning.identity import phase_id
 from procray.planning.inheritance import Giver, Inheritance
-from procray.planning.naming import phase_name
+from procray.planning.initial import initial
+from procray.planning.naming import phase_name, tuning_name
 from procray.planning.plan import PlannedPhase
+from procray.planning.relevance import restrict
 from procray.spec.cells import Pick
-from procray.training.recipe import Init, Kind, Parent, PhaseRecipe, Share
+from procray.training.recipe import Evaluation, Init, Kind, Parent, PhaseRecipe
 
 
 class Mark(NamedTuple):
@@ -87,6 +88,7 @@ class Place:
     tokens: int
     beginning: _Beginning
     at_seed: dict[int, Mark] = field(default_factory=dict)
+    names: dict[bool, str] = field(default_factory=dict)  # of the phase, by whether the seed is one of tuning
 
 
 class Graph:
@@ -94,14 +96,15 @@ class Graph:
 
     Args:
         tuning_seeds: at which the compared phase is evaluated on the tuning split.
+        searched: the axes whose values are tried there.
     """
 
-    def __init__(self, chains: Chains, tuning_seeds: frozenset[int]):
-        self.chains, self.tuning_seeds = chains, tuning_seeds
+    def __init__(self, chains: Chains, dependence: Dependence, tuning_seeds: frozenset[int], searched: frozenset[int]):
+        self.chains, self.dependence = chains, dependence
+        self.tuning_seeds, self.searched = tuning_seeds, searched
+        self._labels: set[str] = set()
         self.phases: dict[str, PlannedPhase] = {}
         self.outside: dict[str, Outside] = {}
-        self._marks: dict[str, dict[int, dict[int, None]]] = {}  # phase -> step -> budgets asked for
-        self._members: dict[str, dict[str, None]] = {}  # phase -> variants
         self._places: dict[tuple[Any, ...], Place] = {}
         self._beginnings: dict[tuple[Any, ...], _Beginning] = {}
         self._naive_phases = 0
@@ -114,9 +117,10 @@ class Graph:
         self._naive_phases += len(begun.phases) + 1
         self._naive_tokens += begun.tokens + end.tokens
         self._naive_t1 += begun.warm_tokens + (end.tokens if end.kind == "procedural" else 0)
-        for phase in begun.phases:
-            self._members[phase][name] = None
-        self._members[end.phase][name] = None
+        for phase in (*begun.phases, end.phase):
+            members = self.phases[phase].variants
+            if not members or members[-1] != name:  # a variant is counted to its end before the next begins
+                members.append(name)
 
     def place(self, chain: Chain, at: int, pick: Pick, fraction: float | None = None) -> Place:
         """The phase of `chain.kept[at]` in one cell, with everything before it; `mark` plans it at a seed.
@@ -150,52 +154,68 @@ class Graph:
             self._beginnings[key] = _Beginning(inherits, places, {})
         return self._beginnings[key]
 
-    def mark(self, place: Place, seed: int, name: str) -> Mark:
-        """A place planned at a seed.
-
-        Args:
-            name: the variant's; it names the phases that no other variant has.
-        """
+    def mark(self, place: Place, seed: int) -> Mark:
+        """A place planned at a seed."""
         if seed in place.at_seed:
             return place.at_seed[seed]
         chain, facts, step = place.chain, place.facts, place.step
         if seed in self.tuning_seeds and place.at == chain.compared:
-            facts = self.chains.on_tuning_split(facts)
-        begun = place.beginning.at_seed.get(seed) or self._begin(place.beginning, seed, name)
+            facts = facts.on_tuning_split
+        begun = place.beginning.at_seed.get(seed) or self._begin(place.beginning, seed)
         steps = step if place.decaying else None
         id = phase_id(facts.template, begun.text, seed, steps)
-        known = self.phases.get(id)
-        if known is None:
-            own = self.chains.relevance.own(facts.link)
-            variant = phase_name(self.chains.spec, chain, place.at, facts, own, place.pick, place.fraction, name)
-            self._add(id, facts, begun, seed, steps, variant)
-        elif known.resources != facts.resources:
-            known.resources = _enough_for_both(known.resources, facts.resources)
-        self._marks[id].setdefault(step, {})[place.asked] = None
+        phase = self.phases.get(id)
+        if phase is None:
+            phase = self._add(id, facts, begun, seed, steps, self._name(place, seed in self.tuning_seeds))
+        else:
+            if phase.resources != facts.resources:
+                phase.resources = _enough_for_both(phase.resources, facts.resources)
+            if phase.recipe.evaluation != facts.recipe.evaluation:
+                phase.recipe = replace(
+                    phase.recipe, evaluation=_fine_enough_for_both(phase.recipe.evaluation, facts.recipe.evaluation)
+                )
+        budgets = phase.asked.setdefault(step, [])
+        if place.asked not in budgets:
+            budgets.append(place.asked)
         mark = place.at_seed[seed] = Mark(id, step, place.tokens, facts.link.kind, begun)
         return mark
 
-    def _begin(self, beginning: _Beginning, seed: int, name: str) -> Begun:
+    def _name(self, place: Place, tuning: bool) -> str:
+        if tuning not in place.names:
+            spec, chain, at, facts = self.chains.spec, place.chain, place.at, place.facts
+            used = self.dependence.up_to(chain, chain.kept[at], place.pick)
+            searched = self.searched & used if facts.link.kind != "procedural" else frozenset[int]()
+            name = phase_name(spec, chain, at, facts, used - searched, place.pick, place.fraction)
+            if tuning and facts.link.kind != "procedural":
+                name = tuning_name(spec, chain, at, name, restrict(place.pick, searched))
+            place.names[tuning] = name
+        return place.names[tuning]
+
+    def _begin(self, beginning: _Beginning, seed: int) -> Begun:
         before: dict[str, Mark] = {}
 
         def parent(giver: Giver) -> Parent:
             if giver.outside:
                 self.outside[giver.outside] = self.chains.checkpoints.found[giver.outside]
                 return Parent(giver.outside, 0)
-            mark = self.mark(beginning.places[giver], seed, name)
+            mark = self.mark(beginning.places[giver], seed)
             before[f"{mark.phase}@{mark.step}"] = mark
             return Parent(mark.phase, mark.step)
 
-        init = Init() if beginning.inherits is None else _init(beginning.inherits, parent)
+        init = Init() if beginning.inherits is None else initial(beginning.inherits, parent)
         begun = beginning.at_seed[seed] = Begun(init, self.outside, tuple(before.values()))
         return begun
 
-    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> None:
+    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> PlannedPhase:
         recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "seed": seed, "steps": steps})
-        self.phases[id] = PlannedPhase(
+        shown = variant.replace("/", " ") if recipe.kind == "procedural" else variant
+        if f"{shown} s{seed}" in self._labels:  # what the file tells apart by more than grids, such as two targets
+            variant, shown = f"{variant}~{id[:4]}", f"{shown}~{id[:4]}"
+        self._labels.add(f"{shown} s{seed}")
+        phase = self.phases[id] = PlannedPhase(
             id=id,
             recipe=recipe,
-            label=f"{variant.replace('/', ' ') if recipe.kind == 'procedural' else variant} s{seed}",
+            label=f"{shown} s{seed}",
             variant=variant,
             marks=[],
             nominal={},
@@ -208,17 +228,14 @@ class Graph:
             rows=facts.rows,
             flops=facts.flops_per_step,
         )
-        self._marks[id] = {}
-        self._members[id] = {}
+        return phase
 
     def finish(self) -> dict[str, Any]:
         """Completes the phases, once all are there; returns the plan's totals."""
-        for id, phase in self.phases.items():
-            asked = self._marks[id]
-            phase.marks = sorted(asked)
+        for phase in self.phases.values():
+            phase.marks = sorted(phase.asked)
             phase.nominal = {step: round(step * phase.tokens_per_step) for step in phase.marks}
-            phase.asked = {step: sorted(asked[step]) for step in phase.marks}
-            phase.variants = list(self._members[id])
+            phase.asked = {step: sorted(phase.asked[step]) for step in phase.marks}
             phase.flops *= phase.end  # until here, of one step
         ends = [(phase.kind, phase.nominal[phase.end]) for phase in self.phases.values()]
         return {
@@ -244,30 +261,13 @@ def _ancestors(before: tuple[Mark, ...]) -> Iterator[Mark]:
             waiting.extend(one.begun.before)
 
 
-def _init(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
-    """What a phase begins with, its givers turned into marks."""
-    components: dict[str, Parent] = {}
-    shares: list[Share] = []
-    for one in begins.taken:
-        first = parent(one.giver)
-        second = parent(one.second) if one.second else None
-        if one.layers is None and second in (None, first):
-            components[one.part] = first
-        else:
-            blend = second if second != first else None
-            shares.append(Share(one.part, first, one.layers, blend, one.weight if blend else None))
-    carried = parts_of([*components, *(share.part for share in shares)])
-    return Init(
-        components,
-        begins.embeddings if "embeddings" in carried else "copy",
-        tuple(sorted(shares, key=lambda share: (share.part, share.layers or ()))),
-        begins.perturb if carried else None,
-        begins.freeze,
-    )
-
-
 def _enough_for_both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """The resources of a phase that two parts of a sweep describe; what need not be said only where they agree."""
     may_lack = {"executor", "min_workers"}
     merged = {key: max(one[key], other[key]) for key in one.keys() - may_lack}
     return {**merged, **{key: one[key] for key in may_lack & one.keys() if one[key] == other.get(key)}}
+
+
+def _fine_enough_for_both(one: Evaluation, other: Evaluation) -> Evaluation:
+    """How a warm-up is evaluated that two parts of a sweep look at: as often and on as much as either asks."""
+    return replace(one, every=min(one.every, other.every), sequences=max(one.sequences, other.sequences))

@@ -14,7 +14,7 @@ Template = tuple[str, str, str, str]  # the canonical JSON of a recipe around in
 
 
 def template(recipe: PhaseRecipe) -> Template:
-    """The canonical JSON of a recipe, cut at init, seed and steps, so that ids come quickly."""
+    """The canonical JSON of a recipe's `meaning`, cut at init, seed and steps, so that ids come quickly."""
     marks = {"init": "\x00init", "seed": "\x00seed", "steps": "\x00steps"}
     text = canonical_json({**recipe.meaning(), **marks})
     cut = re.compile(r'"\\u0000(init|seed|steps)"')

@@ -26,13 +26,18 @@ class Giver:
 
 @dataclass(frozen=True)
 class Taken:
-    """A component, or part of one, that a phase takes over. As `training.recipe.Share`, with givers for marks."""
+    """A component, or part of one, that a phase takes over. As `training.recipe.Share`, with givers for marks.
+
+    `depth` is the number of layers, known where `layers` are and all models have equally many: the layers 0 to
+    `depth - 1` as they are then are the whole part.
+    """
 
     part: str
     giver: Giver
     layers: tuple[tuple[int, int], ...] | None = None
     second: Giver | None = None
     weight: float | None = None
+    depth: int | None = None
 
     @property
     def givers(self) -> tuple[Giver, ...]:

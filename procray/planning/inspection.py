@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from procray.errors import Problem
 from procray.spec.cells import Pick
@@ -23,7 +23,11 @@ class Inspection:
     light: bool = False
     problems: dict[tuple[str, int, int], Problem] = field(default_factory=dict)
 
-    def report(self, path: Path, pick: Pick, message: str) -> None:
-        """Notes a problem; of the many cells that find fault with one value, the first speaks."""
-        problem = self.spec.problem(path, pick, message)
+    def report(self, path: Path, pick: Pick, message: str, *, not_here: bool = False) -> None:
+        """Notes a problem; of the many cells that find fault with one value, the first speaks.
+
+        Args:
+            not_here: the file may be right; what it names is not on this machine.
+        """
+        problem = replace(self.spec.problem(path, pick, message), not_here=not_here)
         self.problems.setdefault((problem.file, problem.line, problem.column), problem)

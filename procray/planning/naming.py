@@ -1,64 +1,128 @@
-"""The names of variants and phases: every axis that varies and matters, in the file's order."""
+"""The names of variants and phases: every axis that varies and matters, in the file's order.
+
+A name follows from the values that it is about, so that another value of a grid renames nothing.
+"""
 
 from __future__ import annotations
 
 from procray.planning.dependence import Chain
 from procray.planning.facts import Facts
 from procray.planning.plan import BASELINE
+from procray.planning.relevance import restrict
 from procray.spec.cells import Pick
 from procray.spec.names import label
-from procray.spec.structure import SweepSpec, Tail
+from procray.spec.paths import Path, starts_with
+from procray.spec.structure import Link, SweepSpec, Tail
+
+TUNING = "tuning"
 
 
 def variant_name(spec: SweepSpec, tail: Tail, pick: Pick, *, baseline: bool) -> str:
     """`union/L64/2M/mlp`; `pick` has the values that matter only."""
-    parts = [axis.labels[i] for axis, i in zip(spec.axes, pick, strict=True) if i >= 0 and axis.varies]
+    parts = axis_labels(spec, pick)
     if baseline:
         parts.insert(0, BASELINE)
     elif not parts:
-        warm = next((link for link in tail.links if link.kind == "procedural"), None)
-        mode = next((link.transfer for link in tail.links[bool(warm) :] if link.transfer), None)
-        value = spec.value(mode, pick) if mode else None
-        task = (*warm.section, "task") if warm else ()
-        if warm is not None and all(pick[i] >= 0 for i in spec.relevant(task)):
-            parts.append(label("task", spec.value(task, pick)))
-        if warm is not None or value is not None:
-            parts.append(label("transfer", value or "full"))
-        for key in ("perturb", "freeze") if value != "none" else ("freeze",):
-            said = next((path for link in tail.links if (path := getattr(link, key))), None)
-            done = spec.value(said, pick) if said else None
-            parts += [label(key, done)] if done else []
+        parts = _written(spec, tail, pick)
     return "/".join([tail.name, *parts] if tail.name else parts)
 
 
+def axis_labels(spec: SweepSpec, pick: Pick) -> list[str]:
+    """The labels of a pick's values, where there are others."""
+    return [axis.labels[i] for axis, i in zip(spec.axes, pick, strict=True) if i >= 0 and axis.varies]
+
+
+def _written(spec: SweepSpec, tail: Tail, pick: Pick) -> list[str]:
+    """What a variant is where nothing varies: the warm-up's task, and what of it is carried and how."""
+
+    def said(path: Path | None) -> bool:
+        return path is not None and all(pick[i] >= 0 for i in spec.relevant(path))
+
+    parts = []
+    warm = next((link for link in tail.links if link.kind == "procedural"), None)
+    mode = next((link.transfer for link in tail.links[bool(warm) :] if link.transfer), None)
+    value = spec.value(mode, pick) if mode else None
+    if warm is not None and said(task := (*warm.section, "task")):
+        parts.append(label("task", spec.value(task, pick)))
+    if (warm is not None or value is not None) and (mode is None or said(mode)):
+        parts.append(label("transfer", value or "full"))
+    for key in ("perturb", "freeze") if value != "none" else ("freeze",):
+        where = next((path for link in tail.links if (path := getattr(link, key))), None)
+        done = spec.value(where, pick) if where and said(where) else None
+        parts += [label(key, done)] if done else []
+    return parts or [tail.links[tail.compared].name]
+
+
 def phase_name(
-    spec: SweepSpec,
-    chain: Chain,
-    at: int,
-    facts: Facts,
-    own: frozenset[int],
-    pick: Pick,
-    fraction: float | None,
-    variant: str,
+    spec: SweepSpec, chain: Chain, at: int, facts: Facts, used: frozenset[int], pick: Pick, fraction: float | None
 ) -> str:
-    """Of the phase `chain.kept[at]`: the variant's, or a warm-up's own, which variants share.
+    """Of the phase `chain.kept[at]`, for every seed of the sweep; phases of other chains may be the same.
 
     Args:
-        own: the axes that the phase itself depends on.
+        used: the axes that the phase and all that it begins with depend on.
         fraction: of a matched rerun.
     """
     link = chain.tail.links[chain.kept[at]]
-    if link.kind != "procedural":
-        several = sum(chain.tail.links[j].kind != "procedural" for j in chain.kept) > 1
-        text = f"{variant}/{link.name}" if several and chain.kept[at] != chain.tail.compared else variant
-        return text if fraction is None else f"{text}@{fraction:g}"
+    if not facts.decaying:  # with a constant schedule budgets are marks of one phase
+        used -= {i for i, axis in enumerate(spec.axes) if axis.path == (*link.section, "tokens")}
+    if link.kind == "procedural":
+        return "/".join(_warmup(spec, chain, at, facts, used, pick))
+    text = variant_name(spec, chain.tail, restrict(pick, used), baseline=chain.bare)
+    text += _stage(chain, at)
+    return text if fraction is None else f"{text}@{fraction:g}"
+
+
+def tuning_name(spec: SweepSpec, chain: Chain, at: int, name: str, tried: Pick) -> str:
+    """Of a phase that is not procedural, at a tuning seed.
+
+    Args:
+        name: at the seeds of the sweep.
+        tried: the values of the searched axes.
+    """
+    stage = _stage(chain, at)
+    return f"{'/'.join([TUNING, name.removesuffix(stage), *axis_labels(spec, tried)])}{stage}"
+
+
+def _stage(chain: Chain, at: int) -> str:
+    """What tells the phases of one variant apart: `/semantic`, but for the compared one."""
+    links = chain.tail.links
+    cold = [j for j in chain.kept if links[j].kind != "procedural"]
+    if chain.kept[at] == chain.tail.compared or len(cold) < 2:
+        return ""
+    return f"/{_name([links[j] for j in cold], links[chain.kept[at]])}"
+
+
+def _name(links: list[Link], link: Link) -> str:
+    """The name of a link, with its number where an earlier one bears the same."""
+    earlier = [other.name for other in links[: links.index(link)]].count(link.name)
+    return f"{link.name}{earlier + 1 if earlier else ''}"
+
+
+def _warmup(spec: SweepSpec, chain: Chain, at: int, facts: Facts, used: frozenset[int], pick: Pick) -> list[str]:
+    """The task, its length, where there are several warm-ups which it is, and what else varies."""
+    links = [link for link in chain.tail.links if link.kind == "procedural"]
+    link = chain.tail.links[chain.kept[at]]
     section = spec.value(link.section, pick)
-    parts = [facts.label] + (
-        [label("length", section["length"])] if "length" in section and "task" in facts.recipe.data else []
-    )
-    for i in sorted(own - facts.unused):
+    parts = [_label(spec, (*link.section, "task"), facts.label, pick)]
+    if "length" in section and "task" in facts.recipe.data:
+        parts.append(_label(spec, (*link.section, "length"), label("length", section["length"]), pick))
+    if link is not links[0]:
+        parts.append(_name(links, link))
+    earlier = {i for other in links[: links.index(link)] for i in spec.relevant(other.section)}
+    earlier -= spec.relevant(link.section)
+    told: list[Path] = [(*link.section, "task"), (*link.section, "length")]
+    if facts.recipe.evaluation.solved is None:  # how often it is looked at is no part of what it is
+        told.append((*link.section, "evaluate"))
+    for i in sorted(used):
         axis = spec.axes[i]
-        budget = axis.path == (*link.section, "tokens") and not facts.decaying
-        if axis.varies and axis.path[-1] not in ("task", "length") and not budget:
-            parts.append(axis.labels[pick[i]])
-    return "/".join(parts)
+        if axis.varies and axis.path not in told and not any(starts_with(axis.path, path) for path in told[2:]):
+            parts.append(f"after-{axis.labels[pick[i]]}" if i in earlier else axis.labels[pick[i]])
+    return parts
+
+
+def _label(spec: SweepSpec, path: Path, text: str, pick: Pick) -> str:
+    """The label of a value, or what its axis calls it where the label alone would mean several of its values."""
+    for axis, i in zip(spec.axes, pick, strict=True):
+        if axis.path == path and i >= 0 and not axis.labels[i].endswith(text):
+            return axis.labels[i]
+    return text

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from procray.planning.plan import Plan, PlannedPhase
 
 
+_MOST_SAME = 5  # that are told of
+
+
 def notes(plan: Plan) -> list[str]:
-    """One sentence each; about warm-ups on text, which stand in for procedural ones as a control."""
+    """One sentence each: about variants that are another by name, how outside checkpoints are read, and warm-ups on
+    text, which are controls."""
     warm = [phase for phase in plan.phases.values() if phase.kind == "procedural"]
     texts = {phase.variant: phase for phase in warm if "corpus" in phase.recipe.data}
     others = {phase.variant: phase for phase in warm if "corpus" not in phase.recipe.data}
-    found = []
+    found = [
+        f"variant {name} trains and reads the same as {other}, so it stands there once" for name, other in _few(plan)
+    ]
+    found += [f"outside checkpoint {one.name}: {note}" for one in plan.outside.values() for note in one.notes]
     for name, phase in texts.items():
         tokens = format_count(phase.nominal[phase.end])
         found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")
@@ -28,6 +35,10 @@ def notes(plan: Plan) -> list[str]:
                 "which favours this control"
             )
     return found
+
+
+def _few(plan: Plan) -> list[tuple[str, str]]:
+    return list(plan.same.items())[:_MOST_SAME]
 
 
 def _step(phase: PlannedPhase) -> str:

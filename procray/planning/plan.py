@@ -21,6 +21,11 @@ BASELINE = "baseline"
 Choices = Mapping[str, Mapping[str, Any]]  # by variant, the values of the searched axes
 
 
+def title(name: str, scale: str | None, settings: str = "") -> str:
+    """What people and MLflow call the result of a sweep; see `Plan.title`."""
+    return f"{name}@{scale or 'default'}" + (f"+{settings}" if settings else "")
+
+
 @dataclass
 class PlannedPhase:
     """One phase to train.
@@ -193,6 +198,7 @@ class Plan:
     search: dict[str, Any] | None = None  # what is searched, on which seeds; None without `select:`
     trials: list[Trial] = field(default_factory=list)
     outside: dict[str, Outside] = field(default_factory=dict)  # by id, checkpoints that phases begin with
+    same: dict[str, str] = field(default_factory=dict)  # by name, variants that are another by its name
     settings: str = ""  # what `--set` changed, in short; empty where nothing
     file: str = ""  # the sweep file's absolute path; empty where it is not known
     then: Callable[[Choices], Plan] | None = field(default=None, repr=False, compare=False)
@@ -200,7 +206,7 @@ class Plan:
     @property
     def title(self) -> str:
         """What people and MLflow call the result: `name@scale`, and what `--set` changed."""
-        return f"{self.name}@{self.scale or 'default'}" + (f"+{self.settings}" if self.settings else "")
+        return title(self.name, self.scale, self.settings)
 
     @cached_property
     def digest(self) -> str:
@@ -264,6 +270,7 @@ class Plan:
             "outside": [outside.to_json() for outside in self.outside.values()],
             "spec": redacted(self.spec),
             "source": redact(self.source),
+            "same": self.same,
             "settings": redact(self.settings),
             "file": self.file,
         }

@@ -29,7 +29,8 @@ _PLAN = {
     "sweep": plain, "scale": plain, "setting": str, "question": str, "source": str, "spec": dict, "resources": dict,
     "retries": count, "matched": [float], "published": [dict], "axes": [dict], "totals": dict,
     "search?": ({"axes": [str], "seeds": [int]}, type(None)), "trials?": [of(Trial, compared=plain, step=count)],
-    "outside?": [OUTSIDE_FORM], "settings?": str, "file?": str, "phases": [_PHASE], "cells": [_CELL],
+    "outside?": [OUTSIDE_FORM], "same?": Every(str), "settings?": str, "file?": str,
+    "phases": [_PHASE], "cells": [_CELL],
 }  # fmt: skip
 
 

@@ -7,14 +7,16 @@ a phase too, as marks on one run.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
+from procray.files import digest
 from procray.garbage import keeping_everything
 from procray.planning.chains import Chains
 from procray.planning.dependence import Chain, Dependence
 from procray.planning.graph import Graph
-from procray.planning.naming import variant_name
+from procray.planning.naming import axis_labels, variant_name
 from procray.planning.plan import Cell, Choices, Plan, Trial
 from procray.planning.relevance import restrict
 from procray.planning.sweep import Sweep
@@ -59,8 +61,9 @@ class _Planner:
         self.spec, self.choices, self.chains = spec, choices, spec.chains
         self.searched = spec.search.axes if spec.search else frozenset[int]()
         self.tuning_seeds = frozenset(spec.search.seeds if spec.search else ())
-        self.graph = Graph(spec.chains, self.tuning_seeds)
         self.dependence = Dependence(spec.chains)
+        self.graph = Graph(spec.chains, self.dependence, self.tuning_seeds, self.searched)
+        self.same: dict[str, str] = {}
         self.cells: list[Cell] = []
         self.trials: list[Trial] = []
 
@@ -91,6 +94,9 @@ class _Planner:
             search=search,
             trials=self.trials,
             outside=self.graph.outside,
+            same=self.same,
+            settings=spec.settings,
+            file=spec.file,
         )
 
     def _tail(self, tail: Tail) -> None:
@@ -106,24 +112,30 @@ class _Planner:
             used = restrict(pick, self.dependence.axes(cold, pick))
             cold_variants.setdefault(self._without_searched(used), {}).setdefault(used, used)
         names: dict[Pick, str] = {}
+        known: dict[Any, tuple[str, str]] = {}  # by what is read of a variant: its name and that of its baseline
         for variant, settings in cold_variants.items():
-            names[variant] = variant_name(spec, tail, variant, baseline=True)
-            self._variant(cold, settings, names[variant], names[variant])
+            name = self._distinct(variant_name(spec, tail, variant, baseline=True), variant, {*names.values()})
+            names[variant] = self._variant(cold, settings, name, "", known)
         if cold.kept == warm.kept and not chains.relevance.begin(tail.links[0]) and not self._begins(tail, all_picks):
             return
         variants: dict[Pick, dict[Pick, Pick]] = {}
         for pick in all_picks:
             used = restrict(pick, self.dependence.axes(warm, pick))
             variants.setdefault(self._without_searched(used), {}).setdefault(used, pick)
-        taken = set(names.values())
+        taken = {*names.values()}
         for variant, settings in variants.items():
             bottom = restrict(next(iter(settings.values())), bare)
             baseline = names[self._without_searched(restrict(bottom, self.dependence.axes(cold, bottom)))]
-            name = variant_name(spec, tail, variant, baseline=False)
-            if name in taken:
-                name = next(f"{name}~{n}" for n in range(2, len(variants) + 2) if f"{name}~{n}" not in taken)
+            name = self._distinct(variant_name(spec, tail, variant, baseline=False), variant, taken)
             taken.add(name)
-            self._variant(warm, settings, name, baseline)
+            self._variant(warm, settings, name, baseline, known)
+
+    def _distinct(self, name: str, variant: Pick, taken: Container[str]) -> str:
+        """A name that nothing else has: where labels of several axes are alike, with digits of what they stand for."""
+        if name not in taken:
+            return name
+        axes = {axis.name: axis.values[i] for axis, i in zip(self.spec.axes, variant, strict=True) if i >= 0}
+        return f"{name}~{digest(axes)[:4]}"
 
     def _without_searched(self, pick: Pick) -> Pick:
         return tuple([-1 if i in self.searched else value for i, value in enumerate(pick)]) if self.searched else pick
@@ -133,9 +145,27 @@ class _Planner:
         found = self.chains.inherit(tail, 0, None, cells[0]) if cells else None
         return found is not None and bool(found.taken or found.freeze)
 
-    def _variant(self, chain: Chain, settings: dict[Pick, Pick], name: str, baseline: str) -> None:
-        """One variant: the search among its settings, and the cells of the one that is chosen."""
+    def _variant(
+        self, chain: Chain, settings: dict[Pick, Pick], name: str, baseline: str, known: dict[Any, tuple[str, str]]
+    ) -> str:
+        """One variant: the search among its settings, and the cells of the one that is chosen.
+
+        Args:
+            baseline: empty for a baseline.
+            known: what is read of the variants of this tail; gains this one.
+
+        Returns:
+            Its name: an earlier one's where this is the same by another name, of which only `same` then tells.
+        """
         spec = self.spec
+        if len(settings) > 1 or not spec.search or self.choices is not None:
+            seed = min(self.tuning_seeds) if len(settings) > 1 else spec.seeds[0]
+            read = tuple(self._read(chain, used, pick, seed) for used, pick in settings.items())
+            first, its_baseline = known.setdefault(read, (name, baseline))
+            if first != name and its_baseline in ("", baseline):
+                self.same[name] = first
+                return first
+        baseline = baseline or name
         for used, pick in settings.items():
             setting = {spec.axes[i].name: spec.axes[i].values[used[i]] for i in sorted(self.searched) if used[i] >= 0}
             if len(settings) > 1:
@@ -145,15 +175,26 @@ class _Planner:
             elif spec.search and self.choices is None:
                 continue
             self._cells(chain, pick, used, name, baseline)
+        return name
+
+    def _read(self, chain: Chain, used: Pick, pick: Pick, seed: int) -> tuple[Any, ...]:
+        """The compared mark and the last one; at a tuning seed, which trains no later phases, the pick."""
+        last = len(chain.kept) - 1
+        compared = self.graph.mark(self.graph.place(chain, chain.compared, pick), seed)
+        if chain.compared == last:
+            return compared.phase, compared.step
+        if seed in self.tuning_seeds:
+            return compared.phase, compared.step, used
+        end = self.graph.mark(self.graph.place(chain, last, pick), seed)
+        return compared.phase, compared.step, end.phase, end.step
 
     def _trials(self, chain: Chain, pick: Pick, used: Pick, setting: dict[str, Any], name: str, baseline: str) -> None:
         """One setting of a variant at every tuning seed."""
-        axes = self.spec.axes
-        label = "/".join(axes[i].labels[used[i]] for i in sorted(self.searched) if used[i] >= 0 and axes[i].varies)
+        label = "/".join(axis_labels(self.spec, restrict(used, self.searched)))
         full = f"tuning/{name}/{label}"
         place = self.graph.place(chain, chain.compared, pick)
         for seed in sorted(self.tuning_seeds):
-            end = self.graph.mark(place, seed, full)
+            end = self.graph.mark(place, seed)
             self.trials.append(Trial(name, setting, label, seed, chain.tail.name, end.phase, end.step, baseline))
             self.graph.count(end, full)
 
@@ -167,8 +208,8 @@ class _Planner:
         # With a constant schedule the shorter run is the beginning of the longer.
         reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
         for seed in spec.seeds:
-            whole = graph.mark(place, seed, name)
-            end = graph.mark(place_of_end, seed, name)
+            whole = graph.mark(place, seed)
+            end = graph.mark(place_of_end, seed)
             ends = [end]
             begun = whole.begun
             stages = (*end.begun.others, *([Parent(end.phase, end.step)] if end.kind != "procedural" else ()))
@@ -178,7 +219,7 @@ class _Planner:
             )  # fmt: skip
             self.cells.append(cell)
             for fraction, rerun in zip(fractions, reruns, strict=True):
-                shorter = graph.mark(rerun, seed, name)
+                shorter = graph.mark(rerun, seed)
                 ends += [shorter] if rerun is not place else []
                 self.cells.append(
                     replace(cell, compared=shorter.phase, step=place.facts.steps(fraction), fraction=fraction)

@@ -8,7 +8,7 @@ from procray.planning.data import names_task, text_warmup
 from procray.planning.inspection import Inspection
 from procray.spec.cells import Pick
 from procray.spec.counts import format_count
-from procray.spec.structure import Link
+from procray.spec.structure import Link, SweepSpec
 from procray.training.recipe import Evaluation, Optimizer, Solved
 
 EVERY_STEPS = 100  # between evaluations where the file is silent
@@ -87,12 +87,20 @@ def read_optimizer(
         values["warmup_steps"] = round(given["warmup"] / tokens_per_step)
     if values.get("warmup_steps", 0) >= steps:
         inspection.report((*path, key), pick, f"a warm-up as long as the whole budget ({steps} steps)")
-    # What a schedule does not use is no part of the phase's identity.
-    if values.get("schedule", "constant") == "constant":
-        values.pop("min_lr", None)
-    if values.get("schedule") != "wsd":
-        values.pop("decay", None)
+    for key in _unused(values.get("schedule", "constant")):
+        values.pop(key, None)
     return Optimizer(**values) if "lr" in values else None
+
+
+def _unused(schedule: str) -> tuple[str, ...]:
+    """What a schedule does not use: it is no part of the phase's identity."""
+    return {"constant": ("min_lr", "decay"), "wsd": ()}.get(schedule, ("decay",))
+
+
+def unused_of_schedule(spec: SweepSpec, link: Link, optimizer: Optimizer) -> frozenset[int]:
+    """The axes of what a phase's schedule does not use."""
+    paths = [(*link.section, "optimizer", key) for key in _unused(optimizer.schedule)]
+    return frozenset(i for i, axis in enumerate(spec.axes) if axis.path in paths)
 
 
 def read_evaluation(

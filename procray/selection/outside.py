@@ -46,6 +46,8 @@ def bring(outside: Outside, store: Store, progress: Callable[[str], None] = lamb
             about = {"kind": "outside", "tokens": 0}
             folder.write_mark(held, 0, lambda place: bring_in(outside, place), about)
             facts = folder.manifest(0)["outside"]
+            for note in facts.get("notes", ()):
+                progress(f"outside checkpoint {outside.name}: {note}")
             folder.describe_outside(facts)
             folder.set_status("done", step=0, attempt=held.attempt)
     except OSError as error:

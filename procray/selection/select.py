@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from procray.files import write_json
 from procray.planning.plan import Choices, Plan, Trial
 from procray.planning.planner import plan
+from procray.selection.standing import Standing
 
 if TYPE_CHECKING:
     from procray.planning.sweep import Sweep
@@ -103,8 +104,9 @@ def read(graph: Plan, store: Store) -> Searched | None:
     for trial in graph.trials:
         settings.setdefault((trial.variant, trial.label), []).append(trial)
     tried: dict[str, list[Tried]] = {}
+    standing = Standing(graph, store)
     for trials in settings.values():
-        tried.setdefault(trials[0].variant, []).append(_tried(trials, graph, store))
+        tried.setdefault(trials[0].variant, []).append(_tried(trials, graph, store, standing))
     judged = [cell for cells in tried.values() for cell in _judge(cells)]
     return Searched(
         tuple(graph.search["axes"]),
@@ -186,12 +188,12 @@ def to_json(found: Searched) -> dict[str, Any]:
     }
 
 
-def _tried(trials: list[Trial], graph: Plan, store: Store) -> Tried:
+def _tried(trials: list[Trial], graph: Plan, store: Store, standing: Standing) -> Tried:
     first = trials[0]
     metric = "accuracy" if graph.phases[first.compared].kind == "diagnostic" else "loss"
     values, losses, states, reasons = [], [], [], []
     for trial in trials:
-        state, reason, row = _result(trial, store)
+        state, reason, row = _result(trial, store, standing)
         states.append(state)
         if row is not None:
             values.append(float(row[metric]))
@@ -213,17 +215,14 @@ def _tried(trials: list[Trial], graph: Plan, store: Store) -> Tried:
     )
 
 
-def _result(trial: Trial, store: Store) -> tuple[str, str, dict[str, Any] | None]:
+def _result(trial: Trial, store: Store, standing: Standing) -> tuple[str, str, dict[str, Any] | None]:
     """State, reason and the row of the journal that holds at the end of the budget."""
-    folder = store.phase(trial.compared)
-    last = next((row for row in reversed(folder.curve()) if row["step"] <= trial.step), None)
+    last = next((row for row in reversed(store.phase(trial.compared).curve()) if row["step"] <= trial.step), None)
     # A phase that was solved before its end keeps its last value.
     if last and (last["step"] == trial.step or last.get("solved")) and _finite(last.get("loss")):
         return "done", "", last
-    status = folder.status()
-    if status["state"] in ("failed", "skipped"):
-        return "failed", str(status.get("reason") or status["state"]), None
-    return "pending", "", None
+    state, reason = standing.of(trial.compared, trial.step)
+    return ("failed", reason or state, None) if state in ("failed", "skipped") else ("pending", "", None)
 
 
 def _finite(value: Any) -> bool:

@@ -1,4 +1,7 @@
-"""Short names of values, of which the names of variants consist."""
+"""Short names of values, of which the names of variants consist.
+
+A label follows from its value, not from the values beside it, so that another value of a grid renames none of them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import re
 from pathlib import PurePath
 from typing import Any
 
+from procray.files import digest
 from procray.model.components import show_layers
 from procray.spec.axes import Axis
 from procray.spec.counts import format_count
 
 # Keys whose values are counts of tokens, shown without their key.
 TOKENS = ("tokens", "batch_tokens", "every", "warmup")
+_LONGEST = 80
 
 
 def name_values(axes: list[Axis]) -> None:
@@ -19,15 +24,29 @@ def name_values(axes: list[Axis]) -> None:
     for i, axis in enumerate(axes):
         key = str(axis.path[-1])
         clash = any(other.path[-1] == key and other.varies and _meet(axis, other) for other in axes[:i])
-        sections = [part for part in axis.name.split(".")[:-1] if part != "optimizer"]
-        prefix = f"{sections[-1]}-" if clash and sections else ""
-        common = _common(axis.values)
+        prefix = _section(axis) if clash else ""
         if "transfer" in axis.path[:-1]:  # inside a composition: the component says what the value is about
             component, *below = axis.path[axis.path.index("transfer") + 1 :]
             labels = [_safe(_inside(str(component), list(map(str, below)), value)) for value in axis.values]
         else:
-            labels = [prefix + label(key, value, common) for value in axis.values]
-        axis.labels = [f"{text}-{n}" if labels.count(text) > 1 else text for n, text in enumerate(labels, 1)]
+            labels = [prefix + label(key, value) for value in axis.values]
+        told: dict[str, set[str]] = {}
+        for text, value in zip(labels, axis.values, strict=True):
+            told.setdefault(text, set()).add(digest(value))
+        axis.labels = [
+            f"{text}-{digest(value)[:4]}" if len(told[text]) > 1 else text
+            for text, value in zip(labels, axis.values, strict=True)
+        ]
+
+
+def _section(axis: Axis) -> str:
+    """What tells an axis from others of the same key: `diagnostic-`; in a chain the name or number of the phase."""
+    above = axis.name.split(".")[:-1]
+    if axis.path[0] == "chain":
+        name = above[1]
+        return f"{above[2] if len(above) > 2 else 'phase'}{int(name) + 1}-" if name.isdigit() else f"{name}-"
+    sections = [part for part in above if part != "optimizer"]
+    return f"{sections[-1]}-" if sections else ""
 
 
 def _meet(one: Axis, other: Axis) -> bool:
@@ -37,27 +56,17 @@ def _meet(one: Axis, other: Axis) -> bool:
     return not (other.path == ("transfer",) and one.path[0] == "targets")
 
 
-def _common(values: list[Any]) -> dict[str, Any]:
-    """The entries that all of several mappings share: they tell nothing apart."""
-    if len(values) < 2 or not all(isinstance(value, dict) for value in values):
-        return {}
-    return {
-        key: value
-        for key, value in values[0].items()
-        if all(key in other and other[key] == value for other in values[1:])
-    }
-
-
-def label(key: str, value: Any, common: dict[str, Any] | None = None) -> str:
+def label(key: str, value: Any) -> str:
     """A short name of one value: `L64`, `L2-24`, `2M`, `lr5e-4`, `full`, `attention=set,mlp=eca`."""
-    return _safe(_label(key, value, common or {}))
+    text = _safe(_label(key, value))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 7]}-{digest(value)[:6]}"
 
 
 def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+=,-]+", "-", text)
 
 
-def _label(key: str, value: Any, common: dict[str, Any]) -> str:
+def _label(key: str, value: Any) -> str:
     if key == "freeze":
         return f"freeze-{'+'.join(value)}" if value else "unfrozen"
     if key == "perturb":
@@ -73,7 +82,7 @@ def _label(key: str, value: Any, common: dict[str, Any]) -> str:
     if isinstance(value, int | float):
         return key + short_number(value)
     if isinstance(value, list):
-        return "-".join(_label(key, item, {}) for item in value)
+        return "-".join(_label(key, item) for item in value)
     if not isinstance(value, dict):
         return f"{key}{value}"
     if key == "transfer":
@@ -82,16 +91,16 @@ def _label(key: str, value: Any, common: dict[str, Any]) -> str:
         shares = "+".join(f"{name}{short_number(weight)}" for name, weight in value["mixture"].items())
         return f"{shares}-prefix" if value.get("prefix") else shares
     if "text" in value:
-        corpus = value["text"]["corpus"]
-        local = isinstance(corpus, dict) and "files" in corpus
-        return "text-files" if local else f"text-{_label('corpus', corpus, {})}"
+        return f"text-{_entries(value['text'], 'text')}"
     if "shuffled" in value:
-        return f"shuffled-{_label(key, value['shuffled'], {})}"
-    for name in ("hf", "name"):  # corpora
-        if name in value:
-            return str(value[name])
-    parts = [_label(name, child, {}) for name, child in value.items() if name not in common]
-    return "-".join(parts) or key
+        return f"shuffled-{_label(key, value['shuffled'])}"
+    return _entries(value, key)
+
+
+def _entries(value: dict[str, Any], key: str) -> str:
+    """All that a mapping says, in the order of its keys, what it is first."""
+    first = [name for name in ("corpus", "hf", "name", "files") if name in value]
+    return "-".join(_label(name, value[name]) for name in [*first, *sorted(value.keys() - set(first))]) or key
 
 
 def _parent(value: Any) -> str:

@@ -64,5 +64,16 @@ class Backend(Protocol):
     def examine_corpus(self, name: str) -> str:
         """What is wrong with a corpus, every shard read anew; empty when nothing is."""
 
-    def remove_corpus(self, name: str) -> None:
-        """Deletes a corpus, its manifest first."""
+    def corpus_age(self, name: str) -> float:
+        """Seconds since anything of a corpus was written or it was asked for; 0 while it is being prepared."""
+
+    def remove_corpus(self, name: str) -> bool:
+        """Deletes a corpus, its manifest first; False where a process is preparing it."""
+
+    # -- whatever else -------------------------------------------------------------------------------
+
+    def strays(self, older_than: float) -> dict[str, int]:
+        """Bytes of unfinished files outside of phases, untouched for so many seconds, by their paths below `path`."""
+
+    def remove_stray(self, name: str) -> None:
+        """Deletes what `strays` named."""

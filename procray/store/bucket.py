@@ -26,6 +26,7 @@ from procray.store.phase_in_bucket import PhaseInBucket
 from procray.store.plans import NEWEST, PLAN, title_of
 
 _THREADS = 16
+_ASKED_FOR = "asked-for"  # of a corpus: its date says when it was prepared, or asked for, last
 
 
 class Bucket:
@@ -146,6 +147,7 @@ class Bucket:
             if CORPUS_FILE.fullmatch(kept) and (kept not in there or there[kept].bytes != file.stat().st_size):
                 self._objects.upload(file, f"corpora/{name}/{kept}")
         self.publish(folder / MANIFEST)
+        self._objects.put(f"corpora/{name}/{_ASKED_FOR}", b"")  # whoever asked for it is about to read it
 
     def corpora_sizes(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -167,10 +169,21 @@ class Bucket:
                         return f"{file} is missing or does not have the content that its manifest says"
         return ""
 
-    def remove_corpus(self, name: str) -> None:
+    def corpus_age(self, name: str) -> float:
+        listing = self._objects.below(f"corpora/{name}")
+        return listing.now - max((entry.modified for entry in listing.entries.values()), default=0.0)
+
+    def remove_corpus(self, name: str) -> bool:
         self._objects.remove([f"corpora/{name}/{MANIFEST}"])
         self._objects.remove(f"corpora/{name}/{file}" for file in self._objects.below(f"corpora/{name}").entries)
         self._copy.remove_corpus(name)
+        return True
+
+    def strays(self, older_than: float) -> dict[str, int]:
+        return {}  # an object is there as a whole or not at all
+
+    def remove_stray(self, name: str) -> None:
+        raise AssertionError(f"nothing in a bucket is unfinished, such as '{name}'")
 
 
 def _content(path: Path) -> bytes | None:

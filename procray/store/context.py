@@ -11,9 +11,12 @@ from procray.store.lease import Lease
 from procray.store.phase import PhaseFolder
 from procray.store.store import Store
 from procray.training.recipe import Parent
+from procray.training.rows import SEQUENCES
 
 if TYPE_CHECKING:
     import torch
+
+_MEASURED = ("loss", "accuracy", "exact")  # of a mark
 
 
 class StoreContext:
@@ -73,7 +76,9 @@ class StoreContext:
     def save_mark(self, step: int, write: Callable[[Path], dict[str, Any]], about: dict[str, Any]) -> None:
         if self._held is not None and self._journal is not None:
             self._journal.sync()
-            self._folder.write_mark(self._held, step, write, about)
+            row = self._journal.row(step) or {}  # an earlier attempt may have measured otherwise: one curve for all
+            told = {name: row[name] for name in (SEQUENCES, *_MEASURED) if name in row}
+            self._folder.write_mark(self._held, step, write, {**about, **told})
 
     def save_resume(self, step: int, write: Callable[[Path], None]) -> None:
         if self._held is not None and self._journal is not None:

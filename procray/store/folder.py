@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from procray.corpora.lock import LOCK, alone_if_free, taken
 from procray.corpora.prepared import Prepared, read_manifest
-from procray.store.kept_files import MANIFEST, entries, sizes
+from procray.store.kept_files import MANIFEST, clock, entries, last_written, sizes
 from procray.store.nearby import nearby
 from procray.store.phase_in_folder import PhaseInFolder
 from procray.store.plans import PLAN, title_of
+
+_TEMPORARY = re.compile(r"\.(clock-|.+\.)[a-z0-9_]{8}")
+_OF_THE_STORE = re.compile(r"\.(clock-|machine\.json\.)[a-z0-9_]{8}")
 
 
 class Folder:
@@ -84,10 +89,12 @@ class Folder:
         return nearby(self._corpora, name)
 
     def publish_corpus(self, name: str) -> None:
-        pass
+        with contextlib.suppress(OSError):  # somebody else's, or copied by hand: then its shards have their dates
+            os.utime(self._corpora / name / LOCK)  # whoever asked for it is about to read it
 
     def corpora_sizes(self) -> dict[str, int]:
-        return {name: sum(sizes(self._corpora / name).values()) for name in sorted(entries(self._corpora))}
+        names = (name for name in sorted(entries(self._corpora)) if (self._corpora / name).is_dir())
+        return {name: sum(sizes(self._corpora / name).values()) for name in names if not name.startswith(".")}
 
     def examine_corpus(self, name: str) -> str:
         folder = self._corpora / name
@@ -96,6 +103,47 @@ class Folder:
             Prepared(folder, manifest).verify()
         return ""
 
-    def remove_corpus(self, name: str) -> None:
-        (self._corpora / name / MANIFEST).unlink(missing_ok=True)  # first: without it nothing is prepared
-        shutil.rmtree(self._corpora / name, ignore_errors=True)
+    def corpus_age(self, name: str) -> float:
+        folder = self._corpora / name
+        return 0.0 if taken(folder) else clock(self._corpora) - last_written(folder)
+
+    def remove_corpus(self, name: str) -> bool:
+        folder = self._corpora / name
+        if not folder.is_dir():
+            return True
+        with alone_if_free(folder) as free:
+            if free:
+                (folder / MANIFEST).unlink(missing_ok=True)  # first: without it nothing is prepared
+                shutil.rmtree(folder, ignore_errors=True)
+            return free
+
+    # -- whatever else -------------------------------------------------------------------------------
+
+    def strays(self, older_than: float) -> dict[str, int]:
+        if not self.path.is_dir():
+            return {}
+        now, found = clock(self.path), {}
+        for path in self._unfinished():
+            with contextlib.suppress(OSError):  # gone between the two looks
+                if now - max(last_written(path), path.lstat().st_mtime) > older_than:
+                    size = sum(sizes(path).values()) if path.is_dir() else path.lstat().st_size
+                    found[path.relative_to(self.path).as_posix()] = size
+        return found
+
+    def _unfinished(self) -> Iterator[Path]:
+        """What a kill can have left, by the names that `write_atomic`, `clock` and the removal of a phase give."""
+        yield from self._phases.glob(".gone-*")
+        yield from (self.path / name for name in entries(self.path) if _OF_THE_STORE.fullmatch(name))
+        places = [self.path / "sweeps", *(self._corpora / name for name in entries(self._corpora))]
+        for place in places:
+            for parent, folders, names in os.walk(place):
+                # What is called `.run-` belongs to a run, which may last for days; the next one removes it.
+                folders[:] = [name for name in folders if not name.startswith(".")]
+                yield from (Path(parent, name) for name in names if _TEMPORARY.fullmatch(name))
+
+    def remove_stray(self, name: str) -> None:
+        path = self.path / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

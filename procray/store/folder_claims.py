@@ -32,6 +32,8 @@ class FolderClaims:
             return self._path(attempt).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
+        except PermissionError:  # its writer let nobody else read it: it counts while it is kept alive
+            return ""
 
     def age(self, attempt: int) -> float:
         try:
@@ -67,6 +69,7 @@ def _create(path: Path, text: str) -> bool:
     """Makes `path` with its whole content, or returns False when it exists already."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".claim-")
     try:
+        os.fchmod(handle, 0o644)  # who may read the store may see who writes in it
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

@@ -19,7 +19,8 @@ def _state(value: Any) -> str:
     return "" if value in _STATES else "no known state of a phase"
 
 
-_STATUS = {"state": _state, "reason?": _TEXT, "step?": _COUNT, "until?": _COUNT, "attempt?": _COUNT, "final?": bool}
+_FAILURE = {"reason?": _TEXT, "step?": _COUNT, "final?": bool}
+_STATUS = {"state": _state, **_FAILURE, "until?": _COUNT, "attempt?": _COUNT, "failure?": _FAILURE}
 _PROGRESS = dict.fromkeys(
     ("step?", "tokens?", "loss?", "tokens_per_s?", "mfu?", "attempt?", "lr?", "grad_norm?"), _NUMBER
 )
@@ -50,7 +51,7 @@ ROW = {
     **{
         f"{name}?": _NUMBER
         for name in ("tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "loss", "accuracy", "exact",
-                     "train_loss", "lr", "grad_norm", "seconds", "tokens_per_s", "mfu")
+                     "train_loss", "lr", "grad_norm", "seconds", "tokens_per_s", "mfu", "sequences", "mean_steps")
     },
     "tokens_by_task?": (Every(float), None.__class__),
 }  # fmt: skip

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from procray.corpora.prepared import corpus_folder
-from procray.errors import ProcrayError
+from procray.errors import ProcrayError, StoreError
 from procray.store import roots
 from procray.store.lease import Lease
 from procray.store.phase import PhaseFolder
@@ -23,7 +23,13 @@ Say = Callable[[str], None]
 class Garbage:
     """What nobody refers to, in an order in which it can be deleted; bytes by id or name.
 
-    `kept` says why something stays that no sweep names.
+    Attributes:
+        leftovers: unfinished files of phases that stay, by phase.
+        strays: unfinished files outside of phases, by path.
+        resumes: resume states of phases that have all that any plan wants of them.
+        kept: why a phase stays that no plan names.
+        kept_corpora: why a corpus stays that no phase reads.
+        older_than: seconds; what was touched within them was left alone.
     """
 
     phases: dict[str, int]
@@ -32,10 +38,14 @@ class Garbage:
     resumes: dict[str, int]
     corpora: dict[str, int]
     kept: dict[str, str] = field(default_factory=dict)
+    kept_corpora: dict[str, str] = field(default_factory=dict)
+    strays: dict[str, int] = field(default_factory=dict)
+    older_than: float = RECENT
 
     @property
     def bytes(self) -> int:
-        return sum(sum(part.values()) for part in (self.phases, self.resumes, self.corpora)) + self.leftover_bytes
+        parts = (self.phases, self.resumes, self.corpora, self.strays)
+        return sum(sum(part.values()) for part in parts) + self.leftover_bytes
 
 
 def find(
@@ -45,15 +55,17 @@ def find(
 
     Args:
         resume_states: also the resume states of phases that have all that any sweep wants of them.
-        older_than: leave alone what was touched within so many seconds.
+        older_than: leave alone what was touched within so many seconds, by the clock of the store.
         forget: plans to take as if the store did not have them.
 
     Raises:
-        StoreError: a plan.json is damaged, so that nobody can say what is needed.
+        StoreError: a plan.json is damaged, so that nobody can say what is needed; or a plan to forget is being run.
     """
+    forget = tuple(forget)
     planned = roots.read(store, forget)
     ids = store.phases()
     store.refresh(ids)
+    _refuse_what_runs(store, {plan.title for plan in forget}, planned.forgotten.intersection(ids))
     parents: dict[str, list[str]] = {}
     corpora_of: dict[str, str] = {}
     kept: dict[str, str] = {}
@@ -77,6 +89,9 @@ def find(
         if phase not in stay or phase in kept:
             continue
         folder = store.phase(phase)
+        holder = folder.holder()
+        if holder is not None and holder.alive():
+            continue
         sizes = folder.sizes()
         names = folder.leftovers(older_than)
         if names:
@@ -87,30 +102,38 @@ def find(
             resumes[phase] = sum(size for name, size in sizes.items() if name.startswith("resume/"))
     used = planned.corpora | {corpora_of[phase] for phase in stay if phase in corpora_of}
     order = _children_first([phase for phase in ids if phase not in stay], parents)
+    unread = {name: size for name, size in store.corpora_sizes().items() if name not in used}
+    kept_corpora = {name: why for name in unread if (why := _corpus_in_use(store, name, older_than))}
     return Garbage(
         phases={phase: sum(store.phase(phase).sizes().values()) for phase in order},
         leftovers=leftovers,
         leftover_bytes=leftover_bytes,
         resumes=resumes,
-        corpora={name: size for name, size in store.corpora_sizes().items() if name not in used},
+        corpora={name: size for name, size in unread.items() if name not in kept_corpora},
         kept=kept,
+        kept_corpora=kept_corpora,
+        strays=store.strays(older_than),
+        older_than=older_than,
     )
 
 
 def collect(store: Store, found: Garbage, say: Say = lambda line: None) -> int:
-    """Deletes garbage, each phase under its lease; returns the bytes that are free now.
+    """Deletes garbage, each phase under its lease, each corpus under its lock; returns the bytes that are free now.
 
     What a sweep that was started meanwhile has come to need is left alone.
     """
     freed = _remove_phases(store, found.phases, say)
     for phase, names in found.leftovers.items():
-        freed += _clear_leftovers(store.phase(phase), names)
+        freed += _clear_leftovers(store.phase(phase), names, found.older_than, say)
     for phase, size in found.resumes.items():
         with _taking(store.phase(phase), say) as held:
             if held is not None:
                 store.phase(phase).drop_resumes(held)
                 freed += size
-    return freed + _remove_corpora(store, found.corpora, say)
+    for name, size in found.strays.items():
+        store.remove_stray(name)
+        freed += size
+    return freed + _remove_corpora(store, found.corpora, found.older_than, say)
 
 
 def _remove_phases(store: Store, phases: dict[str, int], say: Say) -> int:
@@ -130,22 +153,43 @@ def _remove_phases(store: Store, phases: dict[str, int], say: Say) -> int:
     return freed
 
 
-def _clear_leftovers(folder: PhaseFolder, names: list[str]) -> int:
-    sizes = folder.sizes()
-    folder.clear(names)
-    return sum(sizes.get(name, 0) for name in names)
+def _clear_leftovers(folder: PhaseFolder, names: list[str], older_than: float, say: Say) -> int:
+    before = folder.sizes()
+    with _taking(folder, say) as held:  # which sweeps up after dead attempts itself
+        if held is None:
+            return 0
+        folder.clear(held, set(names) & set(folder.leftovers(older_than)))
+    after = folder.sizes()
+    return sum(before.get(name, 0) for name in names if name not in after)
 
 
-def _remove_corpora(store: Store, corpora: dict[str, int], say: Say) -> int:
+def _remove_corpora(store: Store, corpora: dict[str, int], older_than: float, say: Say) -> int:
     freed = 0
     needed = roots.read(store).corpora if corpora else set()
     for name, size in corpora.items():
         if name in needed:
             say(f"corpus {name}: a sweep reads it now, so it stays")
-            continue
-        store.remove_corpus(name)
-        freed += size
+        elif why := _corpus_in_use(store, name, older_than):
+            say(f"corpus {name}: {why}, so it stays")
+        elif store.remove_corpus(name):
+            freed += size
+        else:
+            say(f"corpus {name}: it is being prepared now, so it stays")
     return freed
+
+
+def _corpus_in_use(store: Store, name: str, older_than: float) -> str:
+    """Why a corpus that no phase reads stays for now; empty when it need not."""
+    return "prepared a short while ago, or being prepared" if store.corpus_age(name) < older_than else ""
+
+
+def _refuse_what_runs(store: Store, titles: set[str], phases: Iterable[str]) -> None:
+    """Raises StoreError where a runner of a sweep that is to be forgotten has one of its phases."""
+    for phase in phases:
+        holder = store.phase(phase).holder()
+        if holder is not None and holder.about.get("sweep") in titles and holder.alive():
+            who = f"process {holder.process['pid']} on {holder.process['host'].partition('/')[0]}"
+            raise StoreError(f"{holder.about['sweep']} is being run ({phase} by {who}); stop it before it is forgotten")
 
 
 def _in_use(folder: PhaseFolder, planned: Roots, older_than: float) -> str:

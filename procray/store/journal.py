@@ -3,6 +3,10 @@
 An attempt only ever appends to its own file, so a line that a kill tore apart is the last of its
 file and can never run into the next line. A resumed run recomputes evaluations that an earlier
 attempt has written already; they are compared instead of written again.
+
+Attempts may have measured at other steps, or on more or fewer sequences (of a warm-up both are free): each adds rows
+at its own steps. Of a step the first row counts, for good: a number that was once read from the curve never changes,
+and every row says how it was measured.
 """
 
 from __future__ import annotations
@@ -12,15 +16,12 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from procray.batch import EXACT_MATCH, PARTS
 from procray.errors import StoreError
 from procray.files import parse_json
 from procray.records import check, digits
 from procray.store.forms import ROW
+from procray.training.rows import COUNTERS, LOSS, alike
 
-# What a replay must reproduce bit for bit on one machine.
-COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length", "tokens_by_task")
-DETERMINISTIC = (*COUNTERS, "loss", "accuracy", "exact", "train_loss", "lr", "grad_norm", *PARTS, EXACT_MATCH)
 # How far the loss may lie off where bits are not promised: relative, and absolute below 1 nat.
 TOLERANCE = 5e-2
 
@@ -64,23 +65,24 @@ def merged(folder: Path) -> dict[int, tuple[int, dict[str, Any]]]:
 
 
 def compare(phase: str, known: dict[str, Any], new: dict[str, Any], exact: bool) -> None:
-    """Raises StoreError when a recomputed evaluation is not the one in the journal.
+    """Raises StoreError when a recomputed evaluation is not the one in the journal, as far as both were measured alike.
 
     Args:
         exact: both come from the same kind of process, so every deterministic value must be equal.
             Otherwise the counters must be equal and the loss must lie within TOLERANCE: kernels on a
             GPU and sums over several processes do not repeat bit for bit.
     """
-    for name in DETERMINISTIC if exact else COUNTERS:
+    comparable = alike(known, new)
+    for name in comparable if exact else COUNTERS:
         if known.get(name) != new.get(name):
             raise StoreError(
                 f"phase {phase}, step {new['step']}: {name} was {known.get(name)!r} and is now {new.get(name)!r} "
                 "when computed again. Data, code or machine have changed since; "
                 "remove the phase's folder to train it afresh"
             )
-    if exact:
+    if exact or LOSS not in comparable:
         return
-    before, now = known.get("loss"), new.get("loss")
+    before, now = known.get(LOSS), new.get(LOSS)
     if before is None or now is None:
         same = before is now
     else:
@@ -143,10 +145,10 @@ class Journal:
         self._lines = lines or _FileLines(folder, attempt)
 
     def add(self, row: dict[str, Any]) -> bool:
-        """Writes one evaluation; False when it stands there already with the same values.
+        """Writes one evaluation; False when its step stands there already.
 
         Raises:
-            StoreError: it stands there with other values, or holds a NaN.
+            StoreError: it stands there with other values of what was measured alike, or holds a NaN.
         """
         step = int(row["step"])
         try:
@@ -162,6 +164,11 @@ class Journal:
         self._lines.write(line.encode() + b"\n")
         self._rows[step] = (self._attempt, json.loads(line))
         return True
+
+    def row(self, step: int) -> dict[str, Any] | None:
+        """The evaluation that counts at a step."""
+        found = self._rows.get(step)
+        return found[1] if found else None
 
     def sync(self) -> None:
         """Makes what was written survive a power cut."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from stat import S_ISREG
@@ -47,11 +49,29 @@ def sizes(folder: Path) -> dict[str, int]:
 def clock(folder: Path) -> float:
     """The time by the clock that dates the files of a folder; of the file server, where it is on one.
 
+    Where this process may not write, it can only be guessed: by this machine's clock, but never before the newest
+    date in the folder. Whoever may not write decides nothing by it, and takes no claim over.
+
     Raises:
         FileNotFoundError: there is no such folder.
     """
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as now:
-        return os.stat(now.name).st_mtime
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as now:
+            return os.stat(now.name).st_mtime
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+    return max(time.time(), last_written(folder))
+
+
+def last_written(folder: Path) -> float:
+    """The newest date of a folder and of all that is below it; 0 where there is nothing."""
+    newest = 0.0
+    for parent, folders, names in os.walk(folder):
+        for path in (parent, *(os.path.join(parent, name) for name in (*folders, *names))):
+            with contextlib.suppress(OSError):  # removed between the two looks
+                newest = max(newest, os.lstat(path).st_mtime)
+    return newest
 
 
 def read_document(path: Path) -> Any:

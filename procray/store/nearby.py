@@ -13,9 +13,14 @@ from pathlib import Path
 from procray.errors import StoreError
 from procray.files import cache_folder, digest
 
-_NETWORKS = {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3", "wekafs"}
+# File systems that several machines may have mounted; those of virtual machines share a folder with their host.
+_NETWORKS = {
+    *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4"),
+    *("ocfs2", "orangefs", "panfs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "wekafs"),
+}
 # What a prepared corpus consists of; the manifest comes last and makes it complete.
 CORPUS_FILE = re.compile(r"tokenizer\.json|shards/(train|validation)-\d{5}\.(bin|mask)")
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # a space in a name of mountinfo
 
 
 def nearby(corpora: Path, name: str, mounts: str = "/proc/self/mountinfo") -> Path:
@@ -55,7 +60,7 @@ def on_network(path: Path, mounts: str = "/proc/self/mountinfo") -> bool:
     real = os.path.realpath(path)
     for line in lines:
         before, _, after = line.partition(" - ")
-        point = before.split(" ")[4].encode().decode("unicode_escape")
+        point = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), before.split(" ")[4])
         if len(point) >= len(best) and (real == point or real.startswith(point.rstrip("/") + "/")):
             best, kind = point, after.split(" ")[0]
     return kind in _NETWORKS or kind.startswith("fuse.")

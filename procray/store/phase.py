@@ -19,6 +19,7 @@ from procray.errors import StoreError
 from procray.files import write_json
 from procray.redaction import redacted
 from procray.store import journal, lease
+from procray.store.failure import still_on_record
 from procray.store.folder_claims import FolderClaims
 from procray.store.kept_files import MANIFEST, damage, described, read_document, steps
 from procray.store.lease import Holder, Lease
@@ -183,7 +184,8 @@ class PhaseFolder(ABC):
         """`{"state": ..., "reason": ..., "step": ..., "attempt": ...}`.
 
         States: `waiting`, `running`, `paused`, `done`, `failed`, `skipped`. A running phase whose
-        process is gone reads as paused.
+        process is gone reads as paused. `failure`: one that concerns later marks than those trained since, see
+        `procray.store.failure`.
         """
         self._look()
         value = read_document(self.path / "status.json") or {"state": "waiting"}
@@ -195,7 +197,13 @@ class PhaseFolder(ABC):
 
     def set_status(self, state: str, **facts: Any) -> None:
         """Replaces the status. Runners check their lease first; others may only say `skipped` or `failed`."""
-        self._write("status.json", {"state": state, "time": time.time(), **redacted(facts)})
+        kept = still_on_record(self._last_status(), state, facts)
+        self._write("status.json", {"state": state, "time": time.time(), **redacted(facts), **kept})
+
+    def _last_status(self) -> dict[str, Any] | None:
+        with contextlib.suppress(StoreError):  # a damaged one is replaced
+            return read_document(self.path / "status.json")
+        return None
 
     def description(self) -> dict[str, Any] | None:
         """phase.json: `{"id", "recipe", "data_digest", "attempts": {attempt: provenance}}`, or None."""
@@ -291,10 +299,13 @@ class PhaseFolder(ABC):
 
     @abstractmethod
     def leftovers(self, older_than: float) -> list[str]:
-        """Files of attempts that were killed, last touched more than so many seconds ago, by their names."""
+        """Unfinished files, last touched more than so many seconds ago by the clock of the store, by their names.
+
+        They were left by an attempt that was killed, unless a runner has the phase.
+        """
 
     @abstractmethod
-    def clear(self, names: Iterable[str]) -> None:
+    def clear(self, held: Lease, names: Iterable[str]) -> None:
         """Deletes what `leftovers` named."""
 
     @abstractmethod

@@ -108,7 +108,8 @@ class PhaseInBucket(PhaseFolder):
             if found and (found[1], found[2], found[3]) not in used and listing.now - entry.modified > older_than
         ]
 
-    def clear(self, names: Iterable[str]) -> None:
+    def clear(self, held: Lease, names: Iterable[str]) -> None:
+        held.check()
         self._objects.remove(f"{self._at}/{name}" for name in names)
 
     def remove(self, held: Lease) -> None:

@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,11 @@ from procray.files import sync_folder, write_json
 from procray.records import digits
 from procray.store.folder_claims import FolderClaims
 from procray.store.journal import Journal
-from procray.store.kept_files import damage, entries, move, sizes, steps
+from procray.store.kept_files import clock, damage, entries, move, sizes, steps
 from procray.store.lease import Claims, Lease
 from procray.store.phase import TEMPORARY, PhaseFolder
+
+_UNFINISHED = 600.0  # seconds after which nobody is still writing a document
 
 
 class PhaseInFolder(PhaseFolder):
@@ -56,15 +57,17 @@ class PhaseInFolder(PhaseFolder):
         return damage(self.path / kind / str(step), about["files"], trust=False)
 
     def leftovers(self, older_than: float) -> list[str]:
+        temporary = [name for name in self.sizes() if any(part.startswith(".") for part in name.split("/"))]
+        now = clock(self.path) if temporary else 0.0
         found = []
-        for name in self.sizes():
-            if any(part.startswith(".") for part in name.split("/")):
-                with contextlib.suppress(OSError):
-                    if time.time() - (self.path / name).stat().st_mtime > older_than:
-                        found.append(name)
+        for name in temporary:
+            with contextlib.suppress(OSError):
+                if now - (self.path / name).stat().st_mtime > older_than:
+                    found.append(name)
         return found
 
-    def clear(self, names: Iterable[str]) -> None:
+    def clear(self, held: Lease, names: Iterable[str]) -> None:
+        held.check()
         for name in names:
             (self.path / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -118,7 +121,9 @@ class PhaseInFolder(PhaseFolder):
             if str(step) not in listed:
                 shutil.rmtree(self.path / "resume" / str(step), ignore_errors=True)
         for folder in (self.path, self.path / "leases"):
-            for entry in entries(folder):
+            temporary = [entry for entry in entries(folder) if entry.startswith(".")]
+            now = clock(folder) if temporary else 0.0
+            for entry in temporary:
                 with contextlib.suppress(OSError):
-                    if entry.startswith(".") and time.time() - (folder / entry).stat().st_mtime > 600:
+                    if now - (folder / entry).stat().st_mtime > _UNFINISHED:
                         (folder / entry).unlink()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from procray.corpora.prepared import corpus_folder
 from procray.errors import StoreError
-from procray.files import holds, json_lines, write_atomic, write_json
+from procray.files import holds, write_atomic, write_json
+from procray.planning.plan_text import plan_lines
 from procray.records import is_plain
 from procray.store.backend import Backend
 from procray.store.folder import Folder
@@ -134,9 +135,8 @@ class Store:
         Only for what trains: whoever only looks at a plan leaves the store as it is.
         """
         path = self.plan_folder(plan.title, plan.digest) / PLAN
-        value = plan.to_json()
-        if not holds(path, json_lines(value)):
-            write_atomic(path, json_lines(value))
+        if not holds(path, plan_lines(plan)):
+            write_atomic(path, plan_lines(plan))
         self.publish(path)
         pointer = self.title_folder(plan.title) / NEWEST
         write_json(pointer, {"plan": plan.digest})
@@ -188,7 +188,7 @@ class Store:
         return self._backend.bring_corpus(_plain(name, "name of a corpus"))
 
     def publish_corpus(self, recipe: dict[str, Any]) -> None:
-        """Shows others a corpus that was prepared in `corpora`."""
+        """Shows others a corpus that was prepared in `corpora`, and that somebody is about to read it."""
         self._backend.publish_corpus(corpus_folder(recipe, self.corpora).name)
 
     def corpora_sizes(self) -> dict[str, int]:
@@ -203,9 +203,27 @@ class Store:
         """
         return self._backend.examine_corpus(name)
 
-    def remove_corpus(self, name: str) -> None:
-        """Deletes a prepared corpus. A sweep that reads it prepares it again."""
-        self._backend.remove_corpus(_plain(name, "name of a corpus"))
+    def corpus_age(self, name: str) -> float:
+        """Seconds since anything of a corpus was written or it was asked for; 0 while it is being prepared."""
+        return self._backend.corpus_age(_plain(name, "name of a corpus"))
+
+    def remove_corpus(self, name: str) -> bool:
+        """Deletes a prepared corpus; False where a process is preparing it. A sweep that reads it prepares it again."""
+        return self._backend.remove_corpus(_plain(name, "name of a corpus"))
+
+    # -- whatever else -------------------------------------------------------------------------------
+
+    def strays(self, older_than: float) -> dict[str, int]:
+        """Bytes of unfinished files outside of phases that killed processes left, by their paths below `path`.
+
+        Args:
+            older_than: seconds, by the clock of the store, within which they may still be written.
+        """
+        return self._backend.strays(older_than)
+
+    def remove_stray(self, name: str) -> None:
+        """Deletes what `strays` named."""
+        self._backend.remove_stray(name)
 
 
 def _backend(place: str, patience: float) -> Backend:

@@ -57,7 +57,8 @@ def discard(store: Store, damaged: Iterable[Damage]) -> list[str]:
     stays = []
     for one in damaged:
         if one.kind == "corpus":
-            store.remove_corpus(one.phase)
+            if not store.remove_corpus(one.phase):
+                stays.append(f"{one}; it is being prepared at the moment")
             continue
         if one.kind not in ("marks", "resume") or one.step is None:
             stays.append(f"{one}; remove the phase by hand if it can be trained again")
@@ -87,7 +88,7 @@ def _verify_phase(folder: PhaseFolder) -> tuple[list[Damage], int]:
     try:
         about = folder.description()
         recipe = folder.recipe()
-        if recipe is not None and recipe.id != folder.id:
+        if recipe is not None and not recipe.has_id(folder.id):
             note("document", None, f"phase.json describes phase {recipe.id}")
         if about is None and folder.marks():
             note("document", None, "phase.json is missing")

@@ -3,11 +3,11 @@
 `Follower` keeps it up to date while a sweep runs, `sync` brings it up to date once, `serve` shows it.
 """
 
-from procray.tracking.backend import redact, tracking_uri
+from procray.tracking.backend import caution, redact, tracking_uri
 from procray.tracking.follow import Follower
 from procray.tracking.session import SyncResult
 from procray.tracking.sync import sync
 from procray.tracking.ui import serve
 from procray.tracking.views import deep_link
 
-__all__ = ["Follower", "SyncResult", "deep_link", "redact", "serve", "sync", "tracking_uri"]
+__all__ = ["Follower", "SyncResult", "caution", "deep_link", "redact", "serve", "sync", "tracking_uri"]

@@ -19,10 +19,11 @@ from urllib.parse import unquote, urlsplit
 
 from procray.errors import EnvironmentProblem
 from procray.redaction import redact, without_credentials
+from procray.store.nearby import on_network
 
 __all__ = [
-    "ARTIFACTS", "DATABASE", "connect", "ensure_database", "explain", "file_lock", "is_server", "quiet_environment",
-    "redact", "sqlite_file", "tracking_uri", "without_credentials",
+    "ARTIFACTS", "DATABASE", "caution", "connect", "ensure_database", "explain", "file_lock", "is_server",
+    "quiet_environment", "redact", "sqlite_file", "tracking_uri", "without_credentials",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def connect(uri: str) -> MlflowClient:
         if file is not None:
             ensure_database(file)
         return MlflowClient(tracking_uri=uri)
+    except EnvironmentProblem:
+        raise
     except Exception as error:  # MLflow lets SQLAlchemy's, alembic's and its own errors through
         raise EnvironmentProblem(f"MLflow cannot use {redact(uri)}: {explain(error)}") from error
 
@@ -96,10 +99,55 @@ def ensure_database(file: Path) -> None:
             fresh = SqlAlchemyStore(f"sqlite:///{building}", (file.parent / ARTIFACTS).as_uri())
             fresh.engine.dispose()
             os.replace(building, file)
-        with contextlib.closing(sqlite3.connect(file, timeout=20)) as database:
-            # Readers (the page) and the writer do not wait for each other; kept in the file.
-            if database.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                database.execute("PRAGMA journal_mode=WAL")
+        choose_journal(file)
+
+
+def choose_journal(file: Path) -> None:
+    """Sets how a database keeps its changes until they are whole; the choice stands in the file.
+
+    On a disk: write-ahead, so that readers (the page) and the writer do not wait for each other. That needs memory
+    which all of them share, and so one machine: on a network file system another one would read half of a change.
+    There it is a rollback journal, under which whoever reads waits for whoever writes.
+
+    Raises:
+        EnvironmentProblem: a write-ahead database on a network file system that somebody has open.
+    """
+    network = on_network(file)
+    # A rollback journal needs no entry in the file: anything but `wal` is one.
+    if _is_write_ahead(file) != network:
+        return
+    with contextlib.closing(sqlite3.connect(file, timeout=1 if network else 20)) as database:
+        try:
+            if network:
+                # Alone, without shared memory; refused while anybody on any machine has the database open.
+                database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            mode = database.execute(f"PRAGMA journal_mode={'DELETE' if network else 'WAL'}").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if not network:
+                raise
+            mode = f"wal ({error})"
+    if network and mode.startswith("wal"):
+        raise EnvironmentProblem(
+            f"{file} lies on a network file system and still has a write-ahead journal, which works on one machine "
+            "only; it is changed when nobody has it open, so end `procray ui` and other MLflow processes that use it"
+        )
+
+
+def _is_write_ahead(file: Path) -> bool:
+    """What bytes 18 and 19 of an SQLite file say. Asking SQLite would open its shared memory."""
+    with open(file, "rb") as handle:
+        return handle.read(20)[18:20] == b"\x02\x02"
+
+
+def caution(uri: str) -> str:
+    """What holds for MLflow's data where they lie; empty where there is nothing to say."""
+    file = sqlite_file(uri)
+    if file is None or not on_network(file):
+        return ""
+    return (
+        f"MLflow's data are in a file on a network file system ({file}): whoever reads waits while somebody writes, "
+        "and locks of that file system must work; where several machines write, set MLFLOW_TRACKING_URI to a server"
+    )
 
 
 @contextlib.contextmanager
@@ -120,6 +168,11 @@ def file_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
                 if end is not None and time.monotonic() > end:
                     raise EnvironmentProblem(f"another process has been writing to MLflow for {seconds:g} s") from None
                 time.sleep(0.05)
+            except OSError as error:  # a file system without locks
+                raise EnvironmentProblem(
+                    f"{path} cannot be locked: {error.strerror}; set MLFLOW_TRACKING_URI to a server or to a file "
+                    "on a disk of this machine"
+                ) from None
         yield
 
 

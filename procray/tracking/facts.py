@@ -181,16 +181,9 @@ def closing(plan: Plan, phase: str, rows: list[dict[str, Any]], found: dict[str,
     return [Point(summary(plan, phase, name), float(v), time, 0) for name, v in values.items() if finite(v)]
 
 
-def state(planned: PlannedPhase, status: str, rows: list[dict[str, Any]]) -> str:
-    """The phase's state as far as this sweep wants it: another one may want more of the same phase, or less."""
-    if rows and (rows[-1]["step"] >= planned.end or rows[-1].get("solved")):
-        return "done"
-    return unfinished(status)
-
-
-def unfinished(status: str) -> str:
-    """The state of a phase that has not come to this sweep's end: done for another sweep is waiting for this one."""
-    return "waiting" if status == "done" else status
+def whole(planned: PlannedPhase, rows: list[dict[str, Any]]) -> bool:
+    """Whether the evaluations reach as far as this sweep wants the phase."""
+    return bool(rows) and (rows[-1]["step"] >= planned.end or bool(rows[-1].get("solved")))
 
 
 def run_status(state: str) -> str:

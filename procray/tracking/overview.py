@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from procray.files import read_json
+from procray.selection.standing import Standing
 from procray.tracking import facts, views
 from procray.tracking.backend import redact
 
@@ -20,15 +21,12 @@ _LISTED = 20  # failed and skipped phases named in the note
 
 
 def states(plan: Plan, store: Store) -> dict[str, tuple[str, str]]:
-    """Every phase's state for this sweep, with the reason where there is one."""
-    found = {}
-    for phase, planned in plan.phases.items():
-        folder = store.phase(phase)
-        status = folder.status()
-        # Reading every curve at every pass would be dear: the last wanted mark says the same.
-        done = folder.exists_mark(planned.end)
-        found[phase] = ("done" if done else facts.unfinished(status["state"]), str(status.get("reason") or ""))
-    return found
+    """Every phase's state for this sweep, with the reason where there is one.
+
+    Reading every curve at every pass would be dear: the last wanted mark says the same.
+    """
+    standing = Standing(plan, store)
+    return {phase: standing.of(phase) for phase in plan.phases}
 
 
 def overall(found: dict[str, tuple[str, str]]) -> str:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from procray.files import digest
+from procray.selection.standing import Standing
 from procray.tracking import facts, lineage, missing, views
 from procray.tracking.runs import common_tags, run_of, send, set_status
 from procray.tracking.session import PHASE, ROLE, Known, Session
@@ -19,13 +20,17 @@ def write_phase(session: Session, phase: str) -> None:
     plan, folder = session.plan, session.store.phase(phase)
     planned = plan.phases[phase]
     steps = [step for step in planned.marks if folder.exists_mark(step)]
-    status = folder.status()
+    standing = Standing(plan, session.store)
+    state, reason = standing.of(phase)
     found = session.results.get(phase, {})
-    look = digest([session.plan_digest, _journal_sizes(folder), status, steps, found], 16)
+    look = digest([session.plan_digest, _journal_sizes(folder), standing.status(phase), state, steps, found], 16)
     if session.seen.get(phase) == look:
         return
     rows = facts.wanted_rows(planned, folder.curve())
-    state = facts.state(planned, status["state"], rows)
+    if facts.whole(planned, rows):
+        state = "done"
+    elif state == "done":  # its mark shows sooner than its last evaluation
+        state = "waiting"
     if phase not in session.runs and not rows and state not in ("running", "failed"):
         return  # nothing has happened yet
 
@@ -47,8 +52,8 @@ def write_phase(session: Session, phase: str) -> None:
     groups += missing.news(session.measured, run, numbers, sources) + missing.late(
         session.measured, run, names["loss"], rows, kept
     )
-    reason = str(status.get("reason") or "") if state == "failed" else ""
-    send(session, run, facts.parameters(plan, phase), _tags(session, phase, state, reason), groups, judged_on)
+    tags = _tags(session, phase, state, reason if state == "failed" else "")
+    send(session, run, facts.parameters(plan, phase), tags, groups, judged_on)
     _write_transfer(session, run, folder, steps)
     set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
     if len(sources) == len(planned.recipe.init.parents()):

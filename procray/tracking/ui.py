@@ -56,6 +56,8 @@ def serve(
         if open_browser:
             webbrowser.open(link)
         return link
+    if caution := backend.caution(uri):
+        tell(caution)
     tell("Starting MLflow ...")
     with server(store, uri, port) as address:
         link = page(address, uri, plan)

@@ -11,14 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
-from procray.batch import EXACT_MATCH, PARTS
 from procray.errors import StoreError
 from procray.files import read_json, sha256_file, sync_folder, write_json
 from procray.training.recipe import Parent
-
-# Counts and floating-point numbers that a replay must give again; the rest of a row is time and speed.
-COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length", "tokens_by_task")
-VALUES = ("loss", "accuracy", "exact", "train_loss", "lr", "grad_norm", *PARTS, EXACT_MATCH)
+from procray.training.rows import COUNTERS, alike
 
 
 class Context(Protocol):
@@ -50,7 +46,7 @@ class Context(Protocol):
         """The newest usable resume state that lies at or before every mark that is still wanted."""
 
     def journal(self, row: dict[str, Any]) -> None:
-        """Records an evaluation. A step that is there already is compared, not written again."""
+        """Records an evaluation. A step that is there already is compared, as far as alike, and not written again."""
 
     def progress(self, row: dict[str, Any]) -> None:
         """Live numbers, about once a second; may be dropped."""
@@ -138,10 +134,10 @@ class FolderContext:
         return [json.loads(line) for line in lines]
 
     def journal(self, row: dict[str, Any]) -> None:
-        """Appends a row.
+        """Appends a row, unless its step is there.
 
         Raises:
-            StoreError: the step is there with other values.
+            StoreError: the step is there with other values of what was measured alike.
         """
         known = {old["step"]: old for old in self.rows()}.get(row["step"])
         if known is not None:
@@ -162,7 +158,7 @@ class FolderContext:
         os.replace(temporary, self.folder / "progress.json")
 
     def _compare(self, known: dict[str, Any], row: dict[str, Any]) -> None:
-        for name in (*COUNTERS, *VALUES):
+        for name in alike(known, row):
             old, new = known.get(name), row.get(name)
             if old == new:
                 continue

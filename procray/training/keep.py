@@ -95,4 +95,4 @@ class Keeper:
         """
         norms = torch.stack(torch._foreach_norm([p.detach() for p in self.begun.model.parameters()]))
         if not bool(self.begun.placement.whole(norms).isfinite().all()):
-            raise self.losses.failure("the weights are not finite")
+            raise self.losses.failure("the weights are not finite", self.begun.state.step)

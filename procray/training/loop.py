@@ -210,7 +210,7 @@ class Run:
         scored = scored_values(batch)
         if scored == 0:
             step = self.state.step
-            raise PhaseFailed(f"the batch of step {step} scores no position, so there is nothing to learn from")
+            raise PhaseFailed(f"the batch of step {step} scores no position, so there is nothing to learn from", step)
         return scored
 
     def count(self, batch: Batch | RowBatch, scored: int, lr: float) -> None:
@@ -252,7 +252,7 @@ class Run:
             )
         self.placement.rest()
         if not math.isfinite(metrics.loss):
-            raise self.losses.failure(f"the validation loss is {metrics.loss:g}")
+            raise self.losses.failure(f"the validation loss is {metrics.loss:g}", state.step)
         record.judge(state, metrics.accuracy, self.recipe, source.curriculum)
         mfu = self.pace.mfu(state.since_flops, state.since_seconds)
         state.row = record.row(state, metrics, self.recipe, source, mfu)

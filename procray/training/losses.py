@@ -54,18 +54,20 @@ class Losses:
             loss = total / self._ranks.world_size
             self.last = (step, lr, loss, norm)
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise self.failure(f"the loss is {loss:g}")
+                raise self.failure(f"the loss is {loss:g}", step)
             state.since_loss += loss * scored
             state.since_scored += scored
             state.since_norm += norm
             state.since_steps += 1
         self.pending.clear()
 
-    def failure(self, what: str) -> PhaseFailed:
+    def failure(self, what: str, at: int) -> PhaseFailed:
+        """`at`: the updates that were made before it broke."""
         if self.last is None:
-            return PhaseFailed(f"{what} before the first step: the initial weights are broken")
+            return PhaseFailed(f"{what} before the first step: the initial weights are broken", at)
         step, lr, loss, norm = self.last
         return PhaseFailed(
             f"{what} at step {step} (learning rate {lr:g}, training loss {loss:g}, gradient norm {norm:g}); "
-            f"the last good state is that of step {max(0, self.saved_step)}. A lower learning rate may help"
+            f"the last good state is that of step {max(0, self.saved_step)}. A lower learning rate may help",
+            at,
         )

@@ -8,9 +8,10 @@ kernels, library versions) is provenance and stays outside.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
-from procray.corpora.recipe import identity
+from procray.corpora.recipe import identity as identity_of_data
 from procray.errors import StoreError
 from procray.files import digest
 from procray.model.components import show_layers
@@ -140,6 +141,10 @@ class Init:
 
     def parents(self) -> list[Parent]:
         """The distinct parents, in a stable order."""
+        return list(self._parents)
+
+    @cached_property
+    def _parents(self) -> list[Parent]:  # many phases of a plan share one init, and are asked several times
         found = {parent for share in self.every_share() for parent in (share.parent, share.second) if parent}
         return sorted(found, key=lambda p: (p.phase, p.step))
 
@@ -208,12 +213,32 @@ class PhaseRecipe:
 
     @property
     def id(self) -> str:
-        """The first 16 hex digits of the hash over everything above; of the data, over what they are, not where."""
+        """The first 16 hex digits of the hash over `meaning`."""
         return digest(self.meaning(), 16)
 
+    def has_id(self, id: str) -> bool:
+        """Whether this is its id, or was in earlier versions, which hashed all of `to_json`."""
+        return id in (self.id, digest(self.to_json(), 16))
+
     def meaning(self) -> dict[str, Any]:
-        """What `id` is the hash of: `to_json` without where the files of a corpus lie."""
-        return {**self.to_json(), "data": identity(self.data)}
+        """What identifies the phase, as plain data: `to_json` without what leaves its numbers alone.
+
+        That is where the data lie; and of a warm-up, whose curve is looked at but not compared, how often and on how
+        much it is evaluated. Where evaluations decide what is trained (a rule that ends the warm-up, a length that
+        grows with what is mastered) they stay.
+        """
+        value = self.to_json()
+        value["data"] = identity_of_data(self.data)
+        if self.kind == "procedural" and self.evaluation.solved is None and not self.grows:
+            del value["evaluation"]["every"], value["evaluation"]["sequences"]
+        return value
+
+    @property
+    def grows(self) -> bool:
+        """Whether evaluations decide how long the sequences of the data are (a curriculum)."""
+        task = self.data.get("task", {})
+        length = task.get("shuffled", task).get("length")
+        return isinstance(length, dict) and "mastery" in length
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""

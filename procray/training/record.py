@@ -7,6 +7,7 @@ from typing import Any
 
 from procray.training.evaluate import Metrics
 from procray.training.recipe import PhaseRecipe
+from procray.training.rows import MEAN_STEPS, SEQUENCES
 from procray.training.schedule import lr_at
 from procray.training.source import Curriculum, Source
 from procray.training.state import State
@@ -37,10 +38,18 @@ def row(state: State, metrics: Metrics, recipe: PhaseRecipe, source: Source, mfu
         "mfu": mfu if trained else None,
         "seconds": state.seconds,
         **source.exposure(state.step),
+        **_how(state, recipe),
         **({} if state.length is None else {"length": state.length}),
         **({} if state.solved_at is None else {"solved": True}),
         "time": time.time(),
     }
+
+
+def _how(state: State, recipe: PhaseRecipe) -> dict[str, int]:
+    """How the row was measured, where other rows of the phase may be measured otherwise."""
+    if recipe.kind != "procedural":
+        return {}
+    return {SEQUENCES: recipe.evaluation.sequences, MEAN_STEPS: state.since_steps}
 
 
 def judge(state: State, accuracy: float, recipe: PhaseRecipe, curriculum: Curriculum | None) -> None:

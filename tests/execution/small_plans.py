@@ -2,81 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from procray import tasks
-from procray.files import digest
+from procray.planning.plan import Plan, PlannedPhase, Segment
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe, Solved
 
 
-@dataclass
-class Phase:
-    recipe: PhaseRecipe
-    label: str
-    marks: list[int]
-    resources: dict[str, Any] = field(default_factory=lambda: {"workers": 1, "gpu": 0.0, "cpu": 1})
-
-    @property
-    def flops(self) -> float:
-        model = self.recipe.model
-        return float(self.marks[-1] * self.recipe.batch * model.layers * model.width**2)
-
-    @property
-    def id(self) -> str:
-        return self.recipe.id
-
-
-@dataclass(frozen=True)
-class Segment:
-    phase: str
-    until: int
-    marks: list[int]
-    needs: list[tuple[str, int]]
-
-
-@dataclass
-class SmallPlan:
-    name: str
-    phases: dict[str, Phase]
-    scale: str = "test"
-    retries: int = 2
-    search: None = None
-    outside: dict[str, Any] = field(default_factory=dict)
-    then: None = None
-    file: str = ""
-
-    @property
-    def title(self) -> str:
-        return f"{self.name}@{self.scale}"
-
-    @property
-    def digest(self) -> str:
-        return digest([[phase.id, phase.marks] for phase in self.phases.values()], 12)
+class SmallPlan(Plan):
+    """A plan without cells. A phase whose schedule decays is one segment, whatever marks it has."""
 
     def segments(self) -> list[Segment]:
-        found = []
-        for phase in self.phases.values():
-            needs = [(parent.phase, parent.step) for parent in phase.recipe.init.parents()]
-            if phase.recipe.steps is None:
-                found += [Segment(phase.id, step, [step], needs) for step in phase.marks]
-            else:
-                found.append(Segment(phase.id, phase.marks[-1], phase.marks, needs))
+        found: list[Segment] = []
+        for one in super().segments():
+            if found and found[-1].phase == one.phase and self.phases[one.phase].recipe.steps is not None:
+                before = found.pop()
+                one = replace(one, marks=before.marks + one.marks, needs=before.needs)
+            found.append(one)
         return found
 
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "phases": {key: phase.recipe.to_json() for key, phase in self.phases.items()}}
 
-
-def plan(*phases: Phase, name: str = "small") -> SmallPlan:
-    return SmallPlan(name, {phase.id: phase for phase in phases})
+def plan(*phases: PlannedPhase, name: str = "small", retries: int = 2) -> SmallPlan:
+    return SmallPlan(
+        name=name, scale="test", setting="", question="", spec={}, source="", phases={one.id: one for one in phases},
+        cells=[], resources={}, retries=retries, matched=[], published=[], axes=[],
+    )  # fmt: skip
 
 
 def phase(
     label: str,
     marks: list[int],
     *,
-    parent: tuple[Phase, int] | None = None,
+    parent: tuple[PlannedPhase, int] | None = None,
     task: str = "identity",
     seed: int = 0,
     lr: float = 1e-3,
@@ -87,7 +45,7 @@ def phase(
     every: int = 10,
     solved: Solved | None = None,
     **resources: Any,
-) -> Phase:
+) -> PlannedPhase:
     """A phase on a tiny task; `parent` hands its attention and its perceptrons down."""
     stream = tasks.get(task, length=6, vocab=16)
     init = Init()
@@ -105,7 +63,23 @@ def phase(
         steps=marks[-1] if decaying else None,
         init=init,
     )
-    return Phase(recipe, label, marks, {"workers": 1, "gpu": 0.0, "cpu": 1, **resources})
+    size = batch * stream.positions
+    return PlannedPhase(
+        id=recipe.id,
+        recipe=recipe,
+        label=label,
+        variant=label,
+        marks=marks,
+        nominal={step: step * size for step in marks},
+        asked={step: [step * size] for step in marks},
+        parents=[] if parent is None else [origin],
+        resources={"workers": 1, "gpu": 0.0, "cpu": 1, **resources},
+        variants=[],
+        tokens_per_step=size,
+        vocab=stream.vocab_size,
+        rows=stream.rows,
+        flops=float(marks[-1] * batch * layers * width**2),
+    )
 
 
 def kill_plan() -> SmallPlan:

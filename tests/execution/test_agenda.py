@@ -348,3 +348,56 @@ def test_no_answer_waits_for_a_look_at_all_that_runs_elsewhere(store, monkeypatc
     assert sorted(offered) == sorted(held)
     assert [one.phase for one in agenda.running()] == sorted(held)
     assert not any(agenda.state(key) is State.ELSEWHERE for key in agenda.items)
+
+
+def failed(store: Store, phase: str, step: int | None) -> PhaseFolder:
+    folder = store.phase(phase)
+    folder.set_status("failed", reason="NaN", final=True, step=step)
+    return folder
+
+
+def test_a_failure_concerns_marks_at_its_step_and_after_only(store):
+    """Constant schedule, broken at step 900 of 1,177; then the budget is lowered to 118 steps."""
+    folder = failed(store, "warm", 900)
+    agenda = Watched([item("warm", 118), item("child", needs=[("warm", 118)])], store)
+    assert agenda.failed == agenda.skipped == {}
+    assert agenda.next().key == "warm@118"
+    held = folder.acquire()
+    folder.set_status("running", until=118, attempt=held.attempt)
+    folder.write_mark(held, 118, lambda path: {}, {})
+    folder.set_status("done", step=118, attempt=held.attempt)
+    held.release()
+    agenda.report("warm@118", {"state": "done"})
+    assert everything(agenda, store) == ["child@10"]
+    # It is still known, and not trained into once more without being asked to.
+    for until, tried in ((899, ["warm@899"]), (900, []), (1177, [])):
+        later = Watched([item("warm", until)], store)
+        assert ([later.next().key] if not later.finished() else []) == tried, until
+        assert later.failed == ({} if tried else {"warm": "NaN (in an earlier run)"})
+    assert Watched([item("warm", 1177)], store, retry_failed=True).next().key == "warm@1177"
+
+
+def test_with_marks_on_both_sides_of_a_failure_the_earlier_one_is_made(store):
+    failed(store, "warm", 900)
+    items = [item("warm", 118), item("warm", 1177), item("early", needs=[("warm", 118)])]
+    agenda = Watched([*items, item("late", needs=[("warm", 1177)])], store)
+    assert everything(agenda, store) == ["warm@118", "early@10"]
+    assert agenda.failed == {"warm": "NaN (in an earlier run)"}
+    assert list(agenda.skipped) == ["late"]
+
+
+def test_a_failure_whose_step_nobody_wrote_down_concerns_every_mark(store):
+    failed(store, "warm", None)
+    assert Watched([item("warm", 1)], store).failed == {"warm": "NaN (in an earlier run)"}
+
+
+def test_a_failure_is_forgotten_once_it_is_trained_again_from_its_step_on(store):
+    folder = failed(store, "warm", 900)
+    folder.set_status("paused", step=60)
+    assert Watched([item("warm", 900)], store).finished()
+    folder.set_status("failed", reason="its worker died", final=False)
+    assert Watched([item("warm", 100)], store).next().key == "warm@100"
+    assert Watched([item("warm", 900)], store).failed == {"warm": "NaN (in an earlier run)"}
+    folder.set_status("running", until=1177, attempt=2)  # as with --retry-failed
+    folder.set_status("paused", step=300, attempt=2)
+    assert Watched([item("warm", 1177)], store).next().key == "warm@1177"

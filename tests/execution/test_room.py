@@ -22,7 +22,7 @@ from procray.store.store import Store
 
 def item(name="a", executor="inprocess", **resources):
     wanted = {"workers": 1, "cpu": 1.0, "gpu": 0.0, **resources}
-    return Item(name, name, 1, (1,), (), 1.0, wanted, {"executor": executor})
+    return Item(name, name, 1, (1,), (), 1.0, wanted, executor)
 
 
 def test_slots_follow_the_resources():

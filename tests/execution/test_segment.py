@@ -15,6 +15,7 @@ from procray.execution import run_segment
 from procray.execution import segment as room
 from procray.planning.load import load_text
 from procray.planning.planner import plan as make_plan
+from procray.store.failure import failed_before
 from procray.store.processes import process_start, this_process
 from procray.training.recipe import Solved
 
@@ -113,6 +114,41 @@ def test_nan_fails_for_good_and_says_where(store):
     assert status["reason"] == result["reason"]
     assert "PhaseFailed" in status["traceback"]
     assert store.phase(small.id).acquire() is not None
+
+
+def test_a_mark_before_the_step_where_a_phase_broke_is_made(store, monkeypatch):
+    from procray.training import loop
+
+    monkeypatch.setattr(loop, "lr_at", lambda step, optimizer, steps: optimizer.lr if step < 30 else 1e30)
+    small, folder = phase("bad", [60], every=10), store.phase(phase("bad", [60], every=10).id)
+    assert run_segment(job(store, small), lambda: False)["state"] == "failed"
+    broken = folder.status()["step"]
+    assert 30 < broken < 60
+    assert f"at step {broken} " in folder.status()["reason"]
+    assert run_segment(job(store, small, until=12), StopAfter(5))["state"] == "paused"
+    assert run_segment(job(store, small, until=12), lambda: False)["state"] == "done"
+    assert folder.marks() == [12]
+    status = folder.status()
+    assert (status["state"], status["step"]) == ("done", 12)
+    assert failed_before(status, broken - 1) is None
+    assert failed_before(status, broken).reason.startswith("the loss is")
+    monkeypatch.undo()
+    assert run_segment(job(store, small), lambda: False)["state"] == "done"
+    assert failed_before(folder.status(), 10_000) is None
+
+
+def test_numbers_of_an_earlier_attempt_do_not_say_where_this_one_failed(store, monkeypatch):
+    def fail(*args, **options):
+        raise ValueError("bad")
+
+    small = phase("warm", [5])
+    monkeypatch.setattr("procray.training.loop.train", fail)
+    folder = store.phase(small.id)
+    folder.path.mkdir(parents=True)
+    folder.write_progress({"step": 900, "tokens": 1, "attempt": 0})
+    run_segment(job(store, small), lambda: False)
+    assert folder.status()["step"] is None
+    assert failed_before(folder.status(), 0) is not None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from small_plans import Phase, SmallPlan, phase, plan
+from small_plans import SmallPlan, phase, plan
+
+from procray.planning.plan import PlannedPhase
 
 SHAPE: dict[str, Any] = {"width": 32, "layers": 2, "batch": 16}
 
@@ -42,13 +44,13 @@ def wide_group(warm: int = 0) -> SmallPlan:
 
 def many(chains: int = 6, steps: int = 400, seed: int = 0) -> SmallPlan:
     """Chains of two phases, as a laptop-scale sweep has them, with as many tries as it takes."""
-    phases: list[Phase] = []
+    phases: list[PlannedPhase] = []
     marks = [*range(100, steps, 100), steps]  # close together: what is killed every few seconds must get on in between
     for number in range(seed * chains, (seed + 1) * chains):
         first = phase(f"warm-{number}", marks, seed=number, **SHAPE)
         tail = phase(f"tail-{number}", marks, parent=(first, steps), seed=number, decaying=True, **SHAPE)
         phases += [first, tail]
-    return SmallPlan(f"many-{seed}", {one.id: one for one in phases}, retries=1000)
+    return plan(*phases, name=f"many-{seed}", retries=1000)
 
 
 def find(text: str) -> Any:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 
 from procray.errors import StoreError, TransferError
-from procray.model import GPT2Config, load_model, load_weights, save_weights
+from procray.model import GPT2Config, layout, load_model, load_weights, save_weights
 
 
 def tokens(vocab: int = 53) -> torch.Tensor:
@@ -118,11 +118,63 @@ def test_bare_names_masks_duplicates_and_half_precision_load(build, tmp_path):
         assert torch.equal(weights[name], expected), name
 
 
-def test_tied_head_that_differs_is_refused(build, tmp_path):
+def test_a_tied_matrix_may_be_stored_under_the_name_of_the_head(hf, build, tmp_path):
+    """As `safetensors.torch.save_model` stores it: of two names of one tensor it keeps the first."""
+    theirs = hf_model(hf)
+    theirs.config.save_pretrained(tmp_path)
+    save_model(theirs, str(tmp_path / "model.safetensors"))
+    stored = load_file(tmp_path / "model.safetensors")
+    assert "lm_head.weight" in stored
+    assert "transformer.wte.weight" not in stored
+    model = load_model(tmp_path).eval()
+    assert model.config.tied
+    assert torch.equal(model.transformer.wte.weight, theirs.lm_head.weight)
+    torch.testing.assert_close(model(tokens()), theirs(tokens()).logits, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_head_that_differs_is_one_of_its_own_whatever_the_configuration_says(
+    hf, build, tmp_path, caplog, shards, monkeypatch
+):
+    monkeypatch.setattr(layout, "_PIECE", 100)
     save_weights(build(tied=False), tmp_path)
     change_config(tmp_path, tie_word_embeddings=True)
-    with pytest.raises(TransferError, match=r"lm_head\.weight differs from the token embedding"):
-        load_weights(tmp_path)
+    if shards:
+        whole = load_file(tmp_path / "model.safetensors")
+        (tmp_path / "model.safetensors").unlink()
+        head = {"lm_head.weight": whole.pop("lm_head.weight")}
+        save_file(head, tmp_path / "b.safetensors", metadata={"format": "pt"})
+        save_file(whole, tmp_path / "a.safetensors", metadata={"format": "pt"})
+        names = dict.fromkeys(whole, "a.safetensors") | {"lm_head.weight": "b.safetensors"}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    theirs = hf.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    model = load_model(tmp_path).eval()
+    assert not model.config.tied
+    assert "lm_head.weight differs from the token embedding" in caplog.text
+    assert str(tmp_path) in caplog.text
+    assert not torch.equal(model.lm_head.weight, model.transformer.wte.weight)
+    torch.testing.assert_close(model(tokens()), theirs(tokens()).logits, atol=1e-5, rtol=0)
+
+    theirs.save_pretrained(tmp_path / "again")  # with tie_word_embeddings as it was
+    assert torch.equal(load_model(tmp_path / "again").lm_head.weight, model.lm_head.weight)
+
+
+def test_a_head_that_is_only_a_copy_is_tied_and_nothing_is_said(build, tmp_path, caplog):
+    model = build()
+    save_weights(model, tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    save_file(stored | {"lm_head.weight": stored["transformer.wte.weight"].clone()}, tmp_path / "model.safetensors")
+    assert load_weights(tmp_path)[1] == model.config
+    assert not caplog.records
+
+
+def test_a_folder_of_weights_alone_gives_no_tokenizer(hf, build, tmp_path):
+    """transformers makes one of a single entry for a GPT-2 without tokenizer files, which encodes text to nothing."""
+    save_weights(build(), tmp_path)
+    with pytest.raises((ValueError, OSError)):
+        hf.AutoTokenizer.from_pretrained(tmp_path)
+    change_config(tmp_path, tokenizer_class=None)
+    assert hf.AutoTokenizer.from_pretrained(tmp_path)("text").input_ids == []  # else the line above guards nothing
 
 
 @pytest.mark.parametrize("kept", [0, 5, 300, -1])

@@ -159,6 +159,30 @@ def test_a_commit_of_the_hub_is_asked_for_only_when_it_is_brought_in(hub, tmp_pa
     assert len(hub.asked) == (1 if cached else 2)
 
 
+def test_a_commit_whose_files_leave_open_how_to_read_them(hub, build, tmp_path):
+    """The head's name for a tied matrix; and a head that differs, under a configuration that calls it tied."""
+    weights = load_file(hub.folder / "model.safetensors")
+    table = weights.pop("transformer.wte.weight")
+    save_file({**weights, "lm_head.weight": table}, hub.folder / "model.safetensors")
+    facts = bring_in(look_up(f"hf:someone/gpt2-tiny@{COMMIT}"), tmp_path / "tied")
+    found, config = load_weights(tmp_path / "tied")
+    assert config.tied
+    assert "notes" not in facts["outside"]
+    assert torch.equal(found["transformer.wte.weight"], table)
+
+    head = torch.randn(table.shape)
+    save_file({**weights, "transformer.wte.weight": table, "lm_head.weight": head}, hub.folder / "model.safetensors")
+    facts = bring_in(look_up(f"hf:someone/gpt2-tiny@{COMMIT}"), tmp_path / "untied")
+    found, config = load_weights(tmp_path / "untied")
+    assert not config.tied
+    assert torch.equal(found["lm_head.weight"], head)
+    (note,) = facts["outside"]["notes"]
+    assert "a head of its own" in note
+    assert Outside.from_json(facts["outside"]).notes == [note]
+    assert look_up({"path": str(hub.folder)}).notes == [note]
+    assert look_up({"path": str(hub.folder)}).config == config
+
+
 def test_a_hub_that_does_not_answer_is_an_environment_problem(hub, tmp_path):
     with pytest.raises(EnvironmentProblem, match=rf"hf:nobody/x@{COMMIT} cannot be fetched: RuntimeError: 404"):
         bring_in(look_up(f"hf:nobody/x@{COMMIT}"), tmp_path / "in")

@@ -62,7 +62,7 @@ def test_a_batch_and_a_context_of_its_own():
     graph = build(
         FILE.replace("{text: wikitext-103}", "{text: {corpus: wikitext-103, tokenizer: byte, context: 64, batch: 7}}")
     )
-    recipe = warm(graph, "text-wikitext-103").recipe
+    recipe = warm(graph, "text-wikitext-103-batch7-context64-byte").recipe
     assert (recipe.model.context, recipe.batch) == (64, 7)
     assert recipe.data["tokenizer"]["kind"] == "byte"
 

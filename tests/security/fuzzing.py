@@ -361,12 +361,15 @@ def plan_target(folder: Path) -> One:
     path = store.write_plan(graph)
 
     def one(rng: random.Random) -> None:
-        from procray.cli.commands.sweeps import sweep_of
         from procray.cli.live import row
+        from procray.planning.plan_json import read_plan
+        from procray.selection.naming import find
 
         path.write_bytes(mutated_document(rng, value))
-        found: Plan = sweep_of("", store)
+        found: Plan = read_plan(path)
         found.segments()
+        for phase in found.phases.values():
+            find(phase.id, store)
         for phase in found.phases.values():
             row(phase, store)
 
@@ -444,23 +447,31 @@ def checkpoint_target(folder: Path) -> One:
 
 
 def official_target(folder: Path) -> One:
-    """The papers' `.pth` files, which are pickles in a zip."""
+    """The papers' `.pth` files and nanoGPT's `ckpt.pt`, which are pickles in a zip."""
     import zipfile
 
     import torch
 
     from procray.model import GPT2, GPT2Config
-    from procray.model.official import load_official
+    from procray.model.outside import look_up
 
-    good = folder / "good.pth"
     model = GPT2(GPT2Config(1, 4, 16, 11, 16), seed=0)
-    torch.save({"model": model.state_dict(), "optimizer": {"step": 3}}, good)
-    data = good.read_bytes()
-    with zipfile.ZipFile(good) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
+    args = {"n_layer": 1, "n_head": 4, "n_embd": 16, "vocab_size": 11, "block_size": 16, "bias": False}
+    linear = {
+        name: tensor.t().contiguous() if ".c_" in name and tensor.dim() == 2 else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    goods = []
+    for content in ({"optimizer": {"step": 3}}, {"model_args": args}):
+        torch.save({"model": linear if "model_args" in content else model.state_dict()} | content, folder / "good.pth")
+        look_up({"path": str(folder / "good.pth")})
+        with zipfile.ZipFile(folder / "good.pth") as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        goods.append(((folder / "good.pth").read_bytes(), parts))
     path = folder / "work.pth"
 
     def one(rng: random.Random) -> None:
+        data, parts = rng.choice(goods)
         if rng.random() < 0.4:
             path.write_bytes(mutated_bytes(rng, data))
         else:
@@ -470,7 +481,7 @@ def official_target(folder: Path) -> One:
             with zipfile.ZipFile(path, "w") as archive:
                 for part, content in parts.items():
                     archive.writestr(part, mutated_bytes(rng, content) if part == name else content)
-        load_official(path, rng.choice((None, None, 4, 3)))
+        look_up({"path": str(path), "heads": rng.choice((None, None, 4, 3))})
 
     return one
 

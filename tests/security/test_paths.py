@@ -126,7 +126,13 @@ def test_export_takes_what_the_manifest_vouches_for(phase, secret, tmp_path):
     mark = phase.path / "marks" / "10"
     (mark / "extra.txt").symlink_to(secret)
     export_phase(phase.id, tmp_path / "out", None, str(phase.path.parent.parent))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "config.json", "manifest.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "manifest.json",
+        "tokenizer_config.json",
+        "README.md",
+    }
 
 
 @pytest.mark.parametrize("name", ["../../secret.txt", "/etc/hostname", "figures/../../x", "a/b/c"])

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procray.errors import StoreError
+from procray.planning.plan import Plan
 from procray.store import journal
 from procray.store.context import StoreContext
 from procray.store.lease import LeaseLost
@@ -406,24 +407,78 @@ def test_killed_anywhere_the_store_stays_whole(tmp_path):
 
 
 def test_plans_are_written_once(tmp_path):
-    class Plan:
-        title, digest = "substitutive@laptop", "0123456789ab"
-
-        def to_json(self):
-            return {"name": self.title, "cells": self.cells, "none": [], "totals": {"b": [1, 2], "a": 0.5}}
-
-        def __init__(self, *cells):
-            self.cells = [*cells]
+    def planned(*published):
+        return Plan("substitutive", "laptop", "", "", {}, "", {}, [], {}, 0, [], [*published], [])
 
     store = Store(tmp_path)
-    few, more = Plan((1, 2)), Plan((1, 2), {"variant": "größer"})
-    path = store.write_plan(few)  # type: ignore[arg-type]
+    few, more = planned({"a": 1}), planned({"a": 1}, {"variant": "größer"})
+    path = store.write_plan(few)
     before = path.stat().st_ino
-    store.write_plan(few)  # type: ignore[arg-type]
+    store.write_plan(few)
     assert path.stat().st_ino == before
-    assert path.parent == store.plan_folder("substitutive@laptop", "0123456789ab")
+    assert path.parent == store.plan_folder("substitutive@laptop", few.digest)
     for plan in (few, more, few):  # one is where the other begins
-        store.write_plan(plan)  # type: ignore[arg-type]
+        store.write_plan(plan)
         assert json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(plan.to_json()))
-    store.write_plan(more)  # type: ignore[arg-type]
+    store.write_plan(more)
     assert ' {"variant": "größer"}' in path.read_text(encoding="utf-8").splitlines()  # an entry has its own line
+
+
+def measured(step: int, sequences: int, over: int, **values) -> dict:
+    return row(step, sequences=sequences, mean_steps=over, train_loss=1.0 / over, **values)
+
+
+def test_rows_of_several_cadences_are_one_curve(folder):
+    """Measured every 10 steps on 16 sequences, then every 4 on 64: each step once, the first row for good."""
+    attempts = dict.fromkeys((1, 2, 3), CPU)
+    first = folder.acquire()
+    ctx = context(folder, first, provenance=attempts)
+    for step in (0, 10, 20):
+        ctx.journal(measured(step, 16, 10))
+    ctx.close()
+    first.release()
+    second = folder.acquire()
+    ctx = context(folder, second, provenance=attempts)
+    for step in (12, 16, 20, 24):
+        ctx.journal(measured(step, 64, 4, loss=0.5))
+    ctx.save_mark(20, write_weights(), {"loss": 0.5, "accuracy": 0.1})
+    ctx.save_mark(24, write_weights(), {"loss": 0.4})
+    ctx.close()
+    second.release()
+    curve = folder.curve()
+    assert [(r["step"], r["sequences"]) for r in curve] == [(0, 16), (10, 16), (12, 64), (16, 64), (20, 16), (24, 64)]
+    told = {step: (folder.manifest(step)["loss"], folder.manifest(step)["sequences"]) for step in (20, 24)}
+    assert told == {20: (1 / 21, 16), 24: (0.5, 64)}, "a mark says what the curve says"
+    third = folder.acquire()
+    ctx = context(folder, third, provenance=attempts)
+    for row_again in curve:
+        ctx.journal({**row_again, "seconds": 9.9})
+    with pytest.raises(StoreError, match=r"step 16: loss was 0\.5 and is now 0\.6"):
+        ctx.journal(measured(16, 64, 8, loss=0.6))  # another cadence, but the same sequences
+    ctx.close()
+    third.release()
+    assert folder.curve() == curve
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"sequences": 64, "loss": 9.0, "accuracy": 0.9}, ""),
+        ({"sequences": 64, "train_loss": 9.0}, "train_loss"),
+        ({"sequences": 64, "tokens": 1}, "tokens"),
+        ({"sequences": 64, "lr": 2.0}, "lr"),
+        ({"mean_steps": 3, "train_loss": 9.0, "grad_norm": 9.0}, ""),
+        ({"mean_steps": 3, "loss": 9.0}, "loss"),
+    ],
+)
+@pytest.mark.parametrize("exact", [True, False])
+def test_only_what_was_measured_alike_is_compared(folder, changes, refused, exact):
+    known = measured(10, 16, 10, accuracy=0.5, lr=1.0)
+    where = {1: CPU, 2: CPU if exact else {**CPU, "threads": 2}}
+    journal.Journal("fedc", folder.path / "journal", 1, where).add(known)
+    again = journal.Journal("fedc", folder.path / "journal", 2, where)
+    if refused in (("",) if exact else ("", "train_loss", "lr")):
+        assert not again.add({**known, **changes})
+    else:
+        with pytest.raises(StoreError, match=f"step 10: {refused} was"):
+            again.add({**known, **changes})

@@ -342,6 +342,9 @@ MOUNTS = """\
 36 22 0:40 / {root}/shared rw - nfs4 server:/export rw,vers=4.1
 37 36 0:41 / {root}/shared/scratch rw - ext4 /dev/vdb rw
 38 22 0:42 / {root}/with\\040space rw - fuse.sshfs host: rw
+39 22 0:43 / {root}/Übung rw shared:7 master:1 - cifs //host/share rw
+40 36 0:44 / {root}/shared/twice rw - ext4 /dev/vdc rw
+41 36 0:45 / {root}/shared/twice rw - lustre mds@tcp:/fs rw
 """
 
 
@@ -351,7 +354,12 @@ def test_shards_on_a_file_server_are_copied_to_this_machine_once(tmp_path, monke
     mounts.write_text(MOUNTS.format(root=tmp_path))
     assert on_network(tmp_path / "shared/store", str(mounts))
     assert on_network(tmp_path / "with space/store", str(mounts))
+    assert on_network(tmp_path / "Übung/store", str(mounts))
+    assert on_network(tmp_path / "shared/twice/store", str(mounts))  # what is mounted last hides what was there
+    (tmp_path / "link").symlink_to(tmp_path / "shared")
+    assert on_network(tmp_path / "link/store", str(mounts))
     assert not on_network(tmp_path / "shared/scratch/store", str(mounts))
+    assert not on_network(tmp_path / "shared-not", str(mounts))
     assert not on_network(tmp_path / "store", str(mounts))
     corpora = tmp_path / "shared/store/corpora"
     shard = corpora / "abc/shards/train-00000.bin"

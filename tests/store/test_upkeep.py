@@ -4,68 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import boto3
 import pytest
+from filling import filled
 
 from procray.cli.store_view import collect, listing, verify
+from procray.corpora.lock import alone
 from procray.errors import StoreError
-from procray.planning import load_sweep, plan
 from procray.store import garbage, roots, verification
 from procray.store.contents import contents
 from procray.store.store import Store
-
-FILE = """\
-name: NAME
-setting: substitutive
-seeds: [0]
-model: {layers: 1, heads: 1, width: 8, context: 32}
-procedural:
-  task: TASK
-  length: 6
-  batch: 4
-  tokens: {grid: [200, 400]}
-  optimizer: {lr: 1e-3, schedule: constant}
-transfer: {grid: [attention, mlp]}
-diagnostic:
-  task: haystack
-  pairs: 3
-  tokens: 600
-  batch: 4
-  optimizer: {lr: 1e-3, schedule: constant}
-"""
 
 
 @pytest.fixture(params=["folder", "bucket"])
 def store(request, tmp_path):
     return Store(tmp_path / "store" if request.param == "folder" else request.getfixturevalue("bucket"))
-
-
-def filled(store: Store, folder, name: str, task: str):
-    """A sweep all of whose phases are in the store."""
-    file = folder / f"{name}.yaml"
-    file.write_text(FILE.replace("NAME", name).replace("TASK", task))
-    graph = plan(load_sweep(file))
-    store.write_plan(graph)
-    for phase in graph.phases.values():
-        at = store.phase(phase.id)
-        held = at.acquire()
-        at.write_description(phase.recipe, {}, held.attempt)
-        log = at.journal(held, {})
-        log.add({"step": 0, "loss": 1.0})
-        log.close()
-        for step in phase.marks:
-
-            def write(path, label=phase.label) -> dict:
-                (path / "model.safetensors").write_text(label)
-                (path / "config.json").write_text("{}")
-                return {}
-
-            at.write_mark(held, step, write, {"tokens": step})
-            at.write_resume(held, step, lambda path: (path / "state").write_text("x" * 100), keep=True)
-        at.set_status("done", step=phase.marks[-1], attempt=held.attempt)
-        held.release()
-    return graph
 
 
 def spoil(store: Store, phase: str, name: str, content: bytes | None) -> None:
@@ -130,9 +85,11 @@ def test_what_a_runner_has_and_what_was_just_made_stays(store, tmp_path, monkeyp
     store.publish(corpus)
     found = garbage.find(store)
     assert found.phases == {}
-    assert list(found.corpora) == ["feedfeedfeedfeed"]
+    assert found.corpora == {}
+    assert list(found.kept_corpora) == ["feedfeedfeedfeed"], "`data prepare` made it a moment ago"
     assert set(found.kept) == set(graph.phases)
     found = garbage.find(store, older_than=-1.0)
+    assert list(found.corpora) == ["feedfeedfeedfeed"]
     assert held.held()
     parents = {parent.phase for phase in graph.phases.values() for parent in phase.parents}
     stays = {next(iter(graph.phases))} | (parents if graph.phases[next(iter(graph.phases))].parents else set())
@@ -241,3 +198,58 @@ def test_an_outside_checkpoint_that_a_sweep_names_stays(tmp_path, monkeypatch):
     (store.path / "sweeps/x@default/plan.json").write_text(json.dumps(plans))
     assert garbage.find(store, older_than=-1.0).phases == {}
     assert set(garbage.find(store, older_than=-1.0, forget=store.plans("x@default")).phases) == {folder.id}
+
+
+def test_a_clock_that_is_hours_ahead_takes_nothing_from_a_runner(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    graph = filled(store, tmp_path, "one", "reverse")
+    at = store.phase(next(iter(graph.phases)))
+    held = at.acquire()
+
+    def write(folder) -> dict:
+        (folder / "model.safetensors").write_text("half")
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda real=time.time: real() + 7200)
+            found = garbage.find(store)
+            assert (found.leftovers, found.strays) == ({}, {})
+            long_ago = folder.stat().st_mtime - 7200  # it takes its time, but it lives
+            os.utime(folder / "model.safetensors", (long_ago, long_ago))
+            assert garbage.find(store).leftovers == {}
+            offered = garbage.Garbage({}, {at.id: [f"marks/{folder.name}/model.safetensors"]}, 4, {}, {})
+            assert garbage.collect(store, offered) == 0, "the lease is asked for"
+        return {}
+
+    at.write_mark(held, 77, write, {})
+    assert at.exists_mark(77)
+    held.release()
+
+
+def test_a_corpus_that_is_being_prepared_is_not_removed(tmp_path):
+    store = Store(tmp_path / "store")
+    folder = store.corpora / "feedfeedfeedfeed"
+    with alone(folder):
+        (folder / "shard").write_text("tokens")
+        found = garbage.find(store, older_than=-1.0)
+        assert garbage.collect(store, found) == 0
+        assert (folder / "shard").exists()
+        assert garbage.find(store, older_than=0.1).corpora == {}
+    assert garbage.collect(store, garbage.find(store, older_than=-1.0)) == 6
+    assert not folder.exists()
+    with alone(folder):  # whoever waited for the lock finds a folder of its own
+        assert folder.is_dir()
+
+
+def test_what_kills_left_outside_of_phases_is_cleared(tmp_path):
+    store = Store(tmp_path / "store")
+    graph = filled(store, tmp_path, "one", "reverse")
+    folder = store.plan_folder(graph.title, graph.digest)
+    left = [folder / ".plan.json.ab12_xyz", store.path / ".machine.json.ab12cd34", store.path / "phases/.gone-ab-1/x"]
+    stays = [folder / ".run-12-34-56", store.path / ".gitignore", folder / "report" / "report.html"]
+    for path in (*left, *stays):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    assert garbage.find(store).strays == {}, "somebody may be writing it"
+    found = garbage.find(store, older_than=-1.0)
+    assert garbage.collect(store, found) == 12
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in stays)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from procray.errors import EnvironmentProblem
+from procray.store import nearby
 from procray.tracking import backend
 
 
@@ -53,7 +56,10 @@ def test_lock_is_waited_for_and_given_up(tmp_path: Path) -> None:
         pass
 
 
-def test_existing_database_gets_write_ahead_log(tmp_path: Path, fresh_database: Path) -> None:
+def test_existing_database_gets_write_ahead_log(
+    tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "on_network", lambda path: False)
     file = tmp_path / "mlflow.db"
     file.write_bytes(fresh_database.read_bytes())
     with sqlite3.connect(file) as database:
@@ -61,6 +67,94 @@ def test_existing_database_gets_write_ahead_log(tmp_path: Path, fresh_database: 
     backend.ensure_database(file)
     with sqlite3.connect(file) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that the system says is on NFS."""
+    mounts = tmp_path / "mountinfo"
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    mounts.write_text(
+        f"22 1 254:0 / / rw - ext4 /dev/vda rw\n36 22 0:40 / {folder} rw,relatime shared:1 - nfs4 server:/export rw\n"
+    )
+    real = nearby.on_network
+    monkeypatch.setattr(backend, "on_network", lambda path: real(path, str(mounts)))
+    return folder
+
+
+def journal_of(file: Path) -> str:
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        return str(database.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def names(file: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        return [name for (name,) in database.execute("SELECT name FROM experiments ORDER BY experiment_id")]
+
+
+def test_on_a_network_file_system_a_database_has_no_write_ahead_log(shared: Path, fresh_database: Path) -> None:
+    file = shared / "mlflow.db"
+    file.write_bytes(fresh_database.read_bytes())
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode=DELETE")
+    backend.ensure_database(file)
+    assert journal_of(file) == "delete"
+    assert not list(shared.glob("mlflow.db-*"))
+    caution = backend.caution(f"sqlite:///{file}")
+    assert str(file) in caution
+    assert "MLFLOW_TRACKING_URI" in caution
+    assert backend.caution(f"sqlite:///{shared.parent}/mlflow.db") == backend.caution("http://host:5000") == ""
+
+
+def test_a_write_ahead_database_on_a_network_file_system_is_turned_back_whole(
+    shared: Path, fresh_database: Path
+) -> None:
+    """Also with changes that a killed process has left in its log."""
+    made = shared.parent / "made.db"
+    made.write_bytes(fresh_database.read_bytes())
+    with contextlib.closing(sqlite3.connect(made)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA wal_autocheckpoint=0")
+        database.execute("INSERT INTO experiments (name, lifecycle_stage) VALUES ('only in the log', 'active')")
+        database.commit()
+        for end in ("", "-wal"):
+            (shared / f"mlflow.db{end}").write_bytes(Path(f"{made}{end}").read_bytes())
+    file = shared / "mlflow.db"
+    assert (shared / "mlflow.db-wal").stat().st_size > 0
+    backend.ensure_database(file)
+    assert journal_of(file) == "delete"
+    assert "only in the log" in names(file)
+    assert not list(shared.glob("mlflow.db-*"))
+
+
+def test_a_write_ahead_database_that_somebody_has_open_is_left_and_told(shared: Path, fresh_database: Path) -> None:
+    file = shared / "mlflow.db"
+    file.write_bytes(fresh_database.read_bytes())
+    holds_it = (
+        "import sqlite3, sys; database = sqlite3.connect(sys.argv[1]); database.execute('PRAGMA journal_mode=WAL');"
+        "database.execute('SELECT * FROM experiments').fetchall(); print('open', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", holds_it, str(file)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(EnvironmentProblem, match=r"network file system.*end `procray ui`"):
+            backend.connect(f"sqlite:///{file}")
+        before = names(file)
+        other.communicate()
+    assert before == names(file)
+    backend.ensure_database(file)
+    assert journal_of(file) == "delete"
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("procray.tracking.backend.fcntl.flock", refuse)
+    with pytest.raises(EnvironmentProblem, match="No locks available"), backend.file_lock(tmp_path / "lock"):
+        pass
 
 
 @pytest.mark.slow

@@ -145,24 +145,24 @@ def test_failed_phase_and_gaps(store: Store) -> None:
     plan = synthetic.build(seeds=(0,), targets=("code",))
     store.write_plan(plan)
     warm, bare, *rest = plan.phases
-    synthetic.finish(store, plan, warm)
-    folder = store.phase(bare).path / "journal"
+    synthetic.finish(store, plan, bare)
+    folder = store.phase(warm).path / "journal"
     folder.mkdir(parents=True)
-    rows = [synthetic.row(plan, bare, 0), {**synthetic.row(plan, bare, 10), "loss": None, "train_loss": None}]
+    rows = [synthetic.row(plan, warm, 0), {**synthetic.row(plan, warm, 10), "loss": None, "train_loss": None}]
     (folder / "1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    store.phase(bare).set_status("failed", reason="loss is NaN at step 11", step=10)
+    store.phase(warm).set_status("failed", reason="loss is NaN at step 11", step=10)
     for phase in rest:
         store.phase(phase).set_status("skipped", reason="its parent failed")
     assert sync(plan, store).complete
     mlflow = mirror.client(store)
     found = mirror.runs(mlflow, plan)
     assert set(found) == {warm, bare, "sweep"}
-    assert found[bare].info.status == "FAILED"
-    assert "NaN at step 11" in found[bare].data.tags["mlflow.note.content"]
-    run_id = found[bare].info.run_id
-    assert [point.step for point in mlflow.get_metric_history(run_id, "loss/val")] == [0]
+    assert found[warm].info.status == "FAILED"
+    assert "NaN at step 11" in found[warm].data.tags["mlflow.note.content"]
+    run_id = found[warm].info.run_id
+    assert [point.step for point in mlflow.get_metric_history(run_id, "procedural/loss/val")] == [0]
     assert [point.step for point in mlflow.get_metric_history(run_id, "tokens/total")] == [0, 10_000]
-    assert "loss/train" not in found[bare].data.metrics
+    assert "procedural/loss/train" not in found[warm].data.metrics
     assert found["sweep"].info.status == "FAILED"
     assert "skipped" in found["sweep"].data.tags["mlflow.note.content"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from procray import tasks
 from procray.training import FolderContext, Outcome, task_source, train
-from procray.training.context import COUNTERS, VALUES
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
+from procray.training.rows import COUNTERS, VALUES
 
 SHAPE = ModelShape(layers=2, heads=2, width=16, context=32)
 SET = {"task": tasks.get("set", length=6, vocab=12).recipe()}

@@ -20,6 +20,7 @@ from .phases import CURRICULUM, RANGE, ROWS, SHAPE, Steps, curve, recipe, resume
 KEYS = {
     *("step", "tokens", "scored_tokens", "positions", "flops", "loss", "accuracy", "exact", "train_loss", "lr"),
     *("grad_norm", "tokens_per_s", "positions_per_s", "mfu", "seconds", "time"),
+    *("sequences", "mean_steps"),
 }
 
 
@@ -160,6 +161,7 @@ def test_nan_stops_the_phase_and_leaves_the_last_good_state(tmp_path, monkeypatc
     assert found, caught.value
     step, lr, loss, norm = int(found[1]), float(found[2]), float(found[3]), float(found[4])
     assert 4 < step < 100
+    assert caught.value.step == step
     assert lr == 1e6 * (step - 3)
     assert not np.isfinite([loss, norm]).all()
     assert "the last good state is that of step 4" in str(caught.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +11,11 @@ import typer
 from procray.cli.options import STORE, Json, StorePath, open_store
 from procray.cli.terminal import answer, short_bytes
 
+PHASE = "a label, an id or the beginning of one; @300k after it names the mark at so many tokens, @3606 at a step"
+
 
 def analyze(
-    phases: Annotated[
-        list[str], typer.Argument(metavar="PHASE...", help="Ids, beginnings of ids or labels; @STEP names a mark.")
-    ],
+    phases: Annotated[list[str], typer.Argument(metavar="PHASE...", help=f"{PHASE}.")],
     step: Annotated[
         int | None, typer.Option("--step", min=0, help="Which mark; the last one without it, 0 for the beginning.")
     ] = None,
@@ -51,21 +50,22 @@ def analyze(
 
 
 def transfer(
-    source: Annotated[Path, typer.Argument(help="A checkpoint folder: a mark of the store, or any GPT-2.")],
-    target: Annotated[Path, typer.Argument(help="The checkpoint folder that receives the weights.")],
+    source: Annotated[str, typer.Argument(help=f"A checkpoint folder of any GPT-2, or a phase of the store: {PHASE}.")],
+    target: Annotated[str, typer.Argument(help="The checkpoint folder, or the phase, that receives the weights.")],
     output: Annotated[Path, typer.Argument(help="A folder to create.")],
     mode: Annotated[str, typer.Option("--mode", help="full, attention, mlp, any +-list of components.")] = "full",
+    store: StorePath = STORE,
 ) -> None:
     """Carry components of one checkpoint into another, and write the result with its manifest."""
     from procray import files, model
     from procray.errors import TransferError
+    from procray.model.outside import weights_digest
 
     if output.exists():
         raise TransferError(f"{output} exists already; name a new folder")
-    receiver = model.load_model(target)
-    manifest = model.transfer(
-        model.load_weights(source), receiver, mode=mode, source_digest=files.sha256_file(source / "model.safetensors")
-    )
+    giver, taker = (_checkpoint(text, store) for text in (source, target))
+    receiver = model.load_model(taker)
+    manifest = model.transfer(model.load_weights(giver), receiver, mode=mode, source_digest=weights_digest(giver))
     model.save_weights(receiver, output)
     files.write_json(output / "transfer.json", manifest)
     counts = manifest["counts"]
@@ -74,7 +74,10 @@ def transfer(
 
 def import_checkpoint(
     source: Annotated[
-        str, typer.Argument(help="A .pth of the papers' official code, a GPT-2 folder, or hf:NAME@COMMIT.")
+        str,
+        typer.Argument(
+            help="A .pth of the papers' official code, a ckpt.pt of nanoGPT, a GPT-2 folder, or hf:NAME@COMMIT."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="Where to write model.safetensors and config.json.")],
     heads: Annotated[
@@ -88,28 +91,45 @@ def import_checkpoint(
     found = outside.look_up(source if source.startswith(outside.HUB) else {"path": source, **known})
     facts = outside.bring_in(found, folder)
     answer(f"{folder}: {short_bytes(facts['bytes'])}, sha256 {facts['sha256']}")
+    for note in facts["outside"].get("notes", ()):
+        answer(f"note: {note}")
 
 
 def export_phase(
-    phase: Annotated[str, typer.Argument(help="The id of a phase, as `procray status --json` prints it.")],
+    phase: Annotated[str, typer.Argument(help=f"{PHASE}.")],
     folder: Annotated[Path, typer.Argument(help="A folder to create.")],
     step: Annotated[int | None, typer.Option("--step", help="Which mark; the last one without it.")] = None,
     store: StorePath = STORE,
 ) -> None:
-    """Copy a checkpoint out of the store; GPT2LMHeadModel.from_pretrained loads it."""
+    """Copy a checkpoint out of the store, for transformers; a phase of text brings its tokenizer along."""
     from procray.errors import StoreError
-    from procray.files import write_json
+    from procray.selection.naming import find
+    from procray.store.export import export_mark
 
-    kept = open_store(store).phase(phase)
+    opened = open_store(store)
+    named = find(phase, opened)
+    kept = opened.phase(named.phase)
     marks = kept.marks()
     if not marks:
-        raise StoreError(f"the store {store} holds no checkpoint of phase '{phase}'")
-    if folder.exists():
-        raise StoreError(f"{folder} exists already; name a new folder")
-    step = marks[-1] if step is None else step
-    place, manifest = kept.mark(step), kept.manifest(step)
-    folder.mkdir(parents=True)
-    for name in manifest["files"]:  # what the manifest vouches for, and nothing that lies beside it
-        shutil.copyfile(place / name, folder / name, follow_symlinks=False)
-    write_json(folder / "manifest.json", manifest)
-    answer(f"{folder}: step {step} of phase {phase}")
+        raise StoreError(f"the store {store} holds no checkpoint of phase {named.phase} ({named.label})")
+    step = next((one for one in (named.step, step) if one is not None), marks[-1])
+    about = export_mark(opened, kept, step, folder)
+    answer(f"{folder}: step {step} of {named.label} ({named.phase}); {about}")
+
+
+def _checkpoint(text: str, store: str) -> Path:
+    """The folder of a checkpoint that is there, or of the mark of a phase."""
+    from procray.errors import StoreError
+    from procray.selection.naming import find
+
+    if Path(text).exists():
+        return Path(text)
+    opened = open_store(store)
+    try:
+        named = find(text, opened)
+    except StoreError as error:
+        raise StoreError(f"there is no folder '{text}', and {error}") from None
+    marks = opened.phase(named.phase).marks()
+    if not marks:
+        raise StoreError(f"the store {store} holds no checkpoint of phase {named.phase} ({named.label})")
+    return opened.phase(named.phase).mark(marks[-1] if named.step is None else named.step)

@@ -7,16 +7,12 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from procray.cli.options import STORE, File, Json, Scale, Settings, StorePath, load, open_store
+from procray.cli.options import STORE, File, Json, Scale, Settings, Shown, StorePath, load, open_store, read
 from procray.cli.terminal import answer, answer_json, say, width
-
-if TYPE_CHECKING:
-    from procray.planning import Plan
-    from procray.store.store import Store
 
 
 def sweep(
@@ -68,35 +64,45 @@ def plan(
     scale: Scale = None,
     set: Settings = None,
     store: StorePath = STORE,
+    why: Annotated[
+        bool, typer.Option("--why", help="Instead: why phases of known names would be trained again, key by key.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what a sweep would train, what is already there and how long it takes."""
+    from procray.cli import why_view
     from procray.cli.plan_view import plan_json, plan_text
+    from procray.store.plans import namesake
 
     opened = open_store(store)
     graph = load(file, scale, set, opened)
+    if notice := namesake(graph, opened.newest(graph.title)):
+        say(notice)
+    reasons = why_view.reasons(graph, opened) if why else None
     if json:
-        answer_json(plan_json(graph, opened))
+        answer_json(plan_json(graph, opened) | ({"why": why_view.why_json(reasons)} if reasons else {}))
         return
-    answer(plan_text(graph, opened))
+    answer(why_view.why_text(graph, reasons) if reasons else plan_text(graph, opened))
 
 
 def status(
-    file: File,
+    file: Shown,
     scale: Scale = None,
     set: Settings = None,
     store: StorePath = STORE,
     json: Json = False,
     follow: Annotated[bool, typer.Option("--follow", help="Keep the table up to date until it is finished.")] = False,
 ) -> None:
-    """Show every phase of a sweep, running or past."""
+    """Show every phase of a sweep, running or past, and the beginning of its id."""
     import dataclasses
     import time
 
     from procray.cli import live
+    from procray.selection import reading
+    from procray.selection.naming import short_ids
 
     opened = open_store(store)
-    graph = load(file, scale, set, opened)
+    graph = read(file, scale, set, opened).plan
     watcher = live.Watcher(graph, opened)
     if json:
         answer_json([dataclasses.asdict(r) for r in watcher.rows()])
@@ -106,17 +112,18 @@ def status(
             while graph.then or not all(r.state in ("done", "failed", "skipped") for r in watcher.rows()):
                 time.sleep(1.0)
                 if graph.then is not None:  # the search is on: look whether it has come to its end
-                    graph = load(file, scale, set, opened)
+                    graph = reading.read(file, scale, set, opened).plan
                     watcher.follow(graph)
                     shown.follow(graph)
     rows = watcher.rows()
+    ids = short_ids(r.id for r in rows)
     for r in rows:
-        answer(live.line(r))
+        answer(f"{ids[r.id]}  {live.line(r)}")
     answer(live.counts(rows))
 
 
 def report(
-    file: File,
+    file: Shown,
     scale: Scale = None,
     set: Settings = None,
     store: StorePath = STORE,
@@ -124,33 +131,46 @@ def report(
     analyze: Annotated[
         bool, typer.Option("--analyze", help="Look inside one model of each variant too; seconds each, kept for later.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write it, in place of the store.")
+    ] = None,
 ) -> None:
     """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
     from procray import report as room
 
     opened = open_store(store)
-    paths = room.write_report(load(file, scale, set, opened), opened, file=str(file), analyze=analyze, say=say)
+    found = read(file, scale, set, opened)
+    paths = room.write_report(found.plan, opened, out, file=found.file or None, analyze=analyze, say=say)
     if json:
         answer_json(room.results_json(paths.results))
     else:
-        answer(room.answer(paths.results, paths.page, width=width()))
+        answer(room.answer(paths.results, None if paths.problem and not paths.fresh else paths.page, width=width()))
+    if paths.problem:
+        say(f"report: {paths.problem}")
 
 
 def lineage(
-    what: Annotated[str, typer.Argument(metavar="FILE|PHASE", help="A sweep file, or the id of a phase.")],
+    what: Annotated[
+        str, typer.Argument(metavar="FILE|PLAN|PHASE", help="A sweep file, a plan that was run, or one phase.")
+    ],
     scale: Scale = None,
     set: Settings = None,
     store: StorePath = STORE,
 ) -> None:
     """Show which checkpoints every phase was made from."""
     from procray import report as room
+    from procray.errors import StoreError
+    from procray.planning.plan_json import read_plan
+    from procray.selection import naming, reading
 
     opened = open_store(store)
-    if Path(what).suffix in (".yaml", ".yml") or Path(what).exists():
-        answer(room.lineage_text(load(Path(what), scale, set, opened), opened))
-        return
-    graph = sweep_of(what, opened)
-    answer(room.lineage_text(graph, opened, what))
+    named = None if reading.is_file(what) or reading.is_plan(what, opened) else naming.find(what, opened)
+    if named is None:
+        answer(room.lineage_text(read(what, scale, set, opened).plan, opened))
+    elif named.plan is None:
+        raise StoreError(f"no plan of the store {store} has the phase {named.phase}: its lineage is not known")
+    else:
+        answer(room.lineage_text(read_plan(named.plan.path), opened, named.phase))
 
 
 def schema() -> None:
@@ -158,18 +178,6 @@ def schema() -> None:
     from procray.spec import json_schema
 
     answer_json(json_schema())
-
-
-def sweep_of(phase: str, store: Store) -> Plan:
-    """The first sweep of a store that has a phase, named by its id or the beginning of it."""
-    from procray.errors import StoreError
-    from procray.planning.plan_json import read_plan
-
-    for stored in store.plans():
-        graph = read_plan(stored.path)
-        if any(known.startswith(phase) for known in graph.phases):
-            return graph
-    raise StoreError(f"no sweep of the store {store} has a phase '{phase}', and there is no such file")
 
 
 def same_command(file: Path, scale: str | None, settings: list[str] | None, store: str, command: str = "sweep") -> str:

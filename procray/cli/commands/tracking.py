@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from procray.cli.options import STORE, File, Scale, Settings, StorePath, load, open_store
-from procray.cli.terminal import answer
+from procray.cli.options import STORE, Scale, Settings, Shown, StorePath, open_store, read
+from procray.cli.terminal import answer, say
 
 
 def ui(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The sweep to open.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE|PLAN]", help="The sweep to open, or a plan that was run.")
+    ] = None,
     scale: Scale = None,
     set: Settings = None,
     store: StorePath = STORE,
@@ -23,13 +24,15 @@ def ui(
     from procray import tracking
 
     opened = open_store(store)
-    tracking.serve(opened, load(file, scale, set, opened) if file else None, port=port, open_browser=browser)
+    tracking.serve(opened, read(file, scale, set, opened).plan if file else None, port=port, open_browser=browser)
 
 
-def sync(file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
+def sync(file: Shown, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:
     """Write to MLflow whatever it does not have yet of a sweep."""
     from procray import tracking
 
     opened = open_store(store)
-    result = tracking.sync(load(file, scale, set, opened), opened)
+    if caution := tracking.caution(tracking.tracking_uri(opened.path)):
+        say(caution)
+    result = tracking.sync(read(file, scale, set, opened).plan, opened)
     answer(str(result))

@@ -12,7 +12,7 @@ from procray.errors import ProcrayError, StoreError
 from procray.report.numbers.analysis_data import REPEAT, batches_for, of_task, period_for, repeated_batches, validation
 from procray.report.numbers.analysis_models import Opened, open_models
 from procray.report.numbers.inside import Inside, Look, repeat_text
-from procray.report.numbers.phase_names import label_of
+from procray.selection.naming import label_of
 
 if TYPE_CHECKING:
     from procray.store.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from procray.files import read_json, write_json
+from procray.files import may_write, read_json, write_json
 from procray.report.numbers.analysis import inspect
 from procray.report.numbers.inside import Inside
 
@@ -48,7 +48,9 @@ def keep(store: Store, inside: Inside) -> None:
     if not folder.exists_mark(inside.step):
         return
     facts = {"version": VERSION, "sha256": folder.manifest(inside.step).get("sha256"), "inside": inside.to_json()}
-    write_json(_cache(store, inside.phase, inside.step), facts)
+    path = _cache(store, inside.phase, inside.step)
+    if may_write(path.parent):  # in somebody else's store everybody looks for himself
+        write_json(path, facts)
 
 
 def _cache(store: Store, phase: str, step: int) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from procray.errors import ProcrayError, StoreError
-from procray.report.numbers.phase_names import label_of
+from procray.selection.naming import label_of
 
 if TYPE_CHECKING:
     from procray.model import GPT2

@@ -83,12 +83,12 @@ def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
         )
     own = best.levels[level]
     assert own is not None
-    share = own / needs
-    if share >= 1:
+    if own >= needs:  # also where both are there before they have seen anything
         return (
             f"No data saved: the baseline stays above {percent(level)} accuracy from {count(needs)} tokens on; the "
             f"quickest of {plural(len(warmed), 'variant')}, {best.short}, needs {count(own)}."
         )
+    share = own / needs
     extra = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
     return (
         f"{best.short} stays above {percent(level)} accuracy from {count(own)} tokens on, the baseline from "

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json, digest
 from procray.model.components import COMPONENTS, parts_of, whole
-from procray.report.numbers.runs import Reader, budget_of
+from procray.report.numbers.runs import Reader
 from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import count
+from procray.selection.standing import nominal
 from procray.training.recipe import Init, Parent
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def boxes(plan: Plan, store: Store | None = None, merge_modes: bool = False) -> 
         end = max(phase.marks, default=0)
         box.phases.append(phase.id)
         box.seeds.add(phase.recipe.seed)
-        box.budgets.add(budget_of(phase, end))
+        box.budgets.add(nominal(phase, end))
         state = reader.state(phase.id, end)[0] if reader else "waiting"
         box.states[state] = box.states.get(state, 0) + 1
         init, told = phase.recipe.init, set[str]()
@@ -177,7 +178,7 @@ def brief(components: Iterable[str], embeddings: str = "mean") -> str:
 
 def asked_tokens(phase: PlannedPhase, step: int) -> int:
     """The budget that the sweep file asks for, which the phase rounds up to a whole step."""
-    return phase.asked[step][0] if phase.asked.get(step) else budget_of(phase, step)
+    return phase.asked[step][0] if phase.asked.get(step) else nominal(phase, step)
 
 
 def stream(data: dict[str, Any]) -> str:

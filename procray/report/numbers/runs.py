@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from procray.selection.standing import Standing, nominal
+from procray.store.failure import failed_before
+
 if TYPE_CHECKING:
     from procray.planning.plan import Cell, Plan, PlannedPhase
     from procray.store.store import Store
@@ -83,7 +86,7 @@ class Reader:
         self.plan, self.store = plan, store
         self._there = set(store.phases())  # of a large plan most may not have begun: one look tells
         self._rows: dict[str, list[dict[str, Any]]] = {}
-        self._status: dict[str, dict[str, Any]] = {}
+        self._standing = Standing(plan, store, self._done, self._read_status)
 
     def rows(self, phase: str) -> list[dict[str, Any]]:
         if phase not in self._rows:
@@ -91,9 +94,10 @@ class Reader:
         return self._rows[phase]
 
     def status(self, phase: str) -> dict[str, Any]:
-        if phase not in self._status:
-            self._status[phase] = self.store.phase(phase).status() if phase in self._there else {}
-        return self._status[phase]
+        return self._standing.status(phase)
+
+    def _read_status(self, phase: str) -> dict[str, Any]:
+        return self.store.phase(phase).status() if phase in self._there else {"state": "waiting"}
 
     def row(self, phase: str, step: int) -> dict[str, Any] | None:
         """The evaluation that holds at a step: that of the step, or the last one of a phase solved before."""
@@ -103,28 +107,22 @@ class Reader:
     def state(self, phase: str, step: int) -> tuple[str, str, int | None]:
         """State, reason and step of a phase as far as `step` of it is wanted.
 
-        A phase that failed after that step is done for us; one that waits for a failed parent is skipped, also when
-        nobody wrote that down.
+        A phase that failed after that step is done for us, or waiting; one that waits for a failed parent is skipped,
+        also when nobody wrote that down.
         """
+        state, reason = self._standing.of(phase, step)
+        if state == "done":
+            return state, "", step
+        found = failed_before(self.status(phase), step) if state == "failed" else None
+        rows = [row for row in self.rows(phase) if row["step"] <= step]
+        reached = found.step if found else self.status(phase).get("step")
+        if not isinstance(reached, int) or (not found and reached > step):  # on the way to a later mark
+            reached = int(rows[-1]["step"]) if rows else None
+        return state, reason, reached
+
+    def _done(self, phase: str, step: int) -> bool:
         row = self.row(phase, step)
-        status = self.status(phase)
-        state, reason = str(status.get("state", "waiting")), str(status.get("reason") or "")
-        if row is not None and finite(row.get("loss")) is not None:
-            return "done", "", step
-        rows = self.rows(phase)
-        reached = status.get("step")
-        last = int(reached) if isinstance(reached, int) else int(rows[-1]["step"]) if rows else None
-        if state in ("failed", "skipped"):
-            return state, reason, last
-        planned = self.plan.phases.get(phase)
-        for parent in planned.parents if planned else ():
-            above, _, _ = self.state(parent.phase, parent.step)
-            if above in ("failed", "skipped"):
-                label = self.plan.phases[parent.phase].label if parent.phase in self.plan.phases else parent.phase
-                return "skipped", f"its parent {label} {'failed' if above == 'failed' else 'was skipped'}", last
-        if state == "done":  # up to an earlier mark only
-            state = "waiting"
-        return state, reason, last
+        return row is not None and finite(row.get("loss")) is not None
 
     def flops_before(self, parents: Iterable[Parent]) -> float:
         """FLOPs of all phases that the given marks descend from, each counted once."""
@@ -154,7 +152,7 @@ class Reader:
             reason=reason,
             step=int(rows[-1]["step"]) if rows else 0,
             last_step=cell.step,
-            budget=budget_of(phase, cell.step),
+            budget=nominal(phase, cell.step),
             curve=_curve(rows + _carried_forward(phase, rows, cell.step)),
             warmup_flops=self.flops_before(cell.warmups),
             loss=finite(final.get("loss")),
@@ -179,14 +177,9 @@ def _carried_forward(phase: PlannedPhase, rows: Sequence[dict[str, Any]], end: i
     steps = {*range(last["step"] + every, end, every), *([end] if end > last["step"] else [])}
     seen = last["tokens"] if last.get("unique_tokens") is None else last["unique_tokens"]
     return [
-        {**last, "step": step, "tokens": max(budget_of(phase, step), last["tokens"]), "unique_tokens": seen}
+        {**last, "step": step, "tokens": max(nominal(phase, step), last["tokens"]), "unique_tokens": seen}
         for step in sorted(steps)
     ]
-
-
-def budget_of(phase: PlannedPhase, step: int) -> int:
-    """Nominal tokens of a phase at a step."""
-    return int(phase.nominal[step]) if step in phase.nominal else round(step * phase.tokens_per_step)
 
 
 def finite(value: Any) -> float | None:

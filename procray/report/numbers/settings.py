@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from procray.files import canonical_json
 from procray.redaction import redact, redacted
 from procray.report.numbers.runs import Reader
 from procray.report.numbers.titles import title_of
@@ -63,7 +65,8 @@ def settings_of(plan: Plan, store: Store, file: str) -> Settings:
         f"procray lineage {file}{scale}",
         f"procray ui {file}{scale}         # the curves in MLflow",
     )
-    return Settings(tuple(rows), _machine(plan, store), redact(plan.source), redacted(plan.spec), commands)
+    resolved = json.loads(canonical_json(redacted(plan.spec)))  # in one order, also of a plan read back from the store
+    return Settings(tuple(rows), _machine(plan, store), redact(plan.source), resolved, commands)
 
 
 def _seeds(seeds: set[int]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from procray.report.numbers.lineage import Box, asked_tokens, boxes, brief, budgets, carried_by, origin, stream
-from procray.report.numbers.phase_names import find_phase
-from procray.report.numbers.runs import Reader, budget_of
+from procray.report.numbers.runs import Reader
 from procray.report.numbers.wording import count, plural
+from procray.selection.naming import find_in
+from procray.selection.standing import nominal
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -24,7 +25,7 @@ def lineage_text(plan: Plan, store: Store | None = None, phase: str | None = Non
         StoreError: no phase, or more than one, fits `phase`.
     """
     if phase is not None:
-        return _one_phase(plan, store, find_phase(plan, phase))
+        return _one_phase(plan, store, find_in(plan, phase))
     found = boxes(plan, store)
     children: dict[str, list[tuple[Box, int]]] = {}
     by_key = {box.key: box for box in found}
@@ -72,7 +73,7 @@ def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
             return f"{one}  (outside this plan)"
         end = max(phase.marks, default=0)
         state = reader.state(one, end)[0] if reader else "waiting"
-        return f"{phase.label}  [{one}]  {phase.recipe.kind}, {count(budget_of(phase, end))} tokens, {state}"
+        return f"{phase.label}  [{one}]  {phase.recipe.kind}, {count(nominal(phase, end))} tokens, {state}"
 
     init = plan.phases[phase_id].recipe.init
     lines = [f"* {line(phase_id)}", f"  trained on {stream(plan.phases[phase_id].recipe.data)}"]

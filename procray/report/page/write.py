@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from procray.errors import StoreError
-from procray.files import canonical_json, digest, read_json, write_atomic, write_json
+from procray.errors import EnvironmentProblem, StoreError
+from procray.files import canonical_json, digest, may_write, read_json, write_atomic, write_json
 from procray.records import check, is_plain
 from procray.report.figures.lineage import lineage_svg
 from procray.report.numbers.analysis_choice import look_inside
@@ -31,7 +31,13 @@ _STATE = "made-from.json"
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where the report stands. `pictures` are the PNG and SVG of every picture; not `fresh` when nothing changed."""
+    """Where the report stands.
+
+    Attributes:
+        pictures: the PNG and SVG of every picture.
+        fresh: False where nothing had changed, or nothing could be written.
+        problem: why nothing was written, or not everywhere; empty where all is well.
+    """
 
     folder: Path
     page: Path
@@ -42,6 +48,7 @@ class ReportPaths:
     pictures: tuple[Path, ...]
     results: Results
     fresh: bool
+    problem: str = ""
 
     def files(self) -> list[Path]:
         """Every file of the report, for copying or uploading."""
@@ -60,7 +67,8 @@ def write_report(
     """Writes page, pictures and tables; each file is replaced as a whole.
 
     Works at any time: what is not finished is marked as such. The same store gives the same page, drawings and
-    tables byte for byte, and where nothing has changed since the last report nothing is drawn again.
+    tables byte for byte, and where nothing has changed since the last report nothing is drawn again. In somebody
+    else's store, where this user may not write, only `results` are there, and `problem` says so.
 
     Args:
         folder: in place of `report/` in the plan's folder of the store.
@@ -78,9 +86,12 @@ def write_report(
     known = _known(folder)
     if known.get("digest") == made_from and all((folder / name).exists() for name in known.get("files", [])):
         pictures = tuple(folder / name for name in known["files"] if name.startswith("figures/"))
-        if own:
-            store.lead_to_report(plan)
+        if own and may_write(folder):
+            _show(store, plan)
         return _paths(folder, results, pictures, fresh=False)
+    if not may_write(folder):
+        problem = f"not written: {folder} is not yours to write; `--out FOLDER` writes it elsewhere"
+        return _paths(folder, results, (), fresh=False, problem=problem)
 
     from procray.report.figures.pictures import pictures as draw  # matplotlib only when there is something to draw
 
@@ -101,11 +112,20 @@ def write_report(
     write_json(folder / _STATE, {"digest": made_from, "files": names})
     for name in set(known["files"]) - set(names):  # a picture of an earlier report
         (folder / name).unlink(missing_ok=True)
-    if folder.is_relative_to(store.path):
-        store.publish(folder)
-    if own:
+    pictures = tuple(folder / name for name in names if name.startswith("figures/"))
+    problem = _show(store, plan, folder) if own else ""
+    return _paths(folder, results, pictures, fresh=True, problem=problem)
+
+
+def _show(store: Store, plan: Plan, folder: Path | None = None) -> str:
+    """Lets others see the report; why they cannot, where this user may only read the bucket."""
+    try:
+        if folder is not None:
+            store.publish(folder)
         store.lead_to_report(plan)
-    return _paths(folder, results, tuple(folder / name for name in names if name.startswith("figures/")), fresh=True)
+    except EnvironmentProblem as error:
+        return f"on this machine only: {error}"
+    return ""
 
 
 def _own(name: Any) -> str:
@@ -124,7 +144,7 @@ def _known(folder: Path) -> dict[str, Any]:
         return {"files": []}
 
 
-def _paths(folder: Path, results: Results, pictures: tuple[Path, ...], fresh: bool) -> ReportPaths:
+def _paths(folder: Path, results: Results, pictures: tuple[Path, ...], fresh: bool, problem: str = "") -> ReportPaths:
     return ReportPaths(
         folder,
         folder / "report.html",
@@ -135,6 +155,7 @@ def _paths(folder: Path, results: Results, pictures: tuple[Path, ...], fresh: bo
         pictures,
         results,
         fresh,
+        problem,
     )
 
 

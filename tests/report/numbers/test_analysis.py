@@ -17,7 +17,6 @@ from procray.model.analysis.norms import component_norms
 from procray.report.figures import inside as analysis_figures
 from procray.report.numbers import analysis, analysis_cache
 from procray.report.numbers.inside import Inside
-from procray.report.numbers.phase_names import resolve
 from procray.report.page.analysis_page import folder_of, write_analysis
 from procray.report.page.analysis_tables import components_table, heads_table, layers_table
 from procray.store.store import Store
@@ -48,18 +47,6 @@ AFTER_ROWS = after(BASE, ROWS, 10, "attention", "mlp")
 @pytest.fixture(scope="module")
 def child(store) -> Inside:
     return analysis.inspect(store, CHILD.id)
-
-
-def test_a_phase_is_found_by_id_beginning_and_label(store):
-    assert resolve(WARM.id, store) == (WARM.id, None)
-    assert resolve(f"{WARM.id[:9]}@20", store) == (WARM.id, 20)
-    assert resolve("attention s0@30", store) == (CHILD.id, 30)
-    with pytest.raises(StoreError, match="did you mean 'attention s0'"):
-        resolve("attentoin s0", store)
-    for end in "ab":
-        (store.path / "phases" / f"f0f0{end}").mkdir()
-    with pytest.raises(StoreError, match="means 2 phases"):
-        resolve("f0f0", store)
 
 
 def test_a_phase_with_a_parent_shows_parent_start_and_end(store, child):
