@@ -49,8 +49,8 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     answers; grows: reason, what the nodes so far have no room for), `waiting` (for room on the cluster), `start`
     (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step, whole: all marks
     of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere` (host, pid: another
-    sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping` (reason: signal, time
-    or disk), `notice` (message: for people), `chosen` (plan: the whole one, which is run from here on).
+    sweep trains it), `paused` (step; reason: its node goes away, the disk is full, or there was no room), `stopping`
+    (reason: signal, time or disk), `notice` (message: for people), `chosen` (plan: the whole one, run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.

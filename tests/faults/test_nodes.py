@@ -185,7 +185,7 @@ def test_the_register_of_the_groups_may_be_killed(raylets, sweep, store, warm):
     """It knows what a killed trial leaves behind: it is killed in mid-training, and then the trial is."""
     running = sweep(f"group:1500:{warm}", store, raylets.address)
     (phase,) = [event["phase"] for event in [running.until(lambda event: event["event"] == "start")]]
-    trainer_of(store, phase)
+    trainer_of(store, phase, 180.0)
     (register,) = registers(raylets)
     os.kill(register, signal.SIGKILL)
     wait(lambda: registers(raylets) not in ([], [register]))
