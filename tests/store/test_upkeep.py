@@ -8,13 +8,14 @@ import time
 
 import boto3
 import pytest
-from filling import filled
+from filling import filled, run
 
 from procray.cli.store_view import collect, listing, verify
 from procray.corpora.lock import alone
 from procray.errors import StoreError
 from procray.store import garbage, roots, verification
 from procray.store.contents import contents
+from procray.store.runs import name_of_run
 from procray.store.store import Store
 
 
@@ -184,6 +185,27 @@ def test_the_listing_names_sweeps_and_phases(store, tmp_path):
     text = listing(contents(store), str(store), phases=True)
     assert f"{len(graph.phases)} of {len(graph.phases)} phases" in text
     assert all(phase in text for phase in graph.phases)
+
+
+def test_what_is_being_run_is_not_forgotten_though_it_holds_no_phase_yet(store, tmp_path):
+    """A command that prepares corpora or starts Ray has no phase, and would lose its plan and all its results."""
+    run(store, tmp_path, "one", "reverse")
+    plans = store.plans("one@default")
+    word = store.note(plans[0].path.parent / name_of_run())
+    word.write("go")
+    with pytest.raises(StoreError, match=rf"one@default is being run \(by process {os.getpid()}\); stop it before"):
+        collect(store, delete=True, forget=("one@default",), resume_states=False, json=False)
+    assert store.plans() == plans
+    word.remove()
+
+    left = store.note(plans[0].path.parent / ".run-00000000-1-abcdef")  # of another host, which may have died
+    left.write("go")
+    with pytest.raises(StoreError, match="one@default is being run \\(by a process on another host\\)"):
+        garbage.find(store, forget=plans)
+    garbage.find(store, older_than=-1.0, forget=plans)
+    left.remove()
+    collect(store, delete=True, forget=("one@default",), resume_states=False, json=False)
+    assert store.plans() == []
 
 
 def test_an_outside_checkpoint_that_a_sweep_names_stays(tmp_path, monkeypatch):
