@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.cli.terminal import answer, answer_json, say
+from procray.files import may_write
 
 if TYPE_CHECKING:
     from procray.report.numbers.inside import Inside
@@ -48,8 +49,10 @@ def run_analysis(
     if len(insides) > 1:
         across, notes = analysis.compare(store, insides, on=on, sequences=sequences, say=say)
     folder = out or analysis_page.folder_of(store, insides, {"on": on, "sequences": sequences})
-    say("drawing")
-    written = analysis_page.write_analysis(insides, across, notes, folder, command)
+    written = None
+    if may_write(folder):
+        say("drawing")
+        written = analysis_page.write_analysis(insides, across, notes, folder, command)
     if json:
         answer_json(analysis_page.to_json(insides, across, notes))
         return
@@ -57,6 +60,9 @@ def run_analysis(
         show(inside)
     for note in notes:
         answer(note)
+    if written is None:
+        answer(f"page: not written: {folder} is not yours to write; `--out FOLDER` writes it elsewhere")
+        return
     answer(f"page: {written.page}")
     answer(f"numbers: {written.json}")
 

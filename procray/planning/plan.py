@@ -210,14 +210,17 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hex digits over what is trained and what is read from it, but not over how it is told or run."""
+        """Twelve hex digits over what is trained and what is read from it, but not over how it is told or run.
+
+        The order in which the file lists seeds and the values of grids is no part of it.
+        """
         lines = [f"{phase.id} {phase.marks}" for phase in self.phases.values()]
         lines += [
             f"{cell.variant} {cell.seed} {cell.compared}@{cell.step} {cell.baseline} {cell.fraction}"
             for cell in self.cells
         ]
         lines += [f"{trial.variant} {trial.label} {trial.seed} {trial.compared}@{trial.step}" for trial in self.trials]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
 
     @property
     def variants(self) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -138,10 +139,10 @@ def same_but_for_texts(plan: Plan, former: Plan) -> bool:
     """
     here, there = _names(plan), _names(former)
     if plan.then is None:
-        return list(_lines(plan, here)) == list(_lines(former, there))
+        return Counter(_lines(plan, here)) == Counter(_lines(former, there))
     trained = {(here[phase.id], *phase.marks) for phase in plan.phases.values()}
-    searched = [_trials(plan, here), _trials(former, there)]
-    return searched[0] == searched[1] and trained <= {(there[one.id], *one.marks) for one in former.phases.values()}
+    searched = Counter(_trials(plan, here)) == Counter(_trials(former, there))
+    return searched and trained <= {(there[one.id], *one.marks) for one in former.phases.values()}
 
 
 def _names(plan: Plan) -> dict[str, str]:

@@ -54,26 +54,43 @@ def counterparts(plan: Plan, former: Plan, phases: list[PlannedPhase], begun: se
     if (former.name, former.scale) != (plan.name, plan.scale):
         return found
     labels = {phase.label for phase in plan.phases.values()}
-    renamed = [one for one in gone if one.label not in labels]
+    renamed: dict[tuple[Any, ...], list[tuple[str, dict[str, Any]]]] = {}
+    targets_then, targets = _targets(former), _targets(plan)
+    for one in gone:
+        if one.label not in labels:
+            renamed.setdefault(_place(one, former, targets_then), []).append((one.id, _values(one.recipe)))
     for phase in phases:
-        if phase.id not in found:
-            like = [one for one in renamed if _place(one, former) == _place(phase, plan)]
-            if like:
-                found[phase.id] = min(like, key=lambda one: _distance(one.recipe, phase.recipe)).id
+        if phase.id not in found and (like := renamed.get(_place(phase, plan, targets))):
+            values = _values(phase.recipe)
+            found[phase.id] = min(like, key=lambda one: _distance(one[1], values))[0]
     return found
 
 
-def _place(phase: PlannedPhase, plan: Plan) -> tuple[Any, ...]:
+def _targets(plan: Plan) -> dict[str, set[str]]:
+    """By variant, the targets that have it."""
+    found: dict[str, set[str]] = {}
+    for cell in plan.cells:
+        if cell.target:
+            found.setdefault(cell.variant, set()).add(cell.target)
+    return found
+
+
+def _place(phase: PlannedPhase, plan: Plan, targets_of: Mapping[str, set[str]]) -> tuple[Any, ...]:
     """Where a phase stands in the graph: the kinds before it, what it takes from them, its seed and its target."""
-    targets = {cell.target for cell in plan.cells if cell.target and cell.variant in phase.variants}
+    targets = set().union(*(targets_of.get(variant, ()) for variant in phase.variants))
     carried = sorted(word for words in phase.recipe.init.carried().values() for word in words)
     kinds = [plan.phases[parent.phase].kind for parent in phase.parents if parent.phase in plan.phases]
-    return phase.kind, phase.recipe.seed, sorted(kinds), carried, tuple(sorted(targets)) * (phase.kind != "procedural")
+    own = tuple(sorted(targets)) * (phase.kind != "procedural")
+    return phase.kind, phase.recipe.seed, tuple(sorted(kinds)), tuple(carried), own
 
 
-def _distance(one: PhaseRecipe, other: PhaseRecipe) -> int:
+def _values(recipe: PhaseRecipe) -> dict[str, Any]:
+    """By dotted path, all that a recipe says but for what it begins with."""
+    return dict(_leaves({**recipe.to_json(), "init": None}))
+
+
+def _distance(here: dict[str, Any], there: dict[str, Any]) -> int:
     """In how many values two recipes differ."""
-    here, there = (dict(_leaves({**recipe.to_json(), "init": None})) for recipe in (one, other))
     return sum(here.get(key) != there.get(key) for key in here.keys() | there.keys())
 
 

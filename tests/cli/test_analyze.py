@@ -105,3 +105,14 @@ def test_json_is_all_that_stands_on_stdout(procray, store, monkeypatch):
     assert code == 0
     (phase,) = json.loads(out)["phases"]
     assert phase["looks"][-1]["scores"]["queries"] == 4 * (2 * phase["looks"][-1]["period"] - 1)
+
+
+def test_in_somebody_elses_store_the_numbers_are_told_without_a_page(procray, store, monkeypatch):
+    before = {path for path in Path(store).rglob("*") if "analysis" in path.parts}
+    monkeypatch.setattr("procray.cli.analysis_view.may_write", lambda folder: False)
+    code, out, err = procray("analyze", WARM.id[:8], "--on", "repeat", "--sequences", "5")
+    assert code == 0, err
+    assert "induction" in out
+    assert "page: not written:" in out
+    assert "`--out FOLDER` writes it elsewhere" in out
+    assert {path for path in Path(store).rglob("*") if "analysis" in path.parts} == before

@@ -132,3 +132,13 @@ def test_another_task_brings_its_own_parameters(task, over):
 def test_a_grid_within_a_value_is_its_cells(path, value, cells):
     every = {id for cell in cells for id, _ in ids(put(BASE, path.split("."), cell))}
     assert {id for id, _ in ids(put(BASE, path.split("."), value))} == every
+
+
+def test_the_order_of_seeds_and_grids_makes_no_other_plan():
+    def digest(*settings: str) -> str:
+        return plan(load_text(json.dumps(BASE), "f.yaml", set=list(settings))).digest
+
+    there = digest("seeds=[0, 1]", "procedural.length={grid: [4, 8]}", "transfer={grid: [mlp, full]}")
+    assert digest("seeds=[1, 0]", "procedural.length={grid: [8, 4]}", "transfer={grid: [full, mlp]}") == there
+    assert digest("seeds=[0, 2]", "procedural.length={grid: [4, 8]}", "transfer={grid: [mlp, full]}") != there
+    assert digest("seeds=[0, 1]", "procedural.length={grid: [4, 8]}", "transfer=mlp") != there

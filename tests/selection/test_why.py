@@ -8,6 +8,7 @@ import pytest
 
 from procray.planning import Plan, plan
 from procray.planning.load import load_text
+from procray.selection import why as module
 from procray.selection.why import Retrained, counterparts, explain
 
 FILE = """\
@@ -204,3 +205,19 @@ def renumbered(graph: Plan, change) -> Plan:
         recipe = change(replace(phase.recipe, init=replace(init, components=components)))
         phases[ids[id]] = replace(phase, id=ids[id], recipe=recipe)
     return replace(graph, phases=phases)
+
+
+def test_every_phase_is_looked_at_once_however_many_were_renamed(monkeypatch):
+    """Pairs of phases are many: with 20,000 on each side, one look at each pair takes hours."""
+    looks: list[str] = []
+    for name in ("_place", "_values", "_targets"):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, real=real, name=name: looks.append(name) or real(*given))
+    seeds = f"seeds={list(range(10))}"
+    then = build(FILE, seeds)
+    now = build(FILE, seeds, "procedural.length={grid: [4, 5]}", "procedural.tokens=2k")
+    missing = [phase for phase in now.phases.values() if phase.id not in then.phases]
+    assert len(counterparts(now, then, missing, set(then.phases))) > 30
+    assert looks.count("_targets") == 2
+    for name in ("_place", "_values"):
+        assert looks.count(name) <= len(then.phases) + len(missing)

@@ -65,10 +65,19 @@ def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
     level = target.level
     if level is None:
         top = max(warmed, key=lambda v: v.final.mean if v.final else 0.0)
+        own_base = target.baseline_of(top)
         assert top.final is not None
+        assert own_base is not None
+        assert own_base.final is not None
         best_of = f"the best of {len(warmed)} variants, {top.short}," if len(warmed) > 1 else top.short
+        if len(target.baselines) > 1:
+            who = f"The best of {len(warmed)} variants, {top.short}," if len(warmed) > 1 else top.short
+            return (
+                f"{who} ends at {percent(top.final.mean, 1)} accuracy, its baseline at "
+                f"{percent(own_base.final.mean, 1)}: {difference_text(top)}."
+            )
         return (
-            f"The baseline ends at {percent(base.final.mean, 1)} accuracy; "
+            f"The baseline ends at {percent(own_base.final.mean, 1)} accuracy; "
             f"{best_of} ends at {percent(top.final.mean, 1)}: {difference_text(top)}."
         )
     needs = base.levels[level]

@@ -5,7 +5,7 @@ from procray.report.numbers.summary import summarise
 from procray.report.page.answer import answer
 from procray.store.store import Store
 
-from ..synthetic import fill, loss_and_accuracy, make_plan, mode
+from ..synthetic import YAML, fill, loss_and_accuracy, make_plan, mode
 
 
 def only_text(plan, store, formula, until=lambda phase: 1.0):
@@ -27,6 +27,21 @@ def test_headline_of_a_diagnostic_compares_the_highest_level_of_the_baseline(res
     assert "attention stays above 99" in said
     assert "of the data (3 of 3 seeds), the best of 4 variants" in said
     assert "the baseline from" in said
+
+
+def test_of_several_baselines_a_headline_names_that_of_its_variant(tmp_path):
+    def formula(phase, tokens):
+        accuracy = tokens / 2_000_000 + (0.01 if mode(phase) == "full" else 0.0)
+        return {"loss": 4 * (1 - accuracy), "accuracy": accuracy}
+
+    plan = make_plan(tmp_path, YAML.replace("tokens: 400k", "tokens: {grid: [200k, 400k]}"), seeds=[0])
+    store = Store(tmp_path / "store")
+    fill(plan, store, formula)
+    found = next(target for target in summarise(plan, store).targets if target.name == "find")
+    assert len(found.baselines) == 2
+    said = headline(found)
+    assert said.startswith("The best of 8 variants, ")
+    assert "ends at 21.0\u202f% accuracy, its baseline at 20.0\u202f%: +1.0 points" in said
 
 
 def test_a_negative_result_is_said_plainly(tmp_path):
