@@ -7,12 +7,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import ActorDiedError, OutOfMemoryError
 from ray.tune.experiment import Trial
 
 from procray.execution.agenda import Agenda
@@ -28,6 +30,9 @@ _DEAD = re.compile(
     r"|gloo.*by peer"
 )
 _NODE = re.compile(r"[Nn]ode .*(has )?died|node was terminated|NodeDiedError")
+# What the memory monitor of a node says comes as the error of an actor, of its task, or of a worker group.
+_MEMORY = re.compile(r"running low on memory|OutOfMemoryError")
+_USED = re.compile(r"was ([\d.]+) ?GB used / ([\d.]+) ?GB limit")
 _LEAVING = NodeLeaving.__name__
 
 
@@ -35,7 +40,8 @@ class _Pulse(tune.Callback):
     """Knows the trials, so that the searcher can say why one died, and reports progress."""
 
     def __init__(self, on_pulse: Callable[[], None], check: Callable[[], None]):
-        self.trials: dict[str, Trial] = {}
+        self.trials: dict[str, Trial] = {}  # those whose process has started
+        self._all: Sequence[Trial] = ()
         self._over: list[Trial] = []
         self._check = check
         self._on_pulse = on_pulse
@@ -58,6 +64,7 @@ class _Pulse(tune.Callback):
         self._over.append(trial)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._all = trials
         self._check()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -71,7 +78,9 @@ class _Pulse(tune.Callback):
 
     def why(self, trial_id: str) -> Death:
         """Why a trial died."""
-        trial = self.trials.get(trial_id)
+        trial = self.trials.get(trial_id) or next(
+            (one for one in reversed(self._all) if one.trial_id == trial_id), None
+        )
         text = ""
         if trial is not None and trial.error_file:  # the text, not the pickle beside it
             with contextlib.suppress(OSError):
@@ -83,9 +92,37 @@ class _Pulse(tune.Callback):
             return Death("node", "its node is gone")
         if "WorkerGroupStartupTimeoutError" in text:
             return Death("node", "its workers found no room")
+        if _MEMORY.search(text):
+            return Death("gone", _out_of_memory(text))
         if _DEAD.search(text):
             return Death("gone", "its worker process died: killed, out of memory, or its node is gone")
         return Death("gone", last)
+
+
+def _out_of_memory(text: str) -> str:
+    used = _USED.search(text)
+    amount = f" ({used[1]} of {used[2]} GB were used)" if used else ""
+    return f"its node ran low on memory{amount}: Ray's memory monitor killed its worker process"
+
+
+@contextlib.contextmanager
+def _memory_kills_are_deaths() -> Iterator[None]:
+    """A process that the memory monitor kills is dead like any other.
+
+    Its error is neither one of an actor nor one of a task, and of those that Tune does not know it ends the whole run.
+    """
+    known = RayActorManager._actor_task_failed
+
+    def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = ActorDiedError(f"OutOfMemoryError: {exception}")
+        known(self, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = failed
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = known
 
 
 class _GivesUp(tune.Stopper):
@@ -165,7 +202,8 @@ def tune_segments(
             failure_config=tune.FailureConfig(max_failures=0),  # the agenda counts the tries
         ),
     )
-    tuner.fit()
+    with _memory_kills_are_deaths():
+        tuner.fit()
     if register is not None:
         ray.kill(register)
 
