@@ -7,18 +7,17 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import ActorDiedError, OutOfMemoryError
 from ray.tune.experiment import Trial
 
 from procray.execution.agenda import Agenda
 from procray.execution.leaving import NodeLeaving
+from procray.execution.memory import is_memory_kill, memory_kill, memory_kills_are_deaths
 from procray.execution.room import DRIVER, Room
 from procray.execution.searcher import Death, SegmentSearcher
 from procray.execution.trial import SegmentTrial
@@ -26,13 +25,10 @@ from procray.execution.trial import SegmentTrial
 _PROGRESS_EVERY = 0.5
 # How Ray's texts say that a worker or its node is gone, whatever the class of the error.
 _DEAD = re.compile(
-    r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|OutOfMemoryError|worker process has died"
+    r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|worker process has died"
     r"|gloo.*by peer"
 )
 _NODE = re.compile(r"[Nn]ode .*(has )?died|node was terminated|NodeDiedError")
-# What the memory monitor of a node says comes as the error of an actor, of its task, or of a worker group.
-_MEMORY = re.compile(r"running low on memory|OutOfMemoryError")
-_USED = re.compile(r"was ([\d.]+) ?GB used / ([\d.]+) ?GB limit")
 _LEAVING = NodeLeaving.__name__
 
 
@@ -92,37 +88,11 @@ class _Pulse(tune.Callback):
             return Death("node", "its node is gone")
         if "WorkerGroupStartupTimeoutError" in text:
             return Death("node", "its workers found no room")
-        if _MEMORY.search(text):
-            return Death("gone", _out_of_memory(text))
+        if is_memory_kill(text):
+            return Death("gone", memory_kill(text))
         if _DEAD.search(text):
             return Death("gone", "its worker process died: killed, out of memory, or its node is gone")
         return Death("gone", last)
-
-
-def _out_of_memory(text: str) -> str:
-    used = _USED.search(text)
-    amount = f" ({used[1]} of {used[2]} GB were used)" if used else ""
-    return f"its node ran low on memory{amount}: Ray's memory monitor killed its worker process"
-
-
-@contextlib.contextmanager
-def _memory_kills_are_deaths() -> Iterator[None]:
-    """A process that the memory monitor kills is dead like any other.
-
-    Its error is neither one of an actor nor one of a task, and of those that Tune does not know it ends the whole run.
-    """
-    known = RayActorManager._actor_task_failed
-
-    def failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
-        if isinstance(exception, OutOfMemoryError):
-            exception = ActorDiedError(f"OutOfMemoryError: {exception}")
-        known(self, tracked_actor_task, exception)
-
-    RayActorManager._actor_task_failed = failed
-    try:
-        yield
-    finally:
-        RayActorManager._actor_task_failed = known
 
 
 class _GivesUp(tune.Stopper):
@@ -202,7 +172,7 @@ def tune_segments(
             failure_config=tune.FailureConfig(max_failures=0),  # the agenda counts the tries
         ),
     )
-    with _memory_kills_are_deaths():
+    with memory_kills_are_deaths():
         tuner.fit()
     if register is not None:
         ray.kill(register)

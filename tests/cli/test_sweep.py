@@ -33,6 +33,29 @@ def test_it_ends_with_the_answer_and_where_to_look(finished):
     assert "Traceback" not in said.stderr
 
 
+def test_files_called_like_modules_lie_beside_it_and_nobody_imports_them(finished):
+    command, said = finished
+    assert (command.folder / "mlflow.py").exists()
+    logs = [
+        path for path in command.store.glob("sweeps/**/*") if path.is_file() and path.suffix in (".log", ".err", ".out")
+    ]
+    assert logs
+    assert "of the user was imported" not in said.stderr + "".join(path.read_text() for path in logs)
+    assert "is not complete" not in said.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_that_lacks_characters_gets_readable_ones(finished, encoding):
+    command, _ = finished
+    plain = command("report", command.file, PYTHONIOENCODING="utf-8").stdout
+    assert not plain.isascii()
+    said = command("report", command.file, PYTHONIOENCODING=encoding).stdout
+    minus, both = ("-", "±") if encoding == "latin-1" else ("-", "+-")
+    wanted = plain.replace("−", minus).replace("±", both)
+    assert said.replace("·", "-") == wanted.replace("·", "-")
+    assert json.loads(command("report", command.file, "--json", PYTHONIOENCODING=encoding).stdout)["sweep"] == "small"
+
+
 def test_a_finished_sweep_trains_nothing_and_returns_at_once(finished):
     command, _ = finished
     before = {path: path.stat().st_mtime_ns for path in command.store.glob("phases/*/journal/*")}
