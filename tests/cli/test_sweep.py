@@ -44,16 +44,15 @@ def test_files_called_like_modules_lie_beside_it_and_nobody_imports_them(finishe
     assert "is not complete" not in said.stderr
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_a_terminal_that_lacks_characters_gets_readable_ones(finished, encoding):
+def test_a_terminal_that_lacks_characters_gets_readable_ones(finished):
     command, _ = finished
-    plain = command("report", command.file, PYTHONIOENCODING="utf-8").stdout
-    assert not plain.isascii()
-    said = command("report", command.file, PYTHONIOENCODING=encoding).stdout
-    minus, both = ("-", "±") if encoding == "latin-1" else ("-", "+-")
-    wanted = plain.replace("−", minus).replace("±", both)
-    assert said.replace("·", "-") == wanted.replace("·", "-")
-    assert json.loads(command("report", command.file, "--json", PYTHONIOENCODING=encoding).stdout)["sweep"] == "small"
+    full = command("report", command.file, PYTHONIOENCODING="utf-8").stdout
+    said = command("report", command.file, PYTHONIOENCODING="ascii").stdout
+    assert not full.isascii()
+    assert said.isascii()
+    assert len(said.splitlines()) == len(full.splitlines())
+    assert said.count("?") == full.count("?"), "nothing was lost"
+    assert json.loads(command("report", command.file, "--json", PYTHONIOENCODING="ascii").stdout)["sweep"] == "small"
 
 
 def test_a_finished_sweep_trains_nothing_and_returns_at_once(finished):
