@@ -8,8 +8,9 @@ SWEEP ?= sweeps/substitutive.yaml
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
 
+PROCESSES ?= 2
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
 slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow and not browser"

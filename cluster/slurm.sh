@@ -55,15 +55,17 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head="${nodes[0]}"
 # PROCRAY_HEAD_ADDRESS: where the first node has several networks and its name stands for the wrong one.
 address="${PROCRAY_HEAD_ADDRESS:-$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | tr ' ' '\n' | grep -v '^127\.' | grep -m 1 -E '^[0-9.]+$')}"
-port=$((20000 + SLURM_JOB_ID % 20000))         # several jobs may share a node
+port=$((12000 + 2 * (SLURM_JOB_ID % 10000)))   # several jobs may share a node; below what the system hands out by itself
 temporary="/tmp/procray-$SLURM_JOB_ID"         # short: Ray's sockets allow no long paths
 
-# All ports but the head's are free ones that the system chooses (0). The nodes are yours, so the head trains as well; the
-# driver is small beside it.
+# All other ports are free ones that the system chooses (0), except that of Ray's client, which nobody needs and which would
+# be 10001 in every job. The nodes are yours, so the head trains as well; the driver is small beside it.
 common=(--num-cpus="$cpus" --num-gpus="$gpus" --min-worker-port=0 --max-worker-port=0 --disable-usage-stats --block)
-srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
-  "$bin/ray" start --head --node-ip-address="$address" --port="$port" --resources='{"train_driver": 16}' \
-  --include-dashboard=false --temp-dir="$temporary" "${common[@]}" &
+# srun is told the processors again: from Slurm 22.05 on it no longer takes them from the job, and gives a step one.
+step=(--overlap --cpus-per-task="$cpus")
+srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \
+  "$bin/ray" start --head --node-ip-address="$address" --port="$port" --ray-client-server-port=$((port + 1)) \
+  --resources='{"train_driver": 16}' --include-dashboard=false --temp-dir="$temporary" "${common[@]}" &
 pids+=($!)
 
 ready=""
@@ -75,7 +77,7 @@ if [ -z "$ready" ]; then echo "Ray's head did not start on $head within a minute
 
 if [ "${#nodes[@]}" -gt 1 ]; then
   others="$(IFS=,; echo "${nodes[*]:1}")"
-  srun --overlap --nodes=$((${#nodes[@]} - 1)) --ntasks=$((${#nodes[@]} - 1)) --nodelist="$others" \
+  srun "${step[@]}" --nodes=$((${#nodes[@]} - 1)) --ntasks=$((${#nodes[@]} - 1)) --nodelist="$others" \
     "$bin/ray" start --address="$address:$port" "${common[@]}" &
   pids+=($!)
 fi

@@ -76,7 +76,7 @@ def examine(store: Store, plan: Plan | None = None) -> tuple[dict[str, Any], lis
             f"{short_count(shape['positions_per_s'])} positions/s, {share:.0%} of the peak"
         )
     if plan is not None:
-        facts["measured"] = f"{len(machine['measured'])} kinds of phases of {plan.name}@{plan.scale}"
+        facts["measured"] = f"{len(machine['measured'])} kinds of phases of {plan.title}"
     return facts, problems
 
 

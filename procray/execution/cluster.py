@@ -10,7 +10,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,8 +22,8 @@ from procray.children import code_paths, import_environment
 from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
+from procray.execution.session_folder import prefix, session_folder
 from procray.redaction import redact
-from procray.store.processes import process_start
 
 OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
 _SLOTS = 64
@@ -93,12 +92,12 @@ def cluster(
 
     import ray
 
-    with _quiet(logs / "ray.log"):
+    ours = session_folder() if local and not ray.is_initialized() else contextlib.nullcontext()
+    with _quiet(logs / "ray.log"), ours as temporary:
         if ray.is_initialized():
             yield ray.cluster_resources()
             return
         threading.Thread(target=meanwhile, daemon=True).start()
-        temporary = _short_folder() if local else None
         try:
             options: dict[str, Any] = {
                 "log_to_driver": False,
@@ -251,25 +250,12 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 def _is_daemon(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return any(f"procray-{os.getuid()}-{os.getpid()}-" in word for word in process.cmdline())
+        return any(prefix() in word for word in process.cmdline())
     return False
 
 
-def _short_folder() -> Path:
-    """A folder of this user alone for Ray's sessions.
-
-    Its sockets allow paths of some 100 characters only, so it is not in the store.
-    """
-    base = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp")
-    for old in base.glob(f"procray-{os.getuid()}-*"):
-        pid = old.name.split("-")[2]
-        if pid.isdigit() and process_start(int(pid)) is None:  # its command was killed
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"procray-{os.getuid()}-{os.getpid()}-", dir=base))
-
-
 def _keep_logs(temporary: Path, logs: Path) -> None:
-    """Moves what workers and daemons wrote beside the sweep and removes the rest of the session."""
+    """Copies what workers and daemons wrote to a place beside the sweep."""
     kept = logs / "ray"
     shutil.rmtree(kept, ignore_errors=True)
     for source in temporary.glob("r/session_*/logs/*"):
@@ -279,7 +265,6 @@ def _keep_logs(temporary: Path, logs: Path) -> None:
             kept.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
                 _copy_redacted(source, kept / source.name)
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _copy_redacted(source: Path, target: Path) -> None:

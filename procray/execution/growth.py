@@ -34,6 +34,9 @@ def node_types() -> Types:
     config = state.get_cluster_config()
     if config is not None and config.node_group_configs:
         return [(dict(group.resources), group.max_count) for group in config.node_group_configs]
+    own = ray._private.worker._global_node
+    if own is not None and "gcs_server" in own.all_processes:
+        return []  # a Ray that this process has started, perhaps within a pod of a cluster
     address = str(ray.get_runtime_context().gcs_address)
     looked, types = _known.get(address, (-_LOOK_EVERY, []))
     if time.monotonic() - looked >= _LOOK_EVERY:

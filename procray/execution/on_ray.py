@@ -20,6 +20,7 @@ from procray.execution.room import Room, check_feasible, slots
 from procray.execution.stopping import Stop
 from procray.execution.terms import RunOptions
 from procray.execution.watch import Away, RayLost, watching
+from procray.execution.word import retract
 from procray.garbage import set_aside
 from procray.store.store import Store
 
@@ -94,6 +95,8 @@ def _on_one_ray(
             from procray.execution.tuning import tune_segments
 
             pulse = stack.enter_context(progress(plan, agenda, store, emit))
+            if options.address is not None:  # a Ray of this command's own forgets by itself
+                stack.callback(lambda: None if watch.lost else retract(stop.control.address))
             room = Room(lambda: watch.nodes, lambda: watch.node_lost)
             try:
                 tune_segments(agenda, room, watch.check, concurrent, groups, scratch, pulse)

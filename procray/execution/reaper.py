@@ -24,7 +24,7 @@ from ray.train.v2._internal.execution.worker_group import worker_group as making
 from ray.util.placement_group import get_placement_group, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from procray.execution.segment import stop_flag
+from procray.execution.word import told_to_stop
 
 _LOOK_EVERY = 0.5
 
@@ -76,7 +76,7 @@ class Report(WorkerGroupCallback):
         self._waiting: list[Any] = []
 
     def before_worker_group_start(self, worker_group_context: Any) -> None:
-        stop = stop_flag(self._control)
+        stop = told_to_stop(self._control)
         if stop():
             raise RuntimeError("asked to stop before its workers had found room")
         making.placement_group = self._make  # the only place where a group can be named; this process makes no other

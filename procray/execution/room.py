@@ -146,7 +146,7 @@ class Room:
         whole = [Free(node) for node in self._nodes.all]
         left = [node.copy() for node in self._left]
         for _ in range(least_workers(item)):
-            able = [at for at, node in enumerate(whole) if node.copies(cpu, gpu)]
+            able = [at for at, node in enumerate(whole) if node.has_room(cpu, gpu)]
             if not able:
                 return self._left
             best = min(able, key=lambda at: (left[at].lacks(cpu, gpu), whole[at].size))
@@ -172,7 +172,7 @@ def _place(item: Item, left: list[Free], workers: int | None = None) -> list[Fre
     cpu, gpu = _each(item)
     rest = list(left)
     for _ in range(least_workers(item) if workers is None else workers):
-        roomy = [at for at, node in enumerate(rest) if node.copies(cpu, gpu)]
+        roomy = [at for at, node in enumerate(rest) if node.has_room(cpu, gpu)]
         if not roomy:
             return None
         best = min(roomy, key=lambda at: rest[at].size)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
 import time
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +18,13 @@ from procray.execution.on_ray import run_on_ray
 from procray.execution.segment import GO
 from procray.execution.stopping import Stop, deadline, signals_taken
 from procray.execution.terms import RunOptions, RunResult
-from procray.files import digest
 from procray.selection import select
 from procray.selection.outside import bring_outside
 from procray.store.note import Note
 from procray.store.objects import PATIENCE_OF_RUNNERS
 from procray.store.plans import namesake
-from procray.store.processes import process_start, this_host
+from procray.store.processes import process_start
+from procray.store.runs import name_of_run, of_this_host
 from procray.store.store import Store
 
 if TYPE_CHECKING:
@@ -49,8 +47,8 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     answers; grows: reason, what the nodes so far have no room for), `waiting` (for room on the cluster), `start`
     (until), `progress` (phases: live numbers of those that run, about twice a second), `done` (step, whole: all marks
     of the phase), `failed` (reason), `skipped` (reason), `retry` (reason, attempt, of), `elsewhere` (host, pid: another
-    sweep trains it), `paused` (step; reason: its node goes away, or the disk is full), `stopping` (reason: signal, time
-    or disk), `notice` (message: for people), `chosen` (plan: the whole one, which is run from here on).
+    sweep trains it), `paused` (step; reason: its node goes away, the disk is full, or there was no room), `stopping`
+    (reason: signal, time or disk), `notice` (message: for people), `chosen` (plan: the whole one, run from here on).
 
     Raises:
         EnvironmentProblem: a phase wants more than there is, or Ray does not start or answer.
@@ -153,7 +151,7 @@ def _run_plan(
 
 def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
     """Where this run keeps its word to the runners and Ray's scratch; removes those of killed runs of this host."""
-    mine = f".run-{digest(this_host(), 8)}-"
+    mine = of_this_host()
     for old in folder.parent.glob(f"*/{mine}*"):  # whatever plan of the sweep they ran
         pid = old.name.removeprefix(mine).split("-")[0]
         if pid.isdigit() and process_start(int(pid)) is None:
@@ -161,7 +159,7 @@ def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 old.unlink(missing_ok=True)
-    name = f"{mine}{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    name = name_of_run()
     if store.in_bucket:  # nothing that Ray keeps for itself need be shared
         return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
     return store.note(folder / name), folder / f"{name}-ray"

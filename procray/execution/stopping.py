@@ -13,6 +13,7 @@ from typing import Any
 from procray.errors import EnvironmentProblem
 from procray.execution.agenda import Agenda, Event
 from procray.execution.segment import STOP
+from procray.execution.word import announce
 from procray.store.note import Note
 
 _HANG_UP = getattr(signal, "SIGHUP", None)  # of a terminal that was closed; Windows has none
@@ -40,6 +41,7 @@ class Stop:
         if self.agenda is not None:
             self.agenda.stop(reason)
         if self.running:
+            announce(self.control.address)
             # The store may be away; a second signal does not wait.
             with contextlib.suppress(EnvironmentProblem, OSError):
                 self.control.write(STOP)

@@ -18,7 +18,8 @@ from procray.execution.disk import disk_full, full_text
 from procray.execution.leaving import node_leaving
 from procray.execution.memory import is_memory_kill
 from procray.execution.reaper import Report
-from procray.execution.segment import any_of, describe, die_with, is_hopeless, record_failure, run_segment, stop_flag
+from procray.execution.segment import any_of, describe, die_with, is_hopeless, record_failure, run_segment
+from procray.execution.word import told_to_stop
 from procray.store.store import Store
 
 # Until then Ray counts on a node that is gone; a group that can do with fewer workers need not wait for it any longer.
@@ -115,7 +116,10 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
     context = ray.train.get_context()
     job = {**job, "device": str(get_device())}
     return run_segment(
-        job, any_of(stop_flag(job.get("control")), node_leaving()), context.get_world_rank(), context.get_world_size()
+        job,
+        any_of(told_to_stop(job.get("control")), node_leaving()),
+        context.get_world_rank(),
+        context.get_world_size(),
     )
 
 

@@ -14,7 +14,8 @@ import ray
 from ray import tune
 
 from procray.execution.leaving import NodeLeaving, leaving_now, node_leaving
-from procray.execution.segment import any_of, die_with, run_segment, stop_flag
+from procray.execution.segment import any_of, die_with, run_segment
+from procray.execution.word import told_to_stop
 
 if TYPE_CHECKING:
     from procray.execution.warm import WarmGroup
@@ -35,7 +36,7 @@ class SegmentTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Raises NodeLeaving when the segment saved because a node goes away, its own or one of its group's."""
         job = self._job
-        stop = stop_flag(job.get("control"))
+        stop = told_to_stop(job.get("control"))
         if leaving_now():  # Tune keeps idle processes
             raise NodeLeaving("its node is going away; nothing was started")
         if job["executor"] == "train-warm":

@@ -19,8 +19,9 @@ from ray.train.torch import get_device
 
 from procray.execution.leaving import node_leaving
 from procray.execution.reaper import beside_me, reap
-from procray.execution.segment import any_of, describe, die_with, is_hopeless, run_segment, stop_flag
+from procray.execution.segment import any_of, describe, die_with, is_hopeless, run_segment
 from procray.execution.train import broken_group, trainer
+from procray.execution.word import told_to_stop
 
 _SHAPE = ("workers", "cpu", "gpu")
 _LOOK_EVERY = 0.2  # seconds between two looks at whether the group still lives
@@ -153,7 +154,7 @@ def _worker(config: dict[str, Any]) -> None:
     while (job := ray.get(mailbox.job.remote(number))) is not None:
         try:
             job = {**job, "device": str(device)}
-            outcome = run_segment(job, any_of(stop_flag(job.get("control")), node_leaving()), rank, world_size)
+            outcome = run_segment(job, any_of(told_to_stop(job.get("control")), node_leaving()), rank, world_size)
             ray.get(mailbox.put.remote(rank, outcome))
         except Exception as error:
             # All ranks find a NaN at the same step: then none of them waits for another, and the group is sound.

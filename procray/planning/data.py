@@ -159,7 +159,7 @@ class Data:
     def _tokenizer(self, tokenizer: Any, path: Path, pick: Pick) -> None:
         """Reports what is wrong with a tokenizer beside a corpus that is wrong too."""
         try:
-            corpora.tokenizer_recipe(tokenizer)
+            corpora.tokenizer_recipe(tokenizer, self._spec.folder)
         except CorpusError as error:
             self._inspection.report(path, pick, str(error), not_here=isinstance(error, NotHere))
 

@@ -90,16 +90,18 @@ def _of_file(file: str, scale: str | None, settings: list[str] | None, store: St
     run = store.plans(plan.title)
     if not run or any(stored.digest == plan.digest for stored in run):
         return Reading(plan, file)
-    newest = next(stored for stored in run if stored.newest)
-    former = read_plan(newest.path)
-    if not same_but_for_texts(plan, former):
+    run = _newest_first(run)
+    plans = ((one, read_plan(one.path)) for one in run)
+    same = next(((one, it) for one, it in plans if same_but_for_texts(plan, it)), None)
+    if same is None:
         note = (
-            f"this plan was never run; of {plan.title}, plan {_named(newest)} was run last, and is shown by its digest"
+            f"this plan was never run; of {plan.title}, plan {_named(run[0])} was run last, and is shown by its digest"
         )
         return Reading(plan, file, note)
+    stored, former = same
     changes = _changed_texts(plan, former, store)
     why = "this version of procray names its phases otherwise" if changes is None else f"its texts changed: {changes}"
-    note = f"{why}; showing the results of plan {_named(newest)}. Running the sweep would be a new result"
+    note = f"{why}; showing the results of plan {_named(stored)}. Running the sweep would be a new result"
     return Reading(former, file, note)
 
 
@@ -110,13 +112,16 @@ def _without_texts(file: str, scale: str | None, settings: list[str] | None, sto
     if not run:
         return None
     resolved = redacted(spec.resolved)
-    run.sort(key=lambda stored: (not stored.newest, -stored.written))
-    plans = [(stored, read_plan(stored.path)) for stored in run]
+    plans = [(stored, read_plan(stored.path)) for stored in _newest_first(run)]
     same = [(stored, plan) for stored, plan in plans if plan.spec == resolved]
     stored, plan = (same or plans)[0]
     changed = "" if same else ", and the file has changed since"
     note = f"the files that this sweep names are not here{changed}; showing the results of plan {_named(stored)}"
     return Reading(plan, file, note)
+
+
+def _newest_first(run: list[StoredPlan]) -> list[StoredPlan]:
+    return sorted(run, key=lambda stored: (not stored.newest, -stored.written))
 
 
 def _named(stored: StoredPlan) -> str:

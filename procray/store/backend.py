@@ -49,6 +49,13 @@ class Backend(Protocol):
         They and newest.json can be read below `path` then.
         """
 
+    def runs(self, place: str) -> dict[str, float]:
+        """The words that commands keep beside a plan while they run it, and seconds since they were written.
+
+        Args:
+            place: of the plan's folder, below the folder of sweeps.
+        """
+
     def forget(self, place: str) -> None:
         """Removes what stands in a place below the folder of sweeps, a plan first."""
 

@@ -24,6 +24,7 @@ from procray.store.nearby import CORPUS_FILE, alone
 from procray.store.objects import Entry, Objects
 from procray.store.phase_in_bucket import PhaseInBucket
 from procray.store.plans import NEWEST, PLAN, title_of
+from procray.store.runs import is_run
 
 _THREADS = 16
 _ASKED_FOR = "asked-for"  # of a corpus: its date says when it was prepared, or asked for, last
@@ -103,6 +104,10 @@ class Bucket:
             if path not in there:  # forgotten on another machine
                 (self.path / "sweeps" / path).unlink(missing_ok=True)
         return {path: modified for path, modified in there.items() if (self.path / "sweeps" / path).is_file()}
+
+    def runs(self, place: str) -> dict[str, float]:
+        listing = self._objects.below(f"sweeps/{place}")
+        return {name: listing.now - entry.modified for name, entry in listing.entries.items() if is_run(name)}
 
     def forget(self, place: str) -> None:
         names = list(self._objects.below(f"sweeps/{place}").entries)

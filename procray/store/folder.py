@@ -20,6 +20,7 @@ from procray.store.kept_files import MANIFEST, clock, entries, last_written, siz
 from procray.store.nearby import nearby
 from procray.store.phase_in_folder import PhaseInFolder
 from procray.store.plans import PLAN, title_of
+from procray.store.runs import is_run
 
 _TEMPORARY = re.compile(r"\.(clock-|.+\.)[a-z0-9_]{8}")
 _OF_THE_STORE = re.compile(r"\.(clock-|machine\.json\.)[a-z0-9_]{8}")
@@ -73,6 +74,15 @@ class Folder:
                     with contextlib.suppress(FileNotFoundError):  # forgotten between the two looks
                         found[path.relative_to(sweeps)] = path.stat().st_mtime
         return found
+
+    def runs(self, place: str) -> dict[str, float]:
+        folder = self.path / "sweeps" / place
+        found = {}
+        for name in filter(is_run, entries(folder)):
+            with contextlib.suppress(FileNotFoundError):  # over between the two looks
+                found[name] = (folder / name).stat().st_mtime
+        now = clock(folder) if found else 0.0
+        return {name: now - written for name, written in found.items()}
 
     def forget(self, place: str) -> None:
         path = self.path / "sweeps" / place

@@ -13,6 +13,7 @@ from procray.store.lease import Lease
 from procray.store.phase import PhaseFolder
 from procray.store.plans import StoredPlan
 from procray.store.roots import Roots
+from procray.store.runs import running
 from procray.store.store import Store
 
 RECENT = 3600.0  # seconds; what was touched within them may belong to a sweep that is just starting
@@ -65,7 +66,7 @@ def find(
     planned = roots.read(store, forget)
     ids = store.phases()
     store.refresh(ids)
-    _refuse_what_runs(store, {plan.title for plan in forget}, planned.forgotten.intersection(ids))
+    _refuse_what_runs(store, forget, planned.forgotten.intersection(ids), older_than)
     parents: dict[str, list[str]] = {}
     corpora_of: dict[str, str] = {}
     kept: dict[str, str] = {}
@@ -183,8 +184,19 @@ def _corpus_in_use(store: Store, name: str, older_than: float) -> str:
     return "prepared a short while ago, or being prepared" if store.corpus_age(name) < older_than else ""
 
 
-def _refuse_what_runs(store: Store, titles: set[str], phases: Iterable[str]) -> None:
-    """Raises StoreError where a runner of a sweep that is to be forgotten has one of its phases."""
+def _refuse_what_runs(store: Store, forget: Iterable[StoredPlan], phases: Iterable[str], older_than: float) -> None:
+    """Raises StoreError where a plan that is to be forgotten is being run, or a runner has one of its phases.
+
+    A command holds no phase while it prepares corpora or starts Ray, but keeps its word beside the plan. Of a
+    command on another host nobody knows whether it was killed: what is older was, or holds a phase.
+    """
+    for plan in forget:
+        for name, age in store.runs(plan).items():
+            pid = running(name)
+            if pid or (pid is None and age < older_than):
+                who = f"process {pid}" if pid else "a process on another host"
+                raise StoreError(f"{plan.title} is being run (by {who}); stop it before it is forgotten")
+    titles = {plan.title for plan in forget}
     for phase in phases:
         holder = store.phase(phase).holder()
         if holder is not None and holder.about.get("sweep") in titles and holder.alive():

@@ -153,6 +153,10 @@ class Store:
             write_atomic(path, content)
         self.publish(path)
 
+    def runs(self, plan: StoredPlan) -> dict[str, float]:
+        """The words that commands keep beside a plan while they run it, and seconds since; see `runs.py`."""
+        return self._backend.runs(plan.path.parent.relative_to(self.path / "sweeps").as_posix())
+
     def forget(self, title: str, digest: str | None = None) -> None:
         """Removes plans, reports and logs of a sweep, or of one of its plans; phases stay."""
         self.title_folder(title)

@@ -224,13 +224,21 @@ class PhaseRecipe:
         """What identifies the phase, as plain data: `to_json` without what leaves its numbers alone.
 
         That is where the data lie; and of a warm-up, whose curve is looked at but not compared, how often and on how
-        much it is evaluated. A rule that ends the warm-up counts evaluations, so with one they stay.
+        much it is evaluated. Where evaluations decide what is trained (a rule that ends the warm-up, a length that
+        grows with what is mastered) they stay.
         """
         value = self.to_json()
         value["data"] = identity_of_data(self.data)
-        if self.kind == "procedural" and self.evaluation.solved is None:
+        if self.kind == "procedural" and self.evaluation.solved is None and not self.grows:
             del value["evaluation"]["every"], value["evaluation"]["sequences"]
         return value
+
+    @property
+    def grows(self) -> bool:
+        """Whether evaluations decide how long the sequences of the data are (a curriculum)."""
+        task = self.data.get("task", {})
+        length = task.get("shuffled", task).get("length")
+        return isinstance(length, dict) and "mastery" in length
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""

@@ -74,7 +74,7 @@ def test_the_report_for_machines(finished):
     for variant in value["variants"]:
         assert variant["n"] == 2
         assert set(variant["final_loss"]) >= {"mean", "sd"}
-    (table,) = command.store.glob("sweeps/*/report/results.csv")
+    (table,) = command.store.glob("sweeps/small@default/*/report/results.csv")
     assert {row["name"] for row in csv.DictReader(table.read_text().splitlines())} == names
 
 
@@ -151,7 +151,7 @@ def test_a_diverging_value_fails_alone(command):
     assert sum(state == "done" for state, _ in states.values()) == 4
     for label in failed + skipped:
         assert label in said.stdout
-    assert (next(command.store.glob("sweeps/*/report/report.html"))).exists()
+    assert (next(command.store.glob("sweeps/*/*/report/report.html"))).exists()
 
 
 @pytest.mark.slow  # tests/execution/test_kills.py shows the same of the run itself

@@ -313,6 +313,21 @@ def test_what_has_no_room_waits_and_lets_others_pass(store):
     assert [agenda.next().phase for _ in big] == [one.phase for one in big], "in the order of before"
 
 
+def test_what_waits_for_room_is_taken_back_when_it_is_to_stop(store):
+    agenda = Watched([item("trains"), item("waits"), item("later")], store)
+    assert [agenda.next().phase, agenda.next().phase] == ["trains", "waits"]
+    assert not agenda.give_up_waiting({"trains@10"}), "nobody asked to stop"
+    agenda.stop("time")
+    assert not agenda.give_up_waiting({"trains@10"}), "it has to save"
+    agenda.report("trains@10", {"state": "paused", "step": 4})
+    assert not agenda.finished()
+    assert agenda.give_up_waiting(set())
+    assert agenda.finished()
+    assert agenda.told("paused") == ["trains", "waits"]
+    assert agenda.unfinished() == ["trains", "waits", "later"]
+    assert agenda.failed == {}
+
+
 def test_no_answer_waits_for_a_look_at_all_that_runs_elsewhere(store, monkeypatch):
     """Two sweeps may share hundreds of phases; the scheduler asks again and gets round to all of them."""
     held = {f"p{n:02}": store.phase(f"p{n:02}").acquire() for n in range(20)}

@@ -48,6 +48,14 @@ def test_sweeps_fit_the_cluster_on_aws():
         assert cluster_files.check(FOLDER / "aws.yaml", graph).problems == []
 
 
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml", "local.yaml", "kuberay.yaml"])
+def test_a_job_that_is_stopped_has_time_to_save(name):
+    """Where Ray's jobs are served: `ray job stop` kills after three seconds unless the head's processes say more."""
+    said = re.search(r"RAY_JOB_STOP_WAIT_TIME_S(?:=|, value: \")(\d+)", (FOLDER / name).read_text())
+    assert int(said[1]) >= 60
+
+
+QUOTED = """'"{\\"train_driver\\": 16}"'"""
 MISTAKES = [
     # Ray's schema, by path
     ("aws.yaml", "idle_timeout_minutes: 5", "idle_timeout_minuts: 5", "did you mean 'idle_timeout_minutes'?"),
@@ -165,7 +173,17 @@ MISTAKES = [
         "    headGroupSpec:\n      serviceType: LoadBalancer\n",
         "open beyond Kubernetes",
     ),
+    # what the operator's shell takes apart
+    ("kuberay.yaml", QUOTED, """'{"train_driver": 16}'""", "makes ['{train_driver:', '16}'] of"),
+    ("kuberay.yaml", QUOTED, """'{"train_driver":16}'""", """write resources: '"{\\"train_dri"""),
+    ("kuberay.yaml", QUOTED, """"'{\\"train_driver\\": 16}'\"""", None),
+    ("kuberay.yaml", 'disable-usage-stats: "true"', 'node-name: "a b"', "makes ['a', 'b'] of this; quote it once more"),
+    ("kuberay.yaml", 'disable-usage-stats: "true"', 'node-name: "a;b"', "makes ['a', ';', 'b'] of this"),
+    ("kuberay.yaml", 'disable-usage-stats: "true"', """node-name: '"a; b"'""", None),
+    ("kuberay.yaml", 'disable-usage-stats: "true"', "node-ip-address: $POD_IP", None),
     # Slurm
+    ("slurm.sh", 'step=(--overlap --cpus-per-task="$cpus")', "step=(--overlap)", "srun gives a step one processor"),
+    ("slurm.sh", " --ray-client-server-port=$((port + 1))", "", "it is 10001 in every job"),
     ("slurm.sh", "#SBATCH --signal=B:TERM@180\n", "", "--signal=B:TERM@180 is missing"),
     ("slurm.sh", "--signal=B:TERM@180", "--signal=USR1@180", "write B:TERM@SECONDS"),
     ("slurm.sh", "--signal=B:TERM@180", "--signal=B:TERM@5", "5 seconds are little"),

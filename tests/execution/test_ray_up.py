@@ -355,3 +355,23 @@ def test_a_refused_spot_machine_is_asked_for_again(asks):
         recoverable = monitor.get_recoverable_resource_availabilities()
         found[status] = asks([{"CPU": 1, "GPU": 1}], recoverable_resource_availabilities=recoverable)
     assert found == {Instance.ALLOCATION_FAILED: {"gpu_spot": 1}, Instance.ALLOCATION_TIMEOUT: {"gpu_on_demand": 1}}
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
+def test_machines_that_are_wanted_are_asked_for_at_once(name):
+    """While none of a type trains, however many boot: Ray's own rule, with the file's `upscaling_speed`."""
+    from ray.autoscaler.v2.instance_manager.reconciler import Reconciler
+    from ray.core.generated.instance_manager_pb2 import Instance
+
+    config = yaml.safe_load((FILE.parent / name).read_text())
+    most = max(kind["max_workers"] for kind in config["available_node_types"].values() if kind["resources"].get("GPU"))
+
+    def asked(speed: float, booting: int) -> int:
+        wanted = [Instance(instance_id=f"q{n}", instance_type="gpu") for n in range(most - booting)]
+        under_way = [Instance(instance_id=f"b{n}", instance_type="gpu") for n in range(booting)]
+        found = Reconciler._compute_to_launch(wanted, under_way, [], speed, max_concurrent_launches=10)
+        return len(found["gpu"])
+
+    assert asked(config["upscaling_speed"], 0) == most
+    assert asked(config["upscaling_speed"], 3) == most - 3
+    assert asked(1.0, 3) == 1, "what the comment says of 1.0"

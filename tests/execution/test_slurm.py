@@ -5,10 +5,12 @@ Two nodes are two real raylets; the sweep, the token, the signals and the cleani
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -73,6 +75,36 @@ def start(job: dict[str, str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(words, cwd=folder, env=job, stdout=log, stderr=log, text=True, start_new_session=True)
 
 
+def test_jobs_on_one_node_share_no_port_and_steps_have_their_processors(job, tmp_path):
+    """With a ray that only writes down how it is called: what a Slurm from 22.05 on gives it, and on which ports."""
+    (tmp_path / ".venv").unlink()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    called = tmp_path / "called"
+    programs = {
+        tmp_path / "bin" / "srun": f'echo "srun $@" >> {called}\n' + STANDINS["srun"],
+        tmp_path / ".venv" / "bin" / "ray": 'if [ "$1" = start ]; then sleep 60 & trap "kill $!" TERM; wait; fi\n',
+        tmp_path / ".venv" / "bin" / "procray": "exit 0\n",
+    }
+    for file, text in programs.items():
+        file.write_text("#!/usr/bin/env bash\n" + text)
+        file.chmod(0o755)
+    job["SLURM_CPUS_PER_TASK"] = "16"
+    ports = []
+    for number in (7_000_001, 7_000_002):
+        job["SLURM_JOB_ID"] = str(number)
+        assert start(job, tmp_path).wait(60) == 0, (tmp_path / "log").read_text()
+    for line in called.read_text().splitlines():
+        step, _, ray = line.partition(" start ")
+        assert "--cpus-per-task=16" in step
+        assert "--num-cpus=16" in ray
+        ports += [int(found) for found in re.findall(r"port=(\d+)", ray) if "--head" in ray]
+    ports = [port for port in ports if port]
+    assert len(set(ports)) == 4
+    assert 10001 not in ports
+    assert all(1024 < port < 32768 for port in ports), "not one that the system gives to somebody else"
+
+
 def processes_of(session: int) -> list[psutil.Process]:
     """What still runs of a job: everything that it started is in its session, or names its folder."""
     found = []
@@ -90,6 +122,10 @@ def processes_of(session: int) -> list[psutil.Process]:
 def test_a_job_saves_ahead_of_its_limit_and_continues(job, tmp_path):
     token = Path(job["HOME"], ".procray", f"token-{job['SLURM_JOB_ID']}")
     sessions = []
+    taken = socket.socket()
+    with contextlib.suppress(OSError):  # somebody has it already
+        taken.bind(("", 10001))  # where another job's Ray has its client
+        taken.listen()
     try:
         first = start(job, tmp_path)
         sessions.append(first.pid)
@@ -117,6 +153,7 @@ def test_a_job_saves_ahead_of_its_limit_and_continues(job, tmp_path):
         assert not token.exists()
         assert settled(second.pid) == []
     finally:
+        taken.close()
         for session in sessions:
             for process in processes_of(session):
                 process.kill()

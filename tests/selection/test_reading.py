@@ -104,6 +104,15 @@ def test_the_new_result_is_shown_once_it_was_run(desk):
     assert (desk.read().plan.digest, desk.read().note) == (now.digest, "")
 
 
+def test_a_former_plan_that_differs_in_its_texts_only_is_found_behind_the_newest(desk):
+    graph = desk.run()
+    desk.write(FILE.replace("tokens: 8Ki", "tokens: 16Ki"))
+    desk.run()
+    desk.write(FILE)
+    desk.append()
+    assert (desk.read().plan.digest, "1 file changed (a.txt)" in desk.read().note) == (graph.digest, True)
+
+
 def test_a_file_that_says_something_else_is_shown_as_it_is_and_the_former_plan_is_named(desk):
     graph = desk.run()
     desk.write(FILE.replace("tokens: 8Ki", "tokens: 16Ki"))
@@ -223,3 +232,27 @@ def test_a_plan_is_named_by_digest_or_title_without_any_file(desk):
         desk.read(what="smal@default")
     with pytest.raises(SpecError, match="cannot be read"):
         desk.read(what="small2.yaml")
+
+
+def test_a_plan_in_the_place_of_former_versions_is_read_like_any_other(desk):
+    graph = desk.plan()
+    path = desk.store.title_folder(graph.title) / "plan.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(graph.to_json()))
+    assert (desk.read().plan.digest, desk.read().note) == (graph.digest, "")
+    desk.append()
+    assert desk.read().plan.digest == graph.digest
+    assert desk.read(what="small@default").plan.digest == graph.digest
+
+
+def test_the_same_plan_under_the_ids_of_another_version_is_shown_and_told(desk):
+    graph = desk.plan()
+    value = json.dumps(graph.to_json())
+    for number, id in enumerate(graph.phases):
+        value = value.replace(id, f"{number:016x}")
+    path = desk.store.title_folder(graph.title) / "plan.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(value)
+    found = desk.read()
+    assert set(found.plan.phases) == {f"{number:016x}" for number in range(len(graph.phases))}
+    assert found.note.startswith("this version of procray names its phases otherwise; showing the results of plan")

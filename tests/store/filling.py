@@ -26,12 +26,18 @@ diagnostic:
 """
 
 
-def filled(store: Store, folder, name: str, task: str):
-    """A sweep all of whose phases are in the store."""
+def run(store: Store, folder, name: str, task: str):
+    """A sweep that was begun in the store, and has trained nothing yet."""
     file = folder / f"{name}.yaml"
     file.write_text(FILE.replace("NAME", name).replace("TASK", task))
     graph = plan(load_sweep(file))
     store.write_plan(graph)
+    return graph
+
+
+def filled(store: Store, folder, name: str, task: str):
+    """A sweep all of whose phases are in the store."""
+    graph = run(store, folder, name, task)
     for phase in graph.phases.values():
         at = store.phase(phase.id)
         held = at.acquire()

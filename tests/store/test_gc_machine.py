@@ -183,8 +183,12 @@ class Upkeep(RuleBasedStateMachine):
                 garbage.find(self.store, forget=meant)
         elif not ours and not any(self.now - when < 0.1 for when, _ in self.killed):  # these may seem to live
             found = garbage.find(self.store, forget=meant)
-            del self.run[title, digest]
-            self._nothing_needed(found)
+            forgotten = self.run.pop((title, digest))
+            try:
+                self._nothing_needed(found)
+            except AssertionError:
+                self.run[title, digest] = forgotten
+                raise
             self.store.forget(title, digest)
 
     @rule(hours=st.sampled_from([0.01, 0.5, 2.0]))

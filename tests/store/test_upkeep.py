@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import boto3
 import pytest
-from filling import filled
+from filling import filled, run
 
 from procray.cli.store_view import collect, listing, verify
+from procray.corpora.lock import alone
 from procray.errors import StoreError
 from procray.store import garbage, roots, verification
 from procray.store.contents import contents
+from procray.store.runs import name_of_run
 from procray.store.store import Store
 
 
@@ -184,6 +187,27 @@ def test_the_listing_names_sweeps_and_phases(store, tmp_path):
     assert all(phase in text for phase in graph.phases)
 
 
+def test_what_is_being_run_is_not_forgotten_though_it_holds_no_phase_yet(store, tmp_path):
+    """A command that prepares corpora or starts Ray has no phase, and would lose its plan and all its results."""
+    run(store, tmp_path, "one", "reverse")
+    plans = store.plans("one@default")
+    word = store.note(plans[0].path.parent / name_of_run())
+    word.write("go")
+    with pytest.raises(StoreError, match=rf"one@default is being run \(by process {os.getpid()}\); stop it before"):
+        collect(store, delete=True, forget=("one@default",), resume_states=False, json=False)
+    assert store.plans() == plans
+    word.remove()
+
+    left = store.note(plans[0].path.parent / ".run-00000000-1-abcdef")  # of another host, which may have died
+    left.write("go")
+    with pytest.raises(StoreError, match="one@default is being run \\(by a process on another host\\)"):
+        garbage.find(store, forget=plans)
+    garbage.find(store, older_than=-1.0, forget=plans)
+    left.remove()
+    collect(store, delete=True, forget=("one@default",), resume_states=False, json=False)
+    assert store.plans() == []
+
+
 def test_an_outside_checkpoint_that_a_sweep_names_stays(tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
     os.makedirs(store.path / "sweeps/x@default")
@@ -196,3 +220,58 @@ def test_an_outside_checkpoint_that_a_sweep_names_stays(tmp_path, monkeypatch):
     (store.path / "sweeps/x@default/plan.json").write_text(json.dumps(plans))
     assert garbage.find(store, older_than=-1.0).phases == {}
     assert set(garbage.find(store, older_than=-1.0, forget=store.plans("x@default")).phases) == {folder.id}
+
+
+def test_a_clock_that_is_hours_ahead_takes_nothing_from_a_runner(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    graph = filled(store, tmp_path, "one", "reverse")
+    at = store.phase(next(iter(graph.phases)))
+    held = at.acquire()
+
+    def write(folder) -> dict:
+        (folder / "model.safetensors").write_text("half")
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda real=time.time: real() + 7200)
+            found = garbage.find(store)
+            assert (found.leftovers, found.strays) == ({}, {})
+            long_ago = folder.stat().st_mtime - 7200  # it takes its time, but it lives
+            os.utime(folder / "model.safetensors", (long_ago, long_ago))
+            assert garbage.find(store).leftovers == {}
+            offered = garbage.Garbage({}, {at.id: [f"marks/{folder.name}/model.safetensors"]}, 4, {}, {})
+            assert garbage.collect(store, offered) == 0, "the lease is asked for"
+        return {}
+
+    at.write_mark(held, 77, write, {})
+    assert at.exists_mark(77)
+    held.release()
+
+
+def test_a_corpus_that_is_being_prepared_is_not_removed(tmp_path):
+    store = Store(tmp_path / "store")
+    folder = store.corpora / "feedfeedfeedfeed"
+    with alone(folder):
+        (folder / "shard").write_text("tokens")
+        found = garbage.find(store, older_than=-1.0)
+        assert garbage.collect(store, found) == 0
+        assert (folder / "shard").exists()
+        assert garbage.find(store, older_than=0.1).corpora == {}
+    assert garbage.collect(store, garbage.find(store, older_than=-1.0)) == 6
+    assert not folder.exists()
+    with alone(folder):  # whoever waited for the lock finds a folder of its own
+        assert folder.is_dir()
+
+
+def test_what_kills_left_outside_of_phases_is_cleared(tmp_path):
+    store = Store(tmp_path / "store")
+    graph = filled(store, tmp_path, "one", "reverse")
+    folder = store.plan_folder(graph.title, graph.digest)
+    left = [folder / ".plan.json.ab12_xyz", store.path / ".machine.json.ab12cd34", store.path / "phases/.gone-ab-1/x"]
+    stays = [folder / ".run-12-34-56", store.path / ".gitignore", folder / "report" / "report.html"]
+    for path in (*left, *stays):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    assert garbage.find(store).strays == {}, "somebody may be writing it"
+    found = garbage.find(store, older_than=-1.0)
+    assert garbage.collect(store, found) == 12
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in stays)

@@ -12,7 +12,7 @@ import torch
 from procray.errors import StoreError
 from procray.training import FolderContext, keep, losses, pace
 from procray.training import loop as loop_module
-from procray.training.recipe import Optimizer
+from procray.training.recipe import Optimizer, Solved
 
 from .phases import CURRICULUM, RANGE, ROWS, SET, SHAPE, curve, recipe, resume, run, weights
 
@@ -237,3 +237,31 @@ def test_many_random_interruptions(tmp_path, whole):
             marks = tuple(chance.sample(range(2 * N), 3))
             run(PHASES["curriculum"], folder, 2 * N, marks=marks, stop_at=[step])
         assert_same(folder, whole("curriculum"))
+
+
+def test_another_cadence_changes_no_weight_and_adds_its_own_rows(tmp_path, whole):
+    phase = PHASES["plain"]
+    run(phase, tmp_path, 2 * N, stop_at=[9])
+    finer = replace(phase, evaluation=replace(phase.evaluation, every=3, sequences=24))
+    assert finer.id == phase.id
+    run(finer, tmp_path, 2 * N)
+    assert weights(tmp_path, 2 * N) == weights(whole("plain"), 2 * N)
+    assert resume(tmp_path, 2 * N) == resume(whole("plain"), 2 * N)
+    rows = FolderContext(tmp_path).rows()
+    found = [(row["step"], row["sequences"], row["mean_steps"]) for row in rows]
+    assert found == [(0, 16, 0), (4, 16, 4), (8, 16, 4), (12, 24, 4), (15, 24, 3), (18, 24, 3), (20, 24, 2)]
+    before = (tmp_path / "journal.jsonl").read_bytes()
+    (tmp_path / "resume.json").unlink()  # from the beginning, over rows that were measured otherwise
+    run(finer, tmp_path, 2 * N)
+    assert (tmp_path / "journal.jsonl").read_bytes().startswith(before)
+    steps = [row["step"] for row in FolderContext(tmp_path).rows()]
+    assert len(steps) == len(set(steps))
+
+
+@pytest.mark.parametrize("name", ["curriculum", "solved"])
+def test_where_evaluations_decide_what_is_trained_they_are_part_of_the_phase(name):
+    phase = PHASES["curriculum"] if name == "curriculum" else PHASES["plain"]
+    if name == "solved":
+        phase = replace(phase, evaluation=replace(phase.evaluation, solved=Solved(0.9)))
+    changes = ({"every": 3}, {"sequences": 24})
+    assert len({phase.id, *(replace(phase, evaluation=replace(phase.evaluation, **one)).id for one in changes)}) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from procray.cli.options import STORE, File, Json, Scale, Settings, Shown, StorePath, load, open_store, read
+from procray.cli.options import STORE, File, Json, Scale, Settings, StorePath, load, open_store
 from procray.cli.terminal import answer, answer_json, say, short_count
 
 data = typer.Typer(help="Prepare and inspect corpora.", rich_markup_mode=None, no_args_is_help=True)
@@ -25,7 +25,7 @@ def data_prepare(file: File, scale: Scale = None, set: Settings = None, store: S
 
 @data.command("show")
 def data_show(
-    file: Shown, scale: Scale = None, set: Settings = None, store: StorePath = STORE, json: Json = False
+    file: File, scale: Scale = None, set: Settings = None, store: StorePath = STORE, json: Json = False
 ) -> None:
     """Describe the prepared corpora of a sweep, with a decoded sample."""
     from procray import corpora
@@ -33,7 +33,7 @@ def data_show(
     from procray.selection.select import foreseen
 
     opened = open_store(store)
-    recipes = corpora_of(foreseen(read(file, scale, set, opened).plan))
+    recipes = corpora_of(foreseen(load(file, scale, set)))
     shown = [corpora.summary(corpora.load(recipe, opened.corpora)) for recipe in recipes]
     if json:
         answer_json(shown)

@@ -80,9 +80,12 @@ def plan(
     """Show what a sweep would train, what is already there and how long it takes."""
     from procray.cli import why_view
     from procray.cli.plan_view import plan_json, plan_text
+    from procray.store.plans import namesake
 
     opened = open_store(store)
     graph = load(file, scale, set, opened)
+    if notice := namesake(graph, opened.newest(graph.title)):
+        say(notice)
     reasons = why_view.reasons(graph, opened) if why else None
     if json:
         answer_json(plan_json(graph, opened) | ({"why": why_view.why_json(reasons)} if reasons else {}))
@@ -103,6 +106,7 @@ def status(
     import time
 
     from procray.cli import live
+    from procray.selection import reading
     from procray.selection.naming import short_ids
 
     opened = open_store(store)
@@ -116,7 +120,7 @@ def status(
             while graph.then or not all(r.state in ("done", "failed", "skipped") for r in watcher.rows()):
                 time.sleep(1.0)
                 if graph.then is not None:  # the search is on: look whether it has come to its end
-                    graph = read(file, scale, set, opened).plan
+                    graph = reading.read(file, scale, set, opened).plan
                     watcher.follow(graph)
                     shown.follow(graph)
     rows = watcher.rows()

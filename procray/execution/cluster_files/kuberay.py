@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -120,7 +121,8 @@ def _check_cluster(tree: Tree, path: Path, findings: Findings) -> None:
     if str(parameters.get("num-cpus")) != "0":
         text = 'the head takes work (it does whenever its processors are offered); write num-cpus: "0"'
         findings.add(tree.place(*head, "rayStartParams"), text)
-    if DRIVER not in (_custom(parameters) or {}):
+    custom = _custom(parameters)
+    if custom is not None and DRIVER not in custom:
         text = f"the head offers no `{DRIVER}`, which phases of several workers are driven by"
         example = f'resources: \'"{{\\"{DRIVER}\\": 16}}"\''
         findings.add(tree.place(*head, "rayStartParams"), f"{text}; write {example}")
@@ -151,6 +153,15 @@ def _check_parameters(tree: Tree, path: Path, findings: Findings) -> None:
         if not isinstance(value, str):
             shown = json.dumps(value)
             findings.add(tree.place(*path, name), f'rayStartParams holds texts: write {name}: "{shown}"')
+            continue
+        if name == "resources" and _custom({name: value}) is None:
+            # JSON for JSON's sake, so that the quotes in it come out as this file has to have them.
+            wanted = json.dumps(json.dumps(_json(value) or {DRIVER: 16}))
+            text = f"the operator's shell makes {_words(value)} of this, and Ray wants one text of JSON"
+            findings.add(tree.place(*path, name), f"{text}; write {name}: '{wanted}'")
+        elif name != "resources" and len(_words(value)) > 1:
+            text = f"the operator's shell makes {_words(value)} of this"
+            findings.add(tree.place(*path, name), f"{text}; quote it once more for the shell: '\"...\"'")
 
 
 def _check_pod(tree: Tree, path: Path, findings: Findings) -> None:
@@ -288,13 +299,31 @@ def _types(tree: Tree, cluster: Path) -> list[NodeType]:
 
 
 def _custom(parameters: dict[str, Any]) -> dict[str, float] | None:
-    """`resources: '"{\\"x\\": 1}"'` of rayStartParams: JSON, quoted once more for the shell."""
+    """`resources: '"{\\"x\\": 1}"'` of rayStartParams: JSON, quoted once more for the operator's shell."""
+    if "resources" not in parameters:
+        return {}
+    words = _words(str(parameters["resources"]))
+    found = _json(words[0]) if len(words) == 1 else None
     try:
-        text = str(parameters.get("resources", "{}")).strip()
-        if text[:1] in "\"'" and text[:1] == text[-1:]:
-            text = text[1:-1].replace('\\"', '"')
-        return {str(name): float(value) for name, value in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError):
+        return {str(name): float(value) for name, value in found.items()} if isinstance(found, dict) else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _words(text: str) -> list[str]:
+    """What a shell makes of a text: it splits at spaces and operators, and takes quotes away."""
+    reader = shlex.shlex(text, posix=True, punctuation_chars=";&|<>()")
+    reader.whitespace_split, reader.commenters = True, ""
+    try:
+        return list(reader)
+    except ValueError:  # a quote without its other end
+        return text.split()
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
         return None
 
 

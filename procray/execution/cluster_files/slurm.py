@@ -128,12 +128,29 @@ def _check_code(lines: list[str], code: str, given: dict[str, tuple[str, Place]]
         findings.add(
             _place(lines, "RAY_AUTH_TOKEN_PATH", findings), "others may read the token: umask 077 before it is written"
         )
+    _check_steps(lines, code, variables, findings)
     if "procray sweep" not in re.sub(r"[\"']", "", code):
         findings.add(None, "the script runs no `procray sweep`")
     elif not re.search(r"procray\"?\s+sweep\b[^\n]*--address", code):
         findings.add(
             _place(lines, r"procray\"?\s+sweep", findings), "without --address the sweep starts a Ray of its own"
         )
+
+
+def _check_steps(lines: list[str], code: str, variables: dict[str, str], findings: Findings) -> None:
+    """What the steps that start Ray get from Slurm, and what two jobs on one node would fight for."""
+    given = "SRUN_CPUS_PER_TASK" in variables
+    arrays = dict(re.findall(r"^\s*(\w+)=\(([^)]*)\)", code, re.MULTILINE))
+    for step in re.findall(r"^\s*srun\b.*?(?<!\\)$", code, re.MULTILINE | re.DOTALL):
+        options = re.sub(r"\$\{(\w+)\[@\]\}", lambda match: arrays.get(match[1], match[0]), step)
+        if not starts(step) or given or re.search(r"\s--cpus-per-task\b|\s-c\s*\S", options):
+            continue
+        text = 'from Slurm 22.05 on srun gives a step one processor; write srun --cpus-per-task="$SLURM_CPUS_PER_TASK"'
+        findings.add(_place(lines, re.escape(step.splitlines()[0].strip()), findings), text)
+    for start in starts(code):
+        if start.is_head and "ray-client-server-port" not in start.options:
+            text = "without --ray-client-server-port it is 10001 in every job, and the second one on a node dies"
+            findings.add(_place(lines, r"ray\"?\s+start\b.*--head", findings), text)
 
 
 def _check_named_store(lines: list[str], code: str, store: str | None, findings: Findings) -> None:

@@ -17,7 +17,7 @@ def pictures(results: Results) -> list[Picture]:
     """All pictures that the results allow: targets without a finished or running baseline give none."""
     drawn: list[Picture] = []
     palette = colours(variant.name for variant in results.variants)
-    where = f"{results.sweep}@{results.scale}"
+    where = results.title
     for target in results.targets:
         if not any(shown_runs(variant) for variant in target.baselines):
             continue

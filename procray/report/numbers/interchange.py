@@ -21,6 +21,7 @@ def results_json(results: Results) -> dict[str, Any]:
     return {
         "sweep": results.sweep,
         "scale": results.scale,
+        "settings": results.settings,
         "setting": results.setting,
         "question": results.question,
         "complete": results.complete,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from procray.planning.plan import title
 from procray.report.numbers.crossing import Mode
 from procray.report.numbers.runs import Run
 from procray.report.numbers.statistics import Difference, Spread, ratio
@@ -271,6 +272,7 @@ class Results:
 
     sweep: str
     scale: str
+    settings: str  # what `--set` changed, in short
     setting: str
     question: str
     targets: tuple[Target, ...]
@@ -281,6 +283,10 @@ class Results:
     published: tuple[dict[str, Any], ...] = ()  # values to compare with, as the sweep file has them
     search: Searched | None = None  # of a sweep with `select:`
     notes: tuple[str, ...] = ()  # what to know beside the numbers
+
+    @property
+    def title(self) -> str:
+        return title(self.sweep, self.scale, self.settings)
 
     @property
     def complete(self) -> bool:

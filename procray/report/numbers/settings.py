@@ -59,6 +59,9 @@ def settings_of(plan: Plan, store: Store, file: str) -> Settings:
     if seconds:
         rows.append(("training time", f"{seconds / 60:.1f} min, summed over phases"))
     scale = "" if plan.scale == "default" else f" --scale {plan.scale}"
+    if plan.settings:
+        rows.append(("changed by --set", plan.settings))
+        scale += " --set ..."
     commands = (
         f"procray sweep {file}{scale}      # runs what is missing; a finished sweep trains nothing",
         f"procray report {file}{scale}     # this report",

@@ -38,9 +38,9 @@ def summarise(plan: Plan, store: Store) -> Results:
             trouble = Trouble(phase.id, phase.label, tuple(phase.variants), reason, step)
             (failed if state == "failed" else skipped).append(trouble)
     return Results(
-        plan.name, plan.scale, plan.setting, redact(plan.question or question_of(plan.source)), tuple(targets),
-        tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published), read_search(plan, store),
-        tuple(notes(plan)),
+        plan.name, plan.scale, plan.settings, plan.setting, redact(plan.question or question_of(plan.source)),
+        tuple(targets), tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published),
+        read_search(plan, store), tuple(notes(plan)),
     )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def section(inner: Inner, results: Results, store: Store) -> tuple[str, list[Pic
 
 
 def _where(results: Results, target: Target) -> str:
-    place = f"{results.sweep}@{results.scale}"
+    place = results.title
     return f"{place}, {target.title}" if len(results.targets) > 1 else place
 
 

@@ -29,7 +29,7 @@ def answer(results: Results, page: Path | None = None, more: Sequence[str] = (),
     """
     tables = grids(results)
     most = _ROWS_OF_MANY if tables else _ROWS
-    lines = [f"{results.sweep}@{results.scale}: {results.phases_done} of {plural(results.phases, 'phase')} done"]
+    lines = [f"{results.title}: {results.phases_done} of {plural(results.phases, 'phase')} done"]
     for target in results.targets:
         lines += ["", target.title, *_wrapped(headline(target), width), "", *_table(target, most, width)]
     for grid in tables:

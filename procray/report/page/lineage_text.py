@@ -32,7 +32,7 @@ def lineage_text(plan: Plan, store: Store | None = None, phase: str | None = Non
     for box in found:
         for parent, step in box.links:
             children.setdefault(parent, []).append((box, step))
-    lines = [f"{plan.name}@{plan.scale}: {plural(len(plan.phases), 'phase')} in {len(found)} groups"]
+    lines = [f"{plan.title}: {plural(len(plan.phases), 'phase')} in {len(found)} groups"]
 
     def show(box: Box, link: str, prefix: str, last: bool, root: bool) -> None:
         lines.append(prefix + ("" if root else "└─ " if last else "├─ ") + link + _line(box))

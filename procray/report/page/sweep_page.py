@@ -26,7 +26,7 @@ def page(
     inside: str = "",
 ) -> str:
     """The whole page. `lineage` is an SVG, `inside` a finished section; every text from outside is escaped."""
-    title = f"{results.sweep}@{results.scale}"
+    title = results.title
     by_target = _by_target(results, pictures)
     comparisons = compare(results)
     sections = [
