@@ -1,6 +1,7 @@
 """The `procray` command.
 
-Exit codes: 0 ok, 1 some phases failed, 2 bad input, 3 environment, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 some phases failed, 2 bad input, 3 environment, 4 out of time (`--max-hours`; the same command
+goes on), and 128 plus the number of the signal that interrupted it: 129 hung up, 130 Ctrl-C, 143 terminated.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ import sys
 
 def main() -> None:
     """Runs one command and turns everything a user can cause into a plain message and an exit code."""
+    from procray.children import leave_the_users_folder
+
+    leave_the_users_folder()
     import typer
 
     from procray.cli.app import app
+    from procray.cli.terminal import say, speak_plainly
     from procray.errors import ProcrayError
     from procray.redaction import redact
 
+    speak_plainly()
     try:
         code = app(standalone_mode=False)
     except ProcrayError as error:
         text = redact(str(error))
-        print(f"procray: {text}" if "\n" not in text else text, file=sys.stderr)
+        say(f"procray: {text}" if "\n" not in text else text)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = 130
@@ -28,7 +34,7 @@ def main() -> None:
         sys.stderr.close()
         code = 0
     except (OSError, MemoryError) as error:
-        print(f"procray: {type(error).__name__}: {redact(str(error)) or 'not enough memory'}", file=sys.stderr)
+        say(f"procray: {type(error).__name__}: {redact(str(error)) or 'not enough memory'}")
         code = 3
     except Exception as error:
         show = getattr(error, "show", None)  # the command-line parser's own errors

@@ -86,6 +86,7 @@ def measured(device: str, store: Store, plan: Plan | None, processors: int) -> d
     Raises:
         EnvironmentProblem: one of them ended without an answer.
     """
+    from procray.children import child_environment
     from procray.cli.prediction import side_by_side
     from procray.errors import EnvironmentProblem
     from procray.planning.calibration import speed_key
@@ -110,7 +111,7 @@ def measured(device: str, store: Store, plan: Plan | None, processors: int) -> d
         "phases": {key: {"recipe": one.recipe.to_json(), "vocab": one.vocab} for key, one in kinds.items()},
     }
     command = [sys.executable, "-m", "procray.training.calibrate"]
-    environment = {**os.environ, **worker_environment(threads)}
+    environment = child_environment(worker_environment(threads))
     pipe = subprocess.PIPE
     running = [subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) for _ in range(count)]
     for process in running:

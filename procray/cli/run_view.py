@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from typing import Any
 
 from procray.cli import live
@@ -15,6 +13,8 @@ from procray.errors import Stopped
 from procray.planning import Plan
 from procray.selection import select
 from procray.store.store import Store
+
+OUT_OF_TIME = 4
 
 
 def run_sweep(
@@ -32,7 +32,11 @@ def run_sweep(
     again: str,
     ui: str,
 ) -> int:
-    """Runs or continues a plan and reports on it; returns the exit code.
+    """Runs or continues a plan and reports on it.
+
+    Returns:
+        The exit code: 128 and the number of the signal that interrupted it; else 1 where a phase failed; else 4 where
+        the time ran out before the end; else 0.
 
     Args:
         file: as the user named it; the report says how to repeat it.
@@ -43,8 +47,6 @@ def run_sweep(
     from procray.report import answer as answer_text
     from procray.report import results_json, write_report
 
-    if address is not None:
-        again += f" --address {shlex.quote(address)}"
     before = predict(plan, store, finished(plan, store))
     shown = select.whole(plan, store) or plan  # of a sweep with `select:` as far as it can be planned
     follower = _follow(shown, store) if tracking else None
@@ -95,10 +97,14 @@ def run_sweep(
         say(f"took {short_time(result.seconds)}; logs in {result.logs}")  # not all of what was predicted was run
     else:
         say(f"{against(before.seconds if before else None, result.seconds)}; logs in {result.logs}")
-    if result.interrupted or result.out_of_time:
+    out_of_time = result.out_of_time and bool(result.unfinished or result.plan.then is not None)
+    if result.interrupted or out_of_time:
         say(_kept("interrupted" if result.interrupted else "out of time", again))
-        return 128 + result.signal if result.interrupted else 0
-    return 1 if result.failed or result.skipped else 0
+    if result.interrupted:
+        return 128 + result.signal
+    if result.failed or result.skipped:
+        return 1
+    return OUT_OF_TIME if out_of_time else 0
 
 
 def _kept(why: str, again: str) -> str:
@@ -111,9 +117,9 @@ def _give_up(reason: str, again: str, local: bool) -> None:
     from procray.execution.fresh import begin_afresh, may_begin_afresh
 
     if local and may_begin_afresh():
-        print(f"{reason}; starting the command again", file=sys.stderr, flush=True)
+        say(f"{reason}; starting the command again")
         begin_afresh()
-    print(_kept(reason, again), file=sys.stderr, flush=True)
+    say(_kept(reason, again))
     kill_local_ray()
     os._exit(Stopped.exit_code)
 

@@ -1,21 +1,78 @@
-"""Where words go: answers on stdout, progress on stderr, JSON for machines."""
+"""Where words go: answers on stdout, progress on stderr, JSON for machines.
+
+Whatever the terminal can show, and whether it is still there: words never end a command.
+"""
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import json
+import os
 import shutil
 import sys
-from typing import Any
+import unicodedata
+from typing import Any, TextIO
+
+_READABLE = "procray.readable"
+_ASCII = str.maketrans(
+    {"−": "-", "–": "-", "—": "-", "·": "-", "…": "...", "±": "+-", "×": "x", "≤": "<=", "≥": ">=", "≈": "~"}
+    | {"→": "->", "←": "<-", "“": '"', "”": '"', "‘": "'", "’": "'", "▲": "^", "▼": "v", "•": "*"}
+)  # fmt: skip
+
+
+def speak_plainly() -> None:
+    """Has stdout and stderr write what their encoding lacks in ASCII: a minus sign is no reason to fail."""
+    codecs.register_error(_READABLE, _readable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_READABLE)
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_ascii, error.object[error.start : error.end])), error.end
+
+
+def _ascii(character: str) -> str:
+    """`?` only for letters of another script and for what is no character at all."""
+    known = character.translate(_ASCII)
+    if known.isascii():
+        return known
+    if "\u2500" <= character <= "\u257f":  # lines and corners of tables
+        name = unicodedata.name(character)
+        return "-" if name.endswith("HORIZONTAL") else "|" if name.endswith("LIGHT VERTICAL") else "+"
+    return unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode() or "?"
 
 
 def say(text: str = "") -> None:
     """A line of progress or advice for a person (stderr)."""
-    print(text, file=sys.stderr, flush=True)
+    _write(text, sys.stderr)
 
 
 def answer(text: str) -> None:
     """What the command was asked for (stdout)."""
-    print(text, flush=True)
+    _write(text, sys.stdout)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        # The terminal was closed, or nobody reads the pipe any more: the work goes on without words. A full disk is
+        # another matter where the answer is to be kept in a file.
+        if stream is sys.stdout and error.errno not in (errno.EIO, errno.EPIPE):
+            raise
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Nothing that is written to it from here on, nor what it still holds, can fail."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, stream.fileno())
+    os.close(nothing)
 
 
 def width() -> int:
@@ -24,7 +81,8 @@ def width() -> int:
 
 
 def answer_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False), flush=True)
+    """In ASCII, so that it means the same in any encoding."""
+    answer(json.dumps(value, indent=1, allow_nan=False))
 
 
 def short_count(value: float) -> str:

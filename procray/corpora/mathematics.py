@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from procray.children import child_environment
 from procray.errors import EnvironmentProblem
 from procray.files import write_atomic
 
@@ -52,7 +53,7 @@ def generate(folder: Path, split: str, records: int, say: Callable[[str], None])
     if missing:
         require_package()
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = child_environment()
     running: dict[int, subprocess.Popen[bytes]] = {}
     done = len(firsts) - len(missing)
     try:

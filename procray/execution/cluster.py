@@ -8,6 +8,7 @@ import math
 import os
 import secrets
 import shutil
+import signal
 import sys
 import threading
 import warnings
@@ -17,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from procray.children import code_paths, import_environment
 from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
@@ -111,7 +113,7 @@ def cluster(
                     "_temp_dir": str(temporary / "r"),  # Ray opens it to everybody, so one below a folder that is not
                 }
                 # Inherited from the daemons: as a runtime environment it costs each worker another start of Python.
-                with _variables(environment):
+                with _variables(environment | import_environment()), _hang_ups_wait():
                     _start(address, options)
             else:
                 options["runtime_env"] = {"env_vars": {name: os.environ[name] for name in QUIET} | environment}
@@ -148,6 +150,37 @@ def _variables(environment: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def _hang_ups_wait() -> Iterator[None]:
+    """Whatever this thread starts meanwhile never sees SIGHUP; for this process it comes afterwards.
+
+    A terminal that is closed sends it to Ray's daemons too, and without them nothing could be saved.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _job_config() -> Any:
+    """A job whose workers import from where they are installed.
+
+    Ray puts the folders of the driver and of its script in front of the path of every worker, except where the job
+    has a working directory of its own; it has no other word for leaving that.
+    """
+    from ray.job_config import JobConfig
+
+    class OwnFolder(JobConfig):
+        def _runtime_env_has_working_dir(self) -> bool:
+            return True
+
+    return OwnFolder(_py_driver_sys_path=code_paths())
+
+
 def _start(address: str | None, options: dict[str, Any]) -> None:
     """`ray.init`; a local one gets a second try, because Ray gives its daemons 30 s and no more.
 
@@ -156,6 +189,8 @@ def _start(address: str | None, options: dict[str, Any]) -> None:
     """
     import ray
 
+    if address is None or not address.startswith("ray://"):  # a client's job is the server's
+        options = {**options, "job_config": _job_config()}
     for last in (address is not None, True):
         try:
             ray.init(address=address or "local", **options)

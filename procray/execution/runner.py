@@ -37,9 +37,9 @@ def run(plan: Plan, store: Store | str | Path, options: RunOptions | None = None
     A sweep with `select:` is run in two stages: first the search, then everything else with the settings that
     the search has chosen (`then` of its plan). Both continue wherever they were stopped.
 
-    Segments of phases start as soon as the marks that they need exist. Failed phases leave unrelated
-    ones alone. SIGINT and SIGTERM let the running segments save and return; a second one does not
-    wait. Running the same plan again continues, and starts no Ray when nothing is left to do.
+    Segments of phases start as soon as the marks that they need exist. Failed phases leave unrelated ones alone.
+    SIGINT, SIGTERM and SIGHUP (unless it is ignored) let the running segments save and return; a second one, other than
+    SIGHUP, does not wait. Running the same plan again continues, and starts no Ray when nothing is left to do.
 
     Events are dictionaries with `event` and, where it concerns one, `phase` (id) and `label`:
     `plan` (phases, segments, done), `corpus` (message, also of an outside checkpoint), `ray` (state: starting,

@@ -16,7 +16,8 @@ from procray.execution.segment import STOP
 from procray.execution.word import announce
 from procray.store.note import Note
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HANG_UP = getattr(signal, "SIGHUP", None)  # of a terminal that was closed; Windows has none
+_SIGNALS = tuple(one for one in (signal.SIGINT, signal.SIGTERM, _HANG_UP) if one is not None)
 
 
 @dataclass
@@ -49,10 +50,12 @@ class Stop:
     def listen(self) -> None:
         """Takes the signals, again where Ray has taken them away: it would print a trace and exit with 1."""
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in _taken():
                 signal.signal(number, self.on_signal)
 
     def on_signal(self, number: int, frame: Any) -> None:
+        if number == _HANG_UP and self.reason == "signal":
+            return  # the kernel and the shell both send it: nobody asks a second time
         self.signal = self.signal or number
         if not self.graceful or self.reason == "signal":  # nothing to save, or asked a second time
             self.reason = "signal"
@@ -60,13 +63,18 @@ class Stop:
         self.ask("signal")
 
 
+def _taken() -> list[int]:
+    """The signals that ask to stop. SIGHUP is none where it is ignored, as under `nohup`."""
+    return [one for one in _SIGNALS if one != _HANG_UP or signal.getsignal(one) is not signal.SIG_IGN]
+
+
 @contextlib.contextmanager
 def signals_taken(stop: Stop) -> Iterator[None]:
-    """Takes SIGINT and SIGTERM while the block runs; in a thread of somebody else's program it does not."""
+    """Takes SIGINT, SIGTERM and SIGHUP while the block runs; in a thread of somebody else's program it does not."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in _taken()}
     stop.listen()
     try:
         yield

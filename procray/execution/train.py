@@ -16,6 +16,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
 from procray.execution.disk import disk_full, full_text
 from procray.execution.leaving import node_leaving
+from procray.execution.memory import is_memory_kill
 from procray.execution.reaper import Report
 from procray.execution.segment import any_of, describe, die_with, is_hopeless, record_failure, run_segment
 from procray.execution.word import told_to_stop
@@ -102,7 +103,7 @@ def broken_group(job: dict[str, Any], error: BaseException) -> dict[str, Any]:
         return {"state": "full", "reason": full_text(Store(job["store"]).path)}
     hopeless = [cause for cause in causes if is_hopeless(cause)]
     if not hopeless:
-        raise RuntimeError(describe(causes[0] if causes else error)) from None
+        raise RuntimeError(describe(_telling(causes) or error)) from None
     folder = Store(job["store"]).phase(job["phase"])
     if folder.status()["state"] != "failed":  # another rank than the one that writes found it
         record_failure(folder, hopeless[0])
@@ -120,6 +121,12 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
         context.get_world_rank(),
         context.get_world_size(),
     )
+
+
+def _telling(causes: list[BaseException]) -> BaseException | None:
+    """The first, unless the memory monitor of a node killed one: then the others only lost their connection to it."""
+    killed = (cause for cause in causes if is_memory_kill(str(cause)))
+    return next(killed, causes[0] if causes else None)
 
 
 def _cause(failure: BaseException) -> BaseException:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 
 from procray.execution.agenda import Agenda
 from procray.execution.leaving import NodeLeaving
+from procray.execution.memory import is_memory_kill, memory_kill, memory_kills_are_deaths
 from procray.execution.room import DRIVER, Room
 from procray.execution.searcher import Death, SegmentSearcher
 from procray.execution.trial import SegmentTrial
@@ -24,7 +25,7 @@ from procray.execution.trial import SegmentTrial
 _PROGRESS_EVERY = 0.5
 # How Ray's texts say that a worker or its node is gone, whatever the class of the error.
 _DEAD = re.compile(
-    r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|OutOfMemoryError|worker process has died"
+    r"actor (is dead|died)|is unavailable|Actor(Died|Unavailable)Error|worker process has died"
     r"|gloo.*by peer"
 )
 _NODE = re.compile(r"[Nn]ode .*(has )?died|node was terminated|NodeDiedError")
@@ -35,7 +36,8 @@ class _Pulse(tune.Callback):
     """Knows the trials, so that the searcher can say why one died, and reports progress."""
 
     def __init__(self, on_pulse: Callable[[], None], check: Callable[[], None]):
-        self.trials: dict[str, Trial] = {}
+        self.trials: dict[str, Trial] = {}  # those whose process has started
+        self._all: Sequence[Trial] = ()
         self._over: list[Trial] = []
         self._check = check
         self._on_pulse = on_pulse
@@ -58,6 +60,7 @@ class _Pulse(tune.Callback):
         self._over.append(trial)
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        self._all = trials
         self._check()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -71,7 +74,9 @@ class _Pulse(tune.Callback):
 
     def why(self, trial_id: str) -> Death:
         """Why a trial died."""
-        trial = self.trials.get(trial_id)
+        trial = self.trials.get(trial_id) or next(
+            (one for one in reversed(self._all) if one.trial_id == trial_id), None
+        )
         text = ""
         if trial is not None and trial.error_file:  # the text, not the pickle beside it
             with contextlib.suppress(OSError):
@@ -83,6 +88,8 @@ class _Pulse(tune.Callback):
             return Death("node", "its node is gone")
         if "WorkerGroupStartupTimeoutError" in text:
             return Death("node", "its workers found no room")
+        if is_memory_kill(text):
+            return Death("gone", memory_kill(text))
         if _DEAD.search(text):
             return Death("gone", "its worker process died: killed, out of memory, or its node is gone")
         return Death("gone", last)
@@ -165,7 +172,8 @@ def tune_segments(
             failure_config=tune.FailureConfig(max_failures=0),  # the agenda counts the tries
         ),
     )
-    tuner.fit()
+    with memory_kills_are_deaths():
+        tuner.fit()
     if register is not None:
         ray.kill(register)
 

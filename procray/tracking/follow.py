@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.children import child_environment
 from procray.errors import EnvironmentProblem, ProcrayError
 from procray.files import json_lines
 from procray.tracking import backend
@@ -75,12 +76,8 @@ class Follower:
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.unlink()
         words = [sys.executable, "-m", "procray.tracking", self._store.address, plan]
-        environment = {
-            **os.environ,
-            **backend.quiet_environment(),
-            "MLFLOW_TRACKING_URI": self._uri,  # not in the command line, which every user of the machine can read
-            "PYTHONPATH": os.pathsep.join(filter(None, [_package_folder(), os.environ.get("PYTHONPATH")])),
-        }
+        # The address is not in the command line, which every user of the machine can read.
+        environment = child_environment({**backend.quiet_environment(), "MLFLOW_TRACKING_URI": self._uri})
         with open(log, "a", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
                 [*words, str(self._interval), str(os.getpid())],
@@ -146,10 +143,6 @@ class Follower:
         for line in process.stdout:
             with contextlib.suppress(ValueError):
                 self._last = json.loads(line)
-
-
-def _package_folder() -> str:
-    return str(Path(__file__).resolve().parents[2])
 
 
 # -- inside the process ----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procray.children import child_environment
 from procray.errors import EnvironmentProblem
 from procray.tracking import backend, views
 
@@ -93,14 +94,18 @@ def server(store: Store, uri: str, port: int | None = None) -> Iterator[str]:
     port = free_port(port)
     words = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     words += ["--default-artifact-root", (store.path / backend.ARTIFACTS).as_uri()]
-    environment = {
-        **os.environ,
-        **backend.quiet_environment(),
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_BACKEND_STORE_URI": uri,  # may hold a password: not in the command line, which every user can read
-    }
+    environment = child_environment(
+        {
+            **backend.quiet_environment(),
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_BACKEND_STORE_URI": uri,  # may hold a password: not in the command line, which every user can read
+        }
+    )
     environment.pop("MLFLOW_TRACKING_URI", None)
     log = store.path / LOG
+    # Its server imports from where it stands, and the store may be the user's folder.
+    folder = store.path / backend.ARTIFACTS
+    folder.mkdir(exist_ok=True)
     with open(log, "w", encoding="utf-8") as output:
         process = subprocess.Popen(
             words,
@@ -108,7 +113,7 @@ def server(store: Store, uri: str, port: int | None = None) -> Iterator[str]:
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            cwd=store.path,
+            cwd=folder,
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )

@@ -34,8 +34,12 @@ resources: {workers: 1, cpu: 1}
 """
 
 
+# Files of the user beside the sweep file, whose names are those of modules: no process may import them.
+OWN_FILES = ("profile", "mlflow", "torch", "ray", "numpy", "json", "random", "uvicorn")
+
+
 class Command:
-    """The installed command, run as a user runs it."""
+    """The installed command, run as a user runs it, from a folder with files of the user's own."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -46,24 +50,26 @@ class Command:
         for number in range(24):
             line = f"the quick brown fox {number} jumps over the lazy dog {number * 7}\n"
             (texts / f"{number}.txt").write_text(line * 40)
+        for name in OWN_FILES:
+            (folder / f"{name}.py").write_text(f"raise SystemExit('the {name} of the user was imported')\n")
         self.file.write_text(SMALL.replace("TEXTS", str(texts)))
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PROCRAY_STORE": str(self.store), "NO_COLOR": "1", "MLFLOW_TRACKING_URI": ""}
 
-    def start(self, *words: object) -> subprocess.Popen[str]:
+    def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", "from procray.cli import main; main()", *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self.environment(),
+            env={**self.environment(), **variables},
             cwd=self.folder,
             start_new_session=True,
         )
 
-    def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words)
+    def __call__(self, *words: object, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words, **variables)
         out, err = process.communicate(timeout=300)
         assert process.returncode == code, f"exit code {process.returncode}, expected {code}\n{out}\n{err}"
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)

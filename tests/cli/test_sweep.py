@@ -33,6 +33,28 @@ def test_it_ends_with_the_answer_and_where_to_look(finished):
     assert "Traceback" not in said.stderr
 
 
+def test_files_called_like_modules_lie_beside_it_and_nobody_imports_them(finished):
+    command, said = finished
+    assert (command.folder / "mlflow.py").exists()
+    logs = [
+        path for path in command.store.glob("sweeps/**/*") if path.is_file() and path.suffix in (".log", ".err", ".out")
+    ]
+    assert logs
+    assert "of the user was imported" not in said.stderr + "".join(path.read_text() for path in logs)
+    assert "is not complete" not in said.stderr
+
+
+def test_a_terminal_that_lacks_characters_gets_readable_ones(finished):
+    command, _ = finished
+    full = command("report", command.file, PYTHONIOENCODING="utf-8").stdout
+    said = command("report", command.file, PYTHONIOENCODING="ascii").stdout
+    assert not full.isascii()
+    assert said.isascii()
+    assert len(said.splitlines()) == len(full.splitlines())
+    assert said.count("?") == full.count("?"), "nothing was lost"
+    assert json.loads(command("report", command.file, "--json", PYTHONIOENCODING="ascii").stdout)["sweep"] == "small"
+
+
 def test_a_finished_sweep_trains_nothing_and_returns_at_once(finished):
     command, _ = finished
     before = {path: path.stat().st_mtime_ns for path in command.store.glob("phases/*/journal/*")}

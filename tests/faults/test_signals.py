@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -15,6 +18,8 @@ from procray.store.store import Store
 
 pytestmark = pytest.mark.timeout(300)
 
+# The command at a terminal of its own, as under a shell.
+TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from procray.cli import main; main()"
 FILE = """\
 name: told
 seeds: [0]
@@ -26,6 +31,14 @@ diagnostic:
   {task: reverse, length: 6, vocab: 16, batch: 16, tokens: 20k, optimizer: {lr: 1e-3}, evaluate: {every: 10k}}
 resources: {workers: 1, cpu: 1}
 """
+
+
+def until_it_trains(store, process):
+    until = time.monotonic() + 120
+    while not any((store.phase(phase).progress() or {}).get("step") for phase in store.phases()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -44,11 +57,7 @@ def test_the_command_saves_and_names_the_line_that_continues(tmp_path, told, cod
         env={**os.environ, "NO_COLOR": "1"},
         start_new_session=True,
     )
-    until = time.monotonic() + 120
-    while not any((store.phase(phase).progress() or {}).get("step") for phase in store.phases()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until_it_trains(store, process)
     family = psutil.Process(process.pid).children(recursive=True)
     asked = time.monotonic()
     process.send_signal(told)
@@ -65,3 +74,46 @@ def test_the_command_saves_and_names_the_line_that_continues(tmp_path, told, cod
     psutil.wait_procs(family, timeout=20)
     assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     print(f"{told.name} to exit: {time.monotonic() - asked:.1f} s")
+
+
+def test_a_terminal_that_is_closed_loses_nothing(tmp_path):
+    """As with a connection by ssh that breaks: SIGHUP for the command and for Ray below it, and words go nowhere."""
+    file, store = tmp_path / "told.yaml", Store(tmp_path / "store")
+    file.write_text(FILE)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, "sweep", str(file), "--store", str(store.path), "--no-tracking"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "TERM": "xterm"},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = []
+
+    def read():
+        with contextlib.suppress(OSError):
+            while part := os.read(ours, 10_000):
+                seen.append(part)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    until_it_trains(store, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert any("raylet" in one.name() for one in family)
+    until = time.monotonic() + 60
+    while b"running" not in b"".join(seen):  # the live table
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), ours)  # the last end that the reader holds, too
+    assert process.wait(timeout=120) == 129
+    paused = [phase for phase in store.phases() if store.phase(phase).status()["state"] == "paused"]
+    assert paused
+    assert all(store.phase(phase).status()["reason"] == "asked to stop" for phase in paused)
+    begun = [phase for phase in paused if store.phase(phase).status()["step"]]
+    assert begun
+    assert all(store.phase(phase).resumes()[-1] == store.phase(phase).status()["step"] for phase in begun)
+    assert list((store.path / "sweeps").glob("*/*/report/report.html")), "the command came to its own end"
+    psutil.wait_procs(family, timeout=20)
+    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from procray.cli.terminal import answer, answer_json, say, width
 
 
 def sweep(
+    context: typer.Context,
     file: File,
     scale: Scale = None,
     set: Settings = None,
@@ -27,7 +28,10 @@ def sweep(
         int | None, typer.Option("--max-concurrent", min=1, help="At most so many phases at once.")
     ] = None,
     max_hours: Annotated[
-        float | None, typer.Option("--max-hours", min=0, help="Save and stop, resumable, after so many hours.")
+        float | None,
+        typer.Option(
+            "--max-hours", min=0, help="Save and stop after so many hours; the same command goes on (exit code 4)."
+        ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try phases again that failed before.")] = False,
     tracking: Annotated[bool, typer.Option("--tracking/--no-tracking", help="Write the runs to MLflow.")] = True,
@@ -36,7 +40,11 @@ def sweep(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a sweep, or continue it: the same command goes on wherever it was stopped."""
+    """Run a sweep, or continue it: the same command goes on wherever it was stopped.
+
+    Exit codes: 0 done, 1 some phases failed, 2 bad input, 3 environment, 4 out of time, 129, 130 and 143 interrupted by
+    a closed terminal, Ctrl-C and SIGTERM.
+    """
     from procray.cli.run_view import run_sweep
     from procray.training.trace import read_range
 
@@ -53,8 +61,8 @@ def sweep(
         tracking=tracking,
         profile=steps,
         json=json,
-        again=same_command(file, scale, set, store),
-        ui=same_command(file, scale, set, store, "ui"),
+        again=same_command(context),
+        ui=same_command(context, "ui", ("file", "scale", "set", "store")),
     )
     raise typer.Exit(code)
 
@@ -180,15 +188,32 @@ def schema() -> None:
     answer_json(json_schema())
 
 
-def same_command(file: Path, scale: str | None, settings: list[str] | None, store: str, command: str = "sweep") -> str:
-    """The line that a user types to come back to this sweep."""
+def same_command(context: typer.Context, command: str | None = None, only: Collection[str] | None = None) -> str:
+    """The line that a user types, in any shell, to come back to this sweep: every option that was given is in it.
+
+    Args:
+        command: another one than this.
+        only: the names of the parameters that the other one has too.
+    """
     typed = Path(sys.argv[0])  # `.venv/bin/procray` where the environment is not activated
-    program = str(typed) if typed.name == "procray" and not shutil.which("procray") else "procray"
-    words = [program, command, str(file)]
-    if scale:
-        words += ["--scale", scale]
-    for setting in settings or []:
-        words += ["--set", setting]
-    if store != STORE and "PROCRAY_STORE" not in os.environ:
-        words += ["--store", store]
+    program = [str(typed) if typed.name == "procray" and not shutil.which("procray") else "procray"]
+    if typed.name == "__main__.py":
+        program = [Path(sys.executable).name, "-m", "procray"]
+    words = [*program, command or str(context.info_name)]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params.get(str(parameter.name))
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT")
+        if not given or (only is not None and name not in only):
+            continue
+        if parameter.param_type_name == "argument":
+            words.append(str(value))
+        elif isinstance(value, bool):
+            words.append((parameter.opts if value else parameter.secondary_opts)[0])
+        else:
+            words += [
+                word
+                for one in (value if isinstance(value, list | tuple) else [value])
+                for word in (parameter.opts[0], str(one))
+            ]
     return shlex.join(words)
