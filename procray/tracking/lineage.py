@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from procray.model.outside import Outside
     from procray.planning.plan import Plan, PlannedPhase
     from procray.store.phase import PhaseFolder
+    from procray.tracking.index import Index
 
 MARK = "procray.mark"  # tag of a model: <phase>/<step>
 EXTERNAL = "mlflow.model.isExternal"
@@ -167,9 +169,11 @@ def transfer_manifest(folder: PhaseFolder, steps: list[int]) -> Path | None:
     return next((file for file in found if file.is_file()), None)
 
 
-def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: dict[str, str], reason: str) -> str:
+def note(
+    index: Index, phase: str, experiment: str, runs: Mapping[str, str], models: Mapping[str, LoggedModel], reason: str
+) -> str:
     """What stands first on a run's page, in Markdown: where its weights come from, with links."""
-    planned = plan.phases[phase]
+    plan, planned = index.plan, index.phases[phase]
     parts = []
     if reason:
         parts.append(f"**{reason}**")
@@ -182,7 +186,7 @@ def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: 
         else:
             words = f"{plan.phases[name].label} after {facts.tokens_text(plan.phases[name].nominal[step])} tokens"
         if f"{name}/{step}" in models:
-            words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}']}{_TRAINING})"
+            words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}'].model_id}{_TRAINING})"
         if name in runs:
             words += f" ([run](#/experiments/{experiment}/runs/{runs[name]}))"
         parts.append(f"**{' + '.join(components)}** from {words}.")
@@ -195,8 +199,7 @@ def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: 
         parts.append(f"All other weights are drawn from seed {planned.recipe.seed}.")
     else:
         parts.append(f"All weights are drawn from seed {planned.recipe.seed}.")
-    users = sorted({other.label for other in plan.phases.values() if any(p.phase == phase for p in other.parents)})
-    if users:
+    if users := index.users.get(phase):
         more = f" and {len(users) - 8} more" if len(users) > 8 else ""
         parts.append(f"Feeds: {', '.join(users[:8])}{more}.")
     parts.append(f"Phase `{phase}` in the store.")
