@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from procray.files import canonical_json
@@ -220,7 +221,14 @@ def parameters(index: Index, phase: str) -> dict[str, str]:
         values["tokens"] = planned.nominal[planned.end]
     if cells and cells[0].fraction is not None:
         values["fraction"] = cells[0].fraction
-    return {name: redact(str(value))[:6000] for name, value in values.items() if value not in ("", None)}
+    return {name: _shown(value) for name, value in values.items() if value not in ("", None)}
+
+
+def _shown(value: Any) -> str:
+    return _without_secrets(value)[:6000] if isinstance(value, str) else str(value)
+
+
+_without_secrets = lru_cache(maxsize=4096)(redact)  # the same few texts stand with every phase
 
 
 def warm_up_name(index: Index, phase: str) -> str:

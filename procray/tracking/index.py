@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from procray.palette import colours
+from procray.redaction import redact
 
 if TYPE_CHECKING:
     from procray.planning.plan import Cell, Plan, Trial
@@ -44,6 +45,14 @@ class Index:
     def colours(self) -> dict[str, str]:
         """By variant, the colour that it has in the report too."""
         return colours(self.plan.variants)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether no name in the plan holds anything that looks like a credential."""
+        names = {planned.variant for planned in self.phases.values()}
+        names |= {outside.name for outside in self.plan.outside.values()}
+        text = "\n".join(sorted(names))
+        return redact(text) == text
 
     @cached_property
     def users(self) -> dict[str, list[str]]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +87,8 @@ def write_model(
     if changed and known is not None:
         client.set_logged_model_tags(model.model_id, changed)
     if str(getattr(model.status, "value", model.status)) != _READY:
-        with tempfile.TemporaryDirectory() as temporary:
-            for file in (folder.path / "marks" / str(step)).glob("*.json"):  # not the weights
-                shutil.copy(file, temporary)
-            client.log_model_artifacts(model.model_id, temporary)
+        for file in sorted((folder.path / "marks" / str(step)).glob("*.json")):  # not the weights
+            client.log_model_artifact(model.model_id, str(file))
         model = client.finalize_logged_model(model.model_id, _READY)
     return model
 
@@ -131,7 +128,7 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
 
     recipe = plan.phases[phase].recipe
     name = facts.data_name(recipe.data)
-    shown = json.loads(redact(json.dumps(recipe.data)))
+    shown = json.loads(_without_secrets(json.dumps(recipe.data)))
     hub = _hub_name(recipe.data)
     inputs = []
     for split in ("train", "validation"):
@@ -152,6 +149,9 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
         )
         inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
     return inputs
+
+
+_without_secrets = lru_cache(maxsize=256)(redact)  # phases share their data
 
 
 def _hub_name(data: dict[str, Any]) -> str | None:
@@ -203,4 +203,5 @@ def note(
         more = f" and {len(users) - 8} more" if len(users) > 8 else ""
         parts.append(f"Feeds: {', '.join(users[:8])}{more}.")
     parts.append(f"Phase `{phase}` in the store.")
-    return redact("\n\n".join(parts))
+    text = "\n\n".join(parts)
+    return text if index.plain and not reason else redact(text)

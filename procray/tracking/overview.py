@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from procray.files import digest, read_json
+from procray.files import digest, encode, read_json
 from procray.planning.plan_text import plan_lines
 from procray.selection.standing import Standing
 from procray.tracking import facts, views
@@ -88,8 +89,21 @@ def artifacts(plan: Plan, plan_digest: str, folder: Path) -> Iterator[tuple[str,
 
 
 def plan_text(plan: Plan) -> str:
-    """plan.json without credentials."""
-    return redact(b"".join(plan_lines(plan)).decode())
+    """plan.json without credentials.
+
+    Phases and cells share what a user wrote in them. It is searched once, and not the whole text, which takes minutes
+    for a large plan.
+    """
+    rest = b"".join(plan_lines(replace(plan, phases={}, cells=[]))).decode().splitlines()
+    names = {one.variant for one in (*plan.phases.values(), *plan.cells)}
+    parts = {id(phase.recipe.data): phase.recipe.data for phase in plan.phases.values()}
+    parts |= {id(cell.axes): cell.axes for cell in plan.cells}
+    text = b"".join(plan_lines(plan)).decode()
+    for part in {*rest, *names, *map(encode, parts.values())}:
+        clean = redact(part)
+        if clean != part:
+            text = text.replace(part, clean)
+    return text
 
 
 def date_of(file: Path) -> tuple[int, int, int] | None:
