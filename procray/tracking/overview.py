@@ -9,28 +9,17 @@ from typing import TYPE_CHECKING
 
 from procray.files import digest, encode, read_json
 from procray.planning.plan_text import plan_lines
-from procray.selection.standing import Standing
 from procray.tracking import facts, views
 from procray.tracking.backend import redact
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
-    from procray.store.store import Store
     from procray.tracking.index import Index
 
 REPORT = "report"
 PLAN = "plan.json"
 RESULTS = Path(REPORT, "results.json")
 _LISTED = 20  # failed and skipped phases named in the note
-
-
-def states(plan: Plan, store: Store) -> dict[str, tuple[str, str]]:
-    """Every phase's state for this sweep, with the reason where there is one.
-
-    Reading every curve at every pass would be dear: the last wanted mark says the same.
-    """
-    standing = Standing(plan, store)
-    return {phase: standing.of(phase) for phase in plan.phases}
 
 
 def overall(found: dict[str, tuple[str, str]]) -> str:
@@ -95,7 +84,7 @@ def plan_text(plan: Plan) -> str:
     for a large plan.
     """
     rest = b"".join(plan_lines(replace(plan, phases={}, cells=[]))).decode().splitlines()
-    names = {one.variant for one in (*plan.phases.values(), *plan.cells)}
+    names = {planned.variant for planned in plan.phases.values()} | {cell.variant for cell in plan.cells}
     parts = {id(phase.recipe.data): phase.recipe.data for phase in plan.phases.values()}
     parts |= {id(cell.axes): cell.axes for cell in plan.cells}
     text = b"".join(plan_lines(plan)).decode()

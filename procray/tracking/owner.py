@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
@@ -21,8 +22,11 @@ FILE = "store-id"
 _ID = re.compile(r"[0-9a-f]{12}")
 
 
-def store_id(store: Store) -> str:
+def store_id(store: Store, make: bool = True) -> str:
     """Twelve hex digits: of a bucket by its address, of a folder drawn once and kept in it, wherever it is moved.
+
+    Args:
+        make: draw them where there are none; else they are empty then, and nothing is written.
 
     Raises:
         StoreError: the file that keeps it is a link or says something else.
@@ -33,12 +37,14 @@ def store_id(store: Store) -> str:
     path = store.path / FILE
     if path.is_symlink():
         raise StoreError(f"{path} is a link, which might lead out of the store; nothing is written through it")
-    with backend.file_lock(path):
+    if not make and not path.exists():
+        return ""
+    with backend.file_lock(path) if make else contextlib.nullcontext():
         text = path.read_text(encoding="utf-8", errors="replace").strip()
-        if not text:
+        if make and not text:
             text = uuid.uuid4().hex[:12]
             path.write_text(text + "\n", encoding="utf-8")
-    if not _ID.fullmatch(text):
+    if (make or text) and not _ID.fullmatch(text):
         raise StoreError(f"{path} does not hold the store's twelve hex digits; remove it, and others are drawn")
     return text
 

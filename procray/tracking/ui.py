@@ -73,7 +73,7 @@ def serve(
 def page(address: str, uri: str, store: Store, plan: Plan | None) -> str:
     """The link to the charts of a store's sweep, or to the list of experiments when it is not there."""
     if plan is not None:
-        found = owner.experiment(backend.connect(uri), plan.title, owner.store_id(store))
+        found = owner.experiment(backend.connect(uri), plan.title, owner.store_id(store, make=False))
         if found is not None:
             return views.deep_link(address, found.experiment_id)
     return f"{address.rstrip('/')}/#/experiments"

@@ -85,7 +85,10 @@ def test_runs_of_another_store_that_earlier_versions_mixed_in_leave_the_views(
 
 
 def test_the_id_of_a_store_moves_with_it(tmp_path: Path) -> None:
+    assert owner.store_id(Store(tmp_path / "a"), make=False) == ""  # a look writes nothing
+    assert not (tmp_path / "a").exists()
     first = owner.store_id(Store(tmp_path / "a"))
+    assert owner.store_id(Store(tmp_path / "a"), make=False) == first
     assert owner.store_id(Store(tmp_path / "a")) == first != owner.store_id(Store(tmp_path / "b"))
     (tmp_path / "a").rename(tmp_path / "c")
     assert owner.store_id(Store(tmp_path / "c")) == first
