@@ -115,7 +115,17 @@ def count(value: Any) -> str:
 
 def wrong(value: Any, form: Any, place: str = "") -> str:
     """What does not have its form, with its place, or the empty string."""
-    where = f"{place}: " if place else ""
+    if isinstance(form, type):  # first, and without words until there is something to say: most values are right
+        return "" if _is(value, form) else f"{_where(place)}expected {_WORDS.get(form, 'nothing')}, not {_shown(value)}"
+    if isinstance(form, tuple):
+        message = ""
+        for one in form:
+            found = wrong(value, one, place)
+            if not found:
+                return ""
+            message = message or found
+        return message
+    where = _where(place)
     if isinstance(form, Every):
         if not isinstance(value, dict):
             return f"{where}expected a mapping, not {_shown(value)}"
@@ -140,7 +150,7 @@ def wrong(value: Any, form: Any, place: str = "") -> str:
                 if key == name:
                     return f"{where}'{key}' is missing"
                 continue
-            message = wrong(value[key], child, f"{place}.{key}".lstrip("."))
+            message = wrong(value[key], child, f"{place}.{key}" if place else key)
             if message:
                 return message
         return ""
@@ -152,13 +162,12 @@ def wrong(value: Any, form: Any, place: str = "") -> str:
             if message:
                 return message
         return ""
-    if isinstance(form, tuple):
-        messages = [wrong(value, one, place) for one in form]
-        return messages[0] if all(messages) else ""
-    if isinstance(form, type):
-        return "" if _is(value, form) else f"{where}expected {_WORDS.get(form, 'nothing')}, not {_shown(value)}"
     message = form(value)
     return f"{where}{message}" if message else ""
+
+
+def _where(place: str) -> str:
+    return f"{place}: " if place else ""
 
 
 def check(value: Any, form: Any, place: object) -> Any:
@@ -175,7 +184,7 @@ def check(value: Any, form: Any, place: object) -> Any:
 
 def _is(value: Any, form: type) -> bool:
     if form is float:
-        return (isinstance(value, float) and math.isfinite(value)) or _is(value, int)
+        return math.isfinite(value) if isinstance(value, float) else _is(value, int)
     if form is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST
     return isinstance(value, form)

@@ -23,7 +23,7 @@ from procray.store.nearby import on_network
 
 __all__ = [
     "ARTIFACTS", "DATABASE", "caution", "connect", "ensure_database", "explain", "file_lock", "is_server",
-    "quiet_environment", "redact", "sqlite_file", "tracking_uri", "without_credentials",
+    "quiet_environment", "redact", "sqlite_address", "sqlite_file", "tracking_uri", "without_credentials",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -36,21 +36,41 @@ _REQUEST_SECONDS = "15"  # MLflow waits 120 s for an answer and then asks 7 more
 
 def tracking_uri(store: Path, given: str | None = None) -> str:
     """The tracking server or database: what is given, else `MLFLOW_TRACKING_URI`, else a file in the store."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store / DATABASE}"
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(store / DATABASE)
 
 
 def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def sqlite_address(file: Path) -> str:
+    """The address of an SQLite file, whatever its folders are called."""
+    plain = str(file)
+    quoted = plain.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    # Where the address is not the path, `sqlite:///` would have MLflow make folders of the address.
+    return f"sqlite:///{plain}" if quoted == plain else f"sqlite+pysqlite:///{quoted}"
+
+
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite address, or None for any other."""
-    parts = urlsplit(uri)
-    return Path(unquote(parts.path[1:])) if parts.scheme.split("+")[0] == "sqlite" else None
+    """The file that SQLAlchemy opens for an SQLite address; None for any other address, and for none in memory."""
+    scheme, _, rest = uri.partition("://")
+    name = unquote(rest.removeprefix("/").partition("?")[0])
+    if scheme.split("+")[0] != "sqlite" or name in ("", ":memory:"):
+        return None
+    return Path(name.removeprefix("file:"))
 
 
-def quiet_environment() -> dict[str, str]:
-    """Settings under which MLflow neither reports home nor waits for minutes; the user's own win."""
+def is_here(uri: str) -> bool:
+    """Whether a server is on this machine's loopback."""
+    host = urlsplit(uri).hostname or ""
+    return is_server(uri) and (host in ("localhost", "::1") or host.startswith("127."))
+
+
+def quiet_environment(uri: str = "") -> dict[str, str]:
+    """Settings under which MLflow neither reports home nor waits for minutes; the user's own win.
+
+    A server at `uri` on this machine is reached without a proxy, which would look for it on its own.
+    """
     wanted = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
@@ -58,7 +78,13 @@ def quiet_environment() -> dict[str, str]:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "GIT_PYTHON_REFRESH": "quiet",
     }
-    return {name: os.environ.get(name, value) for name, value in wanted.items()}
+    found = {name: os.environ.get(name, value) for name, value in wanted.items()}
+    if is_here(uri):
+        known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        hosts = ["127.0.0.1", "localhost", str(urlsplit(uri).hostname)]
+        direct = ",".join(dict.fromkeys([*filter(None, known.split(",")), *hosts]))
+        found |= {"no_proxy": direct, "NO_PROXY": direct}
+    return found
 
 
 def connect(uri: str) -> MlflowClient:
@@ -67,7 +93,7 @@ def connect(uri: str) -> MlflowClient:
     Raises:
         EnvironmentProblem: MLflow refuses the address or the database.
     """
-    os.environ.update(quiet_environment())
+    os.environ.update(quiet_environment(uri))
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
@@ -96,7 +122,7 @@ def ensure_database(file: Path) -> None:
 
             building = file.with_name(f"{file.name}.new")
             building.unlink(missing_ok=True)
-            fresh = SqlAlchemyStore(f"sqlite:///{building}", (file.parent / ARTIFACTS).as_uri())
+            fresh = SqlAlchemyStore(sqlite_address(building), (file.parent / ARTIFACTS).as_uri())
             fresh.engine.dispose()
             os.replace(building, file)
         choose_journal(file)
@@ -150,6 +176,10 @@ def caution(uri: str) -> str:
     )
 
 
+class LockTaken(EnvironmentProblem):
+    """Somebody else holds a lock for longer than was waited for it."""
+
+
 @contextlib.contextmanager
 def file_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
     """Holds a lock that ends with the process, however it ends.
@@ -166,7 +196,7 @@ def file_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if end is not None and time.monotonic() > end:
-                    raise EnvironmentProblem(f"another process has been writing to MLflow for {seconds:g} s") from None
+                    raise LockTaken(f"another process has been writing to MLflow for {seconds:g} s") from None
                 time.sleep(0.05)
             except OSError as error:  # a file system without locks
                 raise EnvironmentProblem(
@@ -174,6 +204,28 @@ def file_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
                     "on a disk of this machine"
                 ) from None
         yield
+
+
+def may_heal(error: BaseException) -> bool:
+    """Whether trying again may help: a server that is away may come back, one that refuses will refuse again."""
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, LockTaken):
+        return True
+    if isinstance(error, EnvironmentProblem):  # of ours: what its cause is, if it has one
+        return error.__cause__ is not None and may_heal(error.__cause__)
+    if isinstance(error, MlflowException):
+        text = str(error)
+        if "Name or service not known" in text:  # nobody has this name; "temporary failure" would be another answer
+            return False
+        away = "HTTPConnection" in text or "HTTPSConnection" in text or error.get_http_status_code() in (408, 429)
+        return away or error.get_http_status_code() >= 500
+    if isinstance(error, sqlalchemy.exc.OperationalError):
+        return not re.search("authentication failed|readonly database|unable to open database file", str(error))
+    if isinstance(error, sqlalchemy.exc.ArgumentError):
+        return False
+    return not isinstance(error, ImportError | TypeError | KeyError | AttributeError | NameError | AssertionError)
 
 
 def explain(error: BaseException) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from procray.files import canonical_json
 from procray.model.components import show_layers
-from procray.palette import colours
 from procray.tracking.backend import redact
 from procray.training.recipe import Parent, PhaseRecipe
 
 if TYPE_CHECKING:
-    from procray.planning.plan import Cell, Plan, PlannedPhase, Trial
+    from procray.planning.plan import Cell, Plan, PlannedPhase
+    from procray.tracking.index import Index
 
 TOTAL = "tokens/total"  # written with every row: its steps say which rows MLflow has
 START = "start_loss"
@@ -43,56 +44,51 @@ class Point(NamedTuple):
     model: str | None = None  # on whose page it also stands
 
 
-def cells_of(plan: Plan, phase: str) -> list[Cell]:
+def cells_of(index: Index, phase: str) -> list[Cell]:
     """The cells whose compared phase this is; those of full length first."""
-    return sorted((cell for cell in plan.cells if cell.compared == phase), key=lambda cell: cell.fraction is not None)
+    return index.cells.get(phase, [])
 
 
-def role(plan: Plan, phase: str) -> str:
+def role(index: Index, phase: str) -> str:
     """`compared`, `matched` (a rerun made for a fraction), `tuning` (a setting tried) or `warm-up` (all before)."""
-    cells = cells_of(plan, phase)
+    cells = cells_of(index, phase)
     if not cells:
-        return "tuning" if trial_of(plan, phase) else "warm-up"
+        return "tuning" if index.trials.get(phase) else "warm-up"
     return "compared" if cells[0].fraction is None else "matched"
 
 
-def trial_of(plan: Plan, phase: str) -> Trial | None:
-    """What a phase tries for `select:`; None for all others."""
-    return next((trial for trial in plan.trials if trial.compared == phase), None)
-
-
-def colour(plan: Plan, phase: str) -> str | None:
+def colour(index: Index, phase: str) -> str | None:
     """The colour that the variant has in the report too; a rerun has its variant's, warm-ups have none."""
-    cells = cells_of(plan, phase)
-    return colours(plan.variants)[cells[0].variant] if cells else None
+    cells = cells_of(index, phase)
+    return index.colours[cells[0].variant] if cells else None
 
 
-def is_diagnostic(plan: Plan, phase: str) -> bool:
-    return plan.phases[phase].recipe.kind == "diagnostic"
+def is_diagnostic(index: Index, phase: str) -> bool:
+    return index.phases[phase].recipe.kind == "diagnostic"
 
 
-def metric(plan: Plan, phase: str, name: str) -> str:
+def metric(index: Index, phase: str, name: str) -> str:
     """The metric `name` of this phase.
 
     Values that must not share an axis have names of their own: warm-ups stand under their kind
     (`procedural/loss/val`), and so do tails where a sweep has several (`haystack/accuracy/val`). What is measured
     on the data for tuning is never drawn beside results (`tuning/haystack/accuracy/val`).
     """
-    cells = cells_of(plan, phase)
-    trial = None if cells else trial_of(plan, phase)
+    cells = cells_of(index, phase)
+    trial = None if cells else index.trials.get(phase)
     if trial is not None:
-        where = f"{plain(trial.target)}/" if len(plan.targets) > 1 and trial.target else ""
+        where = f"{plain(trial.target)}/" if len(index.targets) > 1 and trial.target else ""
         return f"tuning/{where}{name}"
     if not cells:
-        return f"{plan.phases[phase].recipe.kind}/{name}"
-    if len(plan.targets) > 1 and cells[0].target:
+        return f"{index.phases[phase].recipe.kind}/{name}"
+    if len(index.targets) > 1 and cells[0].target:
         return f"{plain(cells[0].target)}/{name}"
     return name
 
 
-def summary(plan: Plan, phase: str, name: str) -> str:
+def summary(index: Index, phase: str, name: str) -> str:
     """The name of a number that a whole run has; MLflow draws those as bars."""
-    full = metric(plan, phase, name)
+    full = metric(index, phase, name)
     return full if "/" in full else f"summary/{name}"
 
 
@@ -119,17 +115,17 @@ def wanted_rows(planned: PlannedPhase, curve: list[dict[str, Any]]) -> list[dict
     return [row for row in curve if row["step"] <= planned.end]
 
 
-def curve_names(plan: Plan, phase: str) -> dict[str, str]:
+def curve_names(index: Index, phase: str) -> dict[str, str]:
     """`{entry of a journal row: metric}` of what is drawn as curves."""
     names = {
-        "loss": metric(plan, phase, "loss/val"),
-        "train_loss": metric(plan, phase, "loss/train"),
+        "loss": metric(index, phase, "loss/val"),
+        "train_loss": metric(index, phase, "loss/train"),
         "tokens_per_s": "perf/tokens_per_s",
         "mfu": "perf/mfu",
         "lr": "optim/lr",
     }
-    if "task" in plan.phases[phase].recipe.data:
-        names["accuracy"] = metric(plan, phase, "accuracy/val")
+    if "task" in index.phases[phase].recipe.data:
+        names["accuracy"] = metric(index, phase, "accuracy/val")
     return names
 
 
@@ -159,15 +155,15 @@ def finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def opening(plan: Plan, phase: str, rows: list[dict[str, Any]]) -> list[Point]:
+def opening(index: Index, phase: str, rows: list[dict[str, Any]]) -> list[Point]:
     """The loss that the phase starts from: what a transfer alone is worth."""
     if not rows or rows[0]["step"] != 0 or not finite(rows[0].get("loss")):
         return []
-    name = summary(plan, phase, START)
+    name = summary(index, phase, START)
     return [Point(name, float(rows[0]["loss"]), milliseconds(rows[0]), 0)]
 
 
-def closing(plan: Plan, phase: str, rows: list[dict[str, Any]], found: dict[str, float]) -> list[Point]:
+def closing(index: Index, phase: str, rows: list[dict[str, Any]], found: dict[str, float]) -> list[Point]:
     """The numbers that a finished phase ends with, at step 0 so that MLflow draws bars.
 
     Args:
@@ -175,10 +171,10 @@ def closing(plan: Plan, phase: str, rows: list[dict[str, Any]], found: dict[str,
     """
     last = rows[-1]
     values = {FINAL: last.get("loss"), **found}
-    if is_diagnostic(plan, phase):
+    if is_diagnostic(index, phase):
         values["final_accuracy"] = last.get("accuracy")
     time = milliseconds(last)
-    return [Point(summary(plan, phase, name), float(v), time, 0) for name, v in values.items() if finite(v)]
+    return [Point(summary(index, phase, name), float(v), time, 0) for name, v in values.items() if finite(v)]
 
 
 def whole(planned: PlannedPhase, rows: list[dict[str, Any]]) -> bool:
@@ -191,23 +187,23 @@ def run_status(state: str) -> str:
     return _STATUS.get(state, "SCHEDULED")
 
 
-def parameters(plan: Plan, phase: str) -> dict[str, str]:
+def parameters(index: Index, phase: str) -> dict[str, str]:
     """At most 30 short parameters."""
-    planned = plan.phases[phase]
+    planned = index.phases[phase]
     recipe = planned.recipe
-    cells = cells_of(plan, phase)
+    cells = cells_of(index, phase)
     values: dict[str, Any] = {
         "phase": recipe.kind,
         "variant": planned.variant,
-        "task": warm_up_name(plan, phase) if cells else data_name(recipe.data),
+        "task": warm_up_name(index, phase) if cells else data_name(recipe.data),
         "data": data_name(recipe.data),
         "transfer": transfer_name(recipe),
         "perturb": "" if recipe.init.perturb is None else canonical_json(recipe.init.perturb.to_json()),
         "freeze": "+".join(recipe.init.freeze),
         "target": cells[0].target if cells else "",
         "seed": recipe.seed,
-        "setting": plan.setting,
-        "scale": plan.scale,
+        "setting": index.plan.setting,
+        "scale": index.plan.scale,
         "layers": recipe.model.layers,
         "heads": recipe.model.heads,
         "width": recipe.model.width,
@@ -218,23 +214,30 @@ def parameters(plan: Plan, phase: str) -> dict[str, str]:
         "weight_decay": recipe.optimizer.weight_decay,
         "batch": recipe.batch,
         "precision": recipe.precision,
-        "length": length(plan, phase),
-        "warmup_tokens": tokens_before(plan, phase),
+        "length": length(index, phase),
+        "warmup_tokens": tokens_before(index.plan, phase),
     }
     if recipe.steps is not None:  # a constant schedule can be extended: its budget is no constant
         values["tokens"] = planned.nominal[planned.end]
     if cells and cells[0].fraction is not None:
         values["fraction"] = cells[0].fraction
-    return {name: redact(str(value))[:6000] for name, value in values.items() if value not in ("", None)}
+    return {name: _shown(value) for name, value in values.items() if value not in ("", None)}
 
 
-def warm_up_name(plan: Plan, phase: str) -> str:
+def _shown(value: Any) -> str:
+    return _without_secrets(value)[:6000] if isinstance(value, str) else str(value)
+
+
+_without_secrets = lru_cache(maxsize=4096)(redact)  # the same few texts stand with every phase
+
+
+def warm_up_name(index: Index, phase: str) -> str:
     """The data of the phases that a compared phase starts from: `union`, `eca+set`, `none`."""
-    names = {data_name(plan.phases[parent.phase].recipe.data) for parent in plan.phases[phase].parents}
+    names = {data_name(index.phases[parent.phase].recipe.data) for parent in index.phases[phase].parents}
     names |= {
-        plan.outside[parent.phase].name
-        for parent in plan.phases[phase].recipe.init.parents()
-        if parent.phase in plan.outside
+        index.plan.outside[parent.phase].name
+        for parent in index.phases[phase].recipe.init.parents()
+        if parent.phase in index.plan.outside
     }
     return "+".join(sorted(names)) or "none"
 
@@ -255,10 +258,10 @@ def _task_name(task: dict[str, Any]) -> str:
     return str(task["name"])
 
 
-def length(plan: Plan, phase: str) -> str:
+def length(index: Index, phase: str) -> str:
     """The sequence length of the task, for a compared phase that of its warm-up: `64`, `2-24`, or nothing."""
-    recipes = [plan.phases[parent.phase].recipe for parent in plan.phases[phase].parents if cells_of(plan, phase)]
-    tasks = [recipe.data["task"] for recipe in recipes or [plan.phases[phase].recipe] if "task" in recipe.data]
+    recipes = [index.phases[parent.phase].recipe for parent in index.phases[phase].parents if cells_of(index, phase)]
+    tasks = [recipe.data["task"] for recipe in recipes or [index.phases[phase].recipe] if "task" in recipe.data]
     return "+".join(sorted({_length(task) for task in tasks} - {""}))
 
 

@@ -77,7 +77,7 @@ class Follower:
             log.unlink()
         words = [sys.executable, "-m", "procray.tracking", self._store.address, plan]
         # The address is not in the command line, which every user of the machine can read.
-        environment = child_environment({**backend.quiet_environment(), "MLFLOW_TRACKING_URI": self._uri})
+        environment = child_environment({**backend.quiet_environment(self._uri), "MLFLOW_TRACKING_URI": self._uri})
         with open(log, "a", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
                 [*words, str(self._interval), str(os.getpid())],
@@ -152,6 +152,7 @@ def follow(plan: Plan, store: Store, uri: str, interval: float, orders: Orders) 
     """Syncs until told to finish. What goes wrong is told and tried again, each time after a longer wait."""
     session: Session | None = None
     wait = interval
+    said = ""
     total = SyncResult(backend.redact(uri), "")
     while True:
         limit = orders.wait(0.0)
@@ -161,16 +162,20 @@ def follow(plan: Plan, store: Store, uri: str, interval: float, orders: Orders) 
                 session = open_session(plan, store, uri)
             total = write(session, limit)
             wait = interval
-            problem = total.problem
+            problem, heals = total.problem, False
+            if total.repaired != said:
+                said = total.repaired
+                print(time.strftime("%Y-%m-%d %H:%M:%S"), said, file=sys.stderr, flush=True)
         except Exception as error:  # an outage, a locked database, a torn file: whatever it is, training goes on
             session = None  # it no longer knows what MLflow has: the next one asks
             wait = min(LONGEST_WAIT, 2 * wait)
             problem = str(error) if isinstance(error, ProcrayError) else backend.explain(error)
             total = SyncResult(backend.redact(uri), "", complete=False, problem=problem)
+            heals = backend.may_heal(error)
             _log(problem, error)
         if limit is not None:
             left = limit - (time.monotonic() - start)
-            if problem and left > interval and session is None:
+            if heals and left > interval:
                 orders.repeat(left - interval)
                 time.sleep(interval)
                 continue

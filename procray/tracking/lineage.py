@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from procray.model.outside import Outside
     from procray.planning.plan import Plan, PlannedPhase
     from procray.store.phase import PhaseFolder
+    from procray.tracking.index import Index
 
 MARK = "procray.mark"  # tag of a model: <phase>/<step>
 EXTERNAL = "mlflow.model.isExternal"
@@ -86,10 +87,8 @@ def write_model(
     if changed and known is not None:
         client.set_logged_model_tags(model.model_id, changed)
     if str(getattr(model.status, "value", model.status)) != _READY:
-        with tempfile.TemporaryDirectory() as temporary:
-            for file in (folder.path / "marks" / str(step)).glob("*.json"):  # not the weights
-                shutil.copy(file, temporary)
-            client.log_model_artifacts(model.model_id, temporary)
+        for file in sorted((folder.path / "marks" / str(step)).glob("*.json")):  # not the weights
+            client.log_model_artifact(model.model_id, str(file))
         model = client.finalize_logged_model(model.model_id, _READY)
     return model
 
@@ -129,7 +128,7 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
 
     recipe = plan.phases[phase].recipe
     name = facts.data_name(recipe.data)
-    shown = json.loads(redact(json.dumps(recipe.data)))
+    shown = json.loads(_without_secrets(json.dumps(recipe.data)))
     hub = _hub_name(recipe.data)
     inputs = []
     for split in ("train", "validation"):
@@ -152,6 +151,9 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
     return inputs
 
 
+_without_secrets = lru_cache(maxsize=256)(redact)  # phases share their data
+
+
 def _hub_name(data: dict[str, Any]) -> str | None:
     corpus = data.get("corpus", {})
     return corpus["name"] if corpus.get("source") == "hf" else None
@@ -167,9 +169,11 @@ def transfer_manifest(folder: PhaseFolder, steps: list[int]) -> Path | None:
     return next((file for file in found if file.is_file()), None)
 
 
-def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: dict[str, str], reason: str) -> str:
+def note(
+    index: Index, phase: str, experiment: str, runs: Mapping[str, str], models: Mapping[str, LoggedModel], reason: str
+) -> str:
     """What stands first on a run's page, in Markdown: where its weights come from, with links."""
-    planned = plan.phases[phase]
+    plan, planned = index.plan, index.phases[phase]
     parts = []
     if reason:
         parts.append(f"**{reason}**")
@@ -182,7 +186,7 @@ def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: 
         else:
             words = f"{plan.phases[name].label} after {facts.tokens_text(plan.phases[name].nominal[step])} tokens"
         if f"{name}/{step}" in models:
-            words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}']}{_TRAINING})"
+            words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}'].model_id}{_TRAINING})"
         if name in runs:
             words += f" ([run](#/experiments/{experiment}/runs/{runs[name]}))"
         parts.append(f"**{' + '.join(components)}** from {words}.")
@@ -195,9 +199,9 @@ def note(plan: Plan, phase: str, experiment: str, runs: dict[str, str], models: 
         parts.append(f"All other weights are drawn from seed {planned.recipe.seed}.")
     else:
         parts.append(f"All weights are drawn from seed {planned.recipe.seed}.")
-    users = sorted({other.label for other in plan.phases.values() if any(p.phase == phase for p in other.parents)})
-    if users:
+    if users := index.users.get(phase):
         more = f" and {len(users) - 8} more" if len(users) > 8 else ""
         parts.append(f"Feeds: {', '.join(users[:8])}{more}.")
     parts.append(f"Phase `{phase}` in the store.")
-    return redact("\n\n".join(parts))
+    text = "\n\n".join(parts)
+    return text if index.plain and not reason else redact(text)

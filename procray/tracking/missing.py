@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from procray.tracking import facts
@@ -11,6 +11,22 @@ from procray.tracking.facts import Point
 from procray.tracking.session import Known
 
 Measured = Set[tuple[str, str, str, float]]  # as `Session.measured`
+
+
+def curves(run: Known, rows: list[tuple[int, list[Point]]], renamed: Mapping[str, Set[int]]) -> list[list[Point]]:
+    """The points of evaluations that MLflow lacks: of new ones all, of others those whose name is a new one.
+
+    Args:
+        rows: the tokens of every evaluation and its points.
+        renamed: by name, the steps that MLflow has where that does not follow from `run.steps`.
+    """
+    groups = []
+    for tokens, points in rows:
+        if tokens in run.steps:
+            points = [point for point in points if point.name in renamed and tokens not in renamed[point.name]]
+        if points:
+            groups.append(points)
+    return groups
 
 
 def late(
@@ -29,17 +45,23 @@ def late(
     return found
 
 
-def news(measured: Measured, run: Known, numbers: list[Point], sources: list[str]) -> list[list[Point]]:
+def news(
+    measured: Measured, run: Known, numbers: list[Point], sources: list[str], latest: Callable[[str], int]
+) -> list[list[Point]]:
     """What MLflow lacks of the numbers of the whole run, each also for the checkpoints that the run started from.
 
     One group for each checkpoint: two of them in one request would be one point written twice.
+
+    Args:
+        latest: of a metric of the run, the latest time that a point of it has.
     """
     groups: list[list[Point]] = []
     for point in numbers:
         before = run.metrics.get(point.name)
-        # The latest counts: a number that changed since (a larger budget) is told with the time of now.
+        # The latest counts: a number that changed since (a larger budget) is told with the time of now, or with a
+        # later one where the machine that told the one before has a clock that is ahead.
         changed = before is not None and before != point.value
-        moment = int(time.time() * 1000) if changed else point.time
+        moment = max(int(time.time() * 1000), latest(point.name) + 1) if changed else point.time
         for place, model in enumerate(sources or [None]):
             shown = before == point.value if model is None else (model, run.id, point.name, point.value) in measured
             if not shown:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from procray.files import read_json
-from procray.selection.standing import Standing
+from procray.files import digest, encode, read_json
+from procray.planning.plan_text import plan_lines
 from procray.tracking import facts, views
 from procray.tracking.backend import redact
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
-    from procray.store.store import Store
+    from procray.tracking.index import Index
 
 REPORT = "report"
+PLAN = "plan.json"
+RESULTS = Path(REPORT, "results.json")
 _LISTED = 20  # failed and skipped phases named in the note
-
-
-def states(plan: Plan, store: Store) -> dict[str, tuple[str, str]]:
-    """Every phase's state for this sweep, with the reason where there is one.
-
-    Reading every curve at every pass would be dear: the last wanted mark says the same.
-    """
-    standing = Standing(plan, store)
-    return {phase: standing.of(phase) for phase in plan.phases}
 
 
 def overall(found: dict[str, tuple[str, str]]) -> str:
@@ -68,15 +61,47 @@ def sweep_note(plan: Plan, found: dict[str, tuple[str, str]], experiment: str, r
     return redact("\n\n".join(line for line in lines if line))
 
 
-def artifacts(plan: Plan, folder: Path) -> Iterator[tuple[str, str | Path]]:
-    """Path in MLflow and content of what belongs to the sweep: text, or a file to copy."""
-    yield "sweep.yaml", redact(plan.source)
-    yield "plan.json", redact(json.dumps(plan.to_json(), indent=1, sort_keys=True))
+def artifacts(plan: Plan, plan_digest: str, folder: Path) -> Iterator[tuple[str, str, str | Path]]:
+    """What belongs to the sweep: its path in MLflow, what changes with its content, and a text or a file to copy.
+
+    The plan's own text, which is large, is empty here: `plan_text` makes it where it is wanted.
+    """
+    source = redact(plan.source)
+    yield "sweep.yaml", digest(source, 16), source
+    yield PLAN, plan_digest, ""
     report = folder / REPORT
     if report.is_dir():
         for file in sorted(report.rglob("*")):
             if file.is_file() and not file.name.startswith("."):
-                yield f"{REPORT}/{file.relative_to(report)}", file
+                about = file.stat()
+                yield f"{REPORT}/{file.relative_to(report)}", digest([about.st_size, about.st_mtime_ns], 16), file
+
+
+def plan_text(plan: Plan) -> str:
+    """plan.json without credentials.
+
+    Phases and cells share what a user wrote in them. It is searched once, and not the whole text, which takes minutes
+    for a large plan.
+    """
+    rest = b"".join(plan_lines(replace(plan, phases={}, cells=[]))).decode().splitlines()
+    names = {planned.variant for planned in plan.phases.values()} | {cell.variant for cell in plan.cells}
+    parts = {id(phase.recipe.data): phase.recipe.data for phase in plan.phases.values()}
+    parts |= {id(cell.axes): cell.axes for cell in plan.cells}
+    text = b"".join(plan_lines(plan)).decode()
+    for part in {*rest, *names, *map(encode, parts.values())}:
+        clean = redact(part)
+        if clean != part:
+            text = text.replace(part, clean)
+    return text
+
+
+def date_of(file: Path) -> tuple[int, int, int] | None:
+    """Changes whenever a file does that is replaced as a whole; None where there is none."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def results(folder: Path) -> dict[str, dict[str, float]]:
@@ -86,7 +111,7 @@ def results(folder: Path) -> dict[str, dict[str, float]]:
     matched its baseline has neither number.
     """
     try:
-        variants = read_json(folder / REPORT / "results.json")["variants"]
+        variants = read_json(folder / RESULTS)["variants"]
         budgets = {(v["target"], v["name"]): v["t2"] for v in variants}
         found: dict[str, dict[str, float]] = {}
         for variant in variants:
@@ -102,8 +127,9 @@ def results(folder: Path) -> dict[str, dict[str, float]]:
         return {}
 
 
-def experiment_tags(plan: Plan, extents: Mapping[str, views.Extent], created: int) -> dict[str, str]:
+def experiment_tags(index: Index, extents: Mapping[str, views.Extent], created: int) -> dict[str, str]:
     """The experiment's text and its saved views."""
+    plan = index.plan
     text = [
         plan.question,
         "Views (top left of the chart page): **All runs** has one line for every seed, coloured by variant; "
@@ -114,5 +140,5 @@ def experiment_tags(plan: Plan, extents: Mapping[str, views.Extent], created: in
     return {
         "procray.sweep": plan.title,
         "mlflow.note.content": redact("\n\n".join(part for part in text if part)),
-        **views.tags(plan, extents, created),
+        **views.tags(index, extents, created),
     }

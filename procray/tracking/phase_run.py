@@ -3,78 +3,90 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from procray.files import digest
 from procray.selection.standing import Standing
 from procray.tracking import facts, lineage, missing, views
-from procray.tracking.runs import common_tags, run_of, send, set_status
+from procray.tracking.runs import common_tags, latest, names_of, renamed, run_of, send, set_status
 from procray.tracking.session import PHASE, ROLE, Known, Session
 
 if TYPE_CHECKING:
     from procray.store.store import PhaseFolder
 
 
-def write_phase(session: Session, phase: str) -> None:
-    """Brings the run of a phase up to what its folder holds."""
-    plan, folder = session.plan, session.store.phase(phase)
+_SETTLED = {"waiting", "done", "failed", "skipped"}  # of a status that stays until somebody trains the phase
+
+
+def write_phase(session: Session, standing: Standing, phase: str) -> bool:
+    """Brings the run of a phase up to what its folder holds.
+
+    Returns:
+        Whether nothing is left to write for as long as the folder, and what the phase starts from, stay as they are.
+    """
+    plan, index, folder = session.plan, session.index, session.store.phase(phase)
     planned = plan.phases[phase]
     steps = [step for step in planned.marks if folder.exists_mark(step)]
-    standing = Standing(plan, session.store)
-    state, reason = standing.of(phase)
+    state, reason = session.states[phase] = standing.of(phase)
+    settled = standing.status(phase)["state"] in _SETTLED
     found = session.results.get(phase, {})
     look = digest([session.plan_digest, _journal_sizes(folder), standing.status(phase), state, steps, found], 16)
     if session.seen.get(phase) == look:
-        return
+        return settled
     rows = facts.wanted_rows(planned, folder.curve())
     if facts.whole(planned, rows):
         state = "done"
     elif state == "done":  # its mark shows sooner than its last evaluation
         state = "waiting"
     if phase not in session.runs and not rows and state not in ("running", "failed"):
-        return  # nothing has happened yet
+        return settled  # nothing has happened yet
 
-    ends = views.extent(rows) if facts.role(plan, phase) == "compared" else None
+    ends = views.extent(rows) if facts.role(index, phase) == "compared" else None
     if ends:
         session.extents[phase] = ends
-    run = run_of(session, phase, planned.label, facts.milliseconds(rows[0]) if rows else int(time.time() * 1000))
+    names, before = facts.curve_names(index, phase), facts.tokens_before(plan, phase)
+    begun = facts.milliseconds(rows[0]) if rows else int(time.time() * 1000)
+    run = run_of(session, phase, planned.label, begun, **names_of(names))
     sources = _sources(session, phase)
     judged_on = _write_inputs(session, run, phase, (folder.description() or {}).get("data_digest"), sources)
     kept = _write_marks(session, run, phase, folder, steps)
 
-    names, before = facts.curve_names(plan, phase), facts.tokens_before(plan, phase)
-    groups = [
-        facts.points(names, row, before, kept.get(row["step"])) for row in rows if int(row["tokens"]) not in run.steps
-    ]
-    numbers = facts.opening(plan, phase, rows)
-    if state == "done":
-        numbers += facts.closing(plan, phase, rows, found)
-    groups += missing.news(session.measured, run, numbers, sources) + missing.late(
-        session.measured, run, names["loss"], rows, kept
+    again = renamed(session, run, names)
+    groups = missing.curves(
+        run, [(int(row["tokens"]), facts.points(names, row, before, kept.get(row["step"]))) for row in rows], again
     )
+    with_loss = [row for row in rows if int(row["tokens"]) in again.get(names["loss"], run.steps)]
+    numbers = facts.opening(index, phase, rows)
+    if state == "done":
+        numbers += facts.closing(index, phase, rows, found)
+    groups += missing.news(session.measured, run, numbers, sources, partial(latest, session, run))
+    groups += missing.late(session.measured, run, names["loss"], with_loss, kept)
     tags = _tags(session, phase, state, reason if state == "failed" else "")
-    send(session, run, facts.parameters(plan, phase), tags, groups, judged_on)
+    send(session, run, facts.parameters(index, phase), tags, groups, judged_on)
+    send(session, run, {}, names_of(names), [])  # after the points: it says that all of them are there
     _write_transfer(session, run, folder, steps)
     set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
-    if len(sources) == len(planned.recipe.init.parents()):
-        session.seen[phase] = look
+    if len(sources) < len(planned.recipe.init.parents()):
+        return False
+    session.seen[phase] = look
+    return settled
 
 
 def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, str]:
     """What may change while the sweep runs or its file grows."""
-    plan = session.plan
-    model_ids = {mark: model.model_id for mark, model in session.models.items()}
+    plan, index = session.plan, session.index
     tags = {
         **common_tags(session),
         PHASE: phase,
         "procray.kind": plan.phases[phase].kind,
-        ROLE: facts.role(plan, phase),
+        ROLE: facts.role(index, phase),
         "variant": plan.phases[phase].variant,
         "procray.state": state,
         "mlflow.runName": plan.phases[phase].label,
-        "mlflow.note.content": lineage.note(plan, phase, session.experiment, session.runs, model_ids, reason),
+        "mlflow.note.content": lineage.note(index, phase, session.experiment, session.runs, session.models, reason),
     }
-    colour = facts.colour(plan, phase)
+    colour = facts.colour(index, phase)
     return {**tags, "mlflow.runColor": colour} if colour else tags
 
 

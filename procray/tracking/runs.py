@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import getpass
 
+from procray.files import digest
 from procray.tracking import facts
 from procray.tracking.facts import Point
+from procray.tracking.owner import STORE
 from procray.tracking.session import PHASE, Known, Session
 
+CURVES = "procray.curves"  # tag of a run: under which names its curves are written
 _BATCH = 900  # metrics in one request; MLflow takes 1000
 
 
-def run_of(session: Session, phase: str, name: str, start: int) -> Known:
-    """What MLflow holds of the run of `phase`; the run is made when there is none."""
+def run_of(session: Session, phase: str, name: str, start: int, **more: str) -> Known:
+    """What MLflow holds of the run of `phase`; the run is made when there is none, with `more` among its tags."""
     if phase in session.known:
         return session.known[phase]
     if phase not in session.runs:
         # The tag comes with the run in one request, so a kill right after it leaves a run that is found again.
-        tags = {**common_tags(session), PHASE: phase}
+        tags = {**common_tags(session), PHASE: phase, **more}
         made = session.client.create_run(session.experiment, start_time=start, run_name=name, tags=tags)
         session.runs[phase] = made.info.run_id
         session.new_runs += 1
@@ -30,6 +33,7 @@ def run_of(session: Session, phase: str, name: str, start: int) -> Known:
             found.info.run_id,
             found.info.status,
             found.info.run_name,
+            found.info.end_time,
             {point.step for point in history},
             dict(found.data.params),
             dict(found.data.tags),
@@ -44,7 +48,12 @@ def run_of(session: Session, phase: str, name: str, start: int) -> Known:
 
 def common_tags(session: Session) -> dict[str, str]:
     name = session.plan.title
-    tags = {"procray.sweep": name, "mlflow.source.name": f"procray sweep {name}", "mlflow.source.type": "LOCAL"}
+    tags = {
+        "procray.sweep": name,
+        STORE: session.owner,
+        "mlflow.source.name": f"procray sweep {name}",
+        "mlflow.source.type": "LOCAL",
+    }
     try:
         return {**tags, "mlflow.user": getpass.getuser()}
     except (KeyError, OSError):  # a container without a user name
@@ -92,11 +101,43 @@ def send(
         groups, new_params, new_tags = groups[taken:], [], []
 
 
+def names_of(curves: dict[str, str]) -> dict[str, str]:
+    """The tag that says under which names a run's curves are written."""
+    return {CURVES: digest(sorted(curves.values()), 8)}
+
+
+def renamed(session: Session, run: Known, curves: dict[str, str]) -> dict[str, set[int]]:
+    """Where the names of a run's curves have changed since they were written: `{name: steps that MLflow has}`.
+
+    A second target in the sweep's file changes them (`accuracy/val` becomes `a/accuracy/val`).
+    """
+    if not run.steps or run.tags.get(CURVES) == names_of(curves)[CURVES]:
+        return {}
+    return {
+        name: {point.step for point in session.client.get_metric_history(run.id, name)}
+        if name in run.metrics
+        else set()
+        for name in curves.values()
+    }
+
+
+def latest(session: Session, run: Known, name: str) -> int:
+    """The latest time of a metric's points, in milliseconds since 1970; 0 without any."""
+    return max((point.timestamp for point in session.client.get_metric_history(run.id, name)), default=0)
+
+
 def set_status(session: Session, run: Known, status: str, end: int | None) -> None:
-    if run.status == status:
+    """Ends or reopens a run where MLflow says otherwise.
+
+    Args:
+        end: milliseconds since 1970; None leaves what stands there, or stands for now where the run ends just now.
+    """
+    ends = status in ("FINISHED", "FAILED", "KILLED")
+    if run.status == status and (not ends or end is None or end == run.end):
         return
-    if status in ("FINISHED", "FAILED", "KILLED"):
+    if ends:
         session.client.set_terminated(run.id, status, end)
+        run.end = end
     else:
         session.client.update_run(run.id, status)
     run.status = status

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.tracking import backend, views
+from procray.tracking.glance import Rest
+from procray.tracking.index import Index
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +36,7 @@ class SyncResult:
     models: int = 0
     complete: bool = True
     problem: str = ""
+    repaired: str = ""  # what stood there that should not, and what was done about it
 
     def __str__(self) -> str:
         return self.message
@@ -41,9 +44,11 @@ class SyncResult:
     @property
     def message(self) -> str:
         """One line for the user."""
+        more = f"; {self.repaired}" if self.repaired else ""
         if self.problem:
-            return f"MLflow at {self.uri} is not complete: {self.problem}. {LATER}"
-        return f"MLflow at {self.uri} is up to date ({self.points} points, {self.runs} runs, {self.models} models new)"
+            return f"MLflow at {self.uri} is not complete: {self.problem}{more}. {LATER}"
+        new = f"{self.points} points, {self.runs} runs, {self.models} models new"
+        return f"MLflow at {self.uri} is up to date ({new}{more})"
 
 
 class OutOfTime(Exception):
@@ -57,6 +62,7 @@ class Known:
     id: str
     status: str = "RUNNING"
     name: str = ""
+    end: int | None = None  # milliseconds since 1970
     steps: set[int] = field(default_factory=set)  # rows, by their tokens
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -76,8 +82,9 @@ class Session:
     client: MlflowClient
     experiment: str
     plan_digest: str
+    owner: str  # the store's id
     runs: dict[str, str] = field(default_factory=dict)  # phase (or SWEEP) -> run
-    former: dict[str, str] = field(default_factory=dict)  # runs of phases that the sweep's file no longer asks for
+    former: list[str] = field(default_factory=list)  # runs that the sweep's file no longer asks for
     models: dict[str, LoggedModel] = field(default_factory=dict)  # "<phase>/<step>" -> model
     measured: set[tuple[str, str, str, float]] = field(
         default_factory=set
@@ -91,9 +98,20 @@ class Session:
     new_points: int = 0
     new_models: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    repaired: list[str] = field(default_factory=list)
+    index: Index = field(init=False)
+    rest: Rest = field(default_factory=Rest)
+    states: dict[str, tuple[str, str]] = field(default_factory=dict)  # of every phase, as `Standing` gives them
+    reported: tuple[Any, ...] = ()  # the date of what the report found
+    stale: bool = False  # whether MLflow may hold something else than is remembered
+    places: dict[str, str] = field(default_factory=dict)  # the folders of phases
+    page: Any = None  # what the experiment's text and views were last made from
     extents: dict[str, views.Extent] = field(default_factory=dict)
     end: float | None = None  # time.monotonic() at which to stop
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        self.index = Index(self.plan)
 
     @property
     def folder(self) -> Path:
@@ -104,6 +122,12 @@ class Session:
     def plan_folder(self) -> Path:
         return self.store.plan_folder(self.plan.title, self.plan.digest)
 
+    def place(self, phase: str) -> str:
+        """The folder of a phase, on this machine."""
+        if phase not in self.places:
+            self.places[phase] = str(self.store.phase(phase).path)
+        return self.places[phase]
+
     def check_time(self) -> None:
         if self.end is not None and time.monotonic() > self.end:
             raise OutOfTime
@@ -111,4 +135,5 @@ class Session:
     def result(self, problem: str = "") -> SyncResult:
         problem = problem or "; ".join(f"{name}: {reason}" for name, reason in self.refused.items())
         uri = backend.redact(self.uri)
-        return SyncResult(uri, self.experiment, self.new_runs, self.new_points, self.new_models, not problem, problem)
+        new = self.new_runs, self.new_points, self.new_models
+        return SyncResult(uri, self.experiment, *new, not problem, problem, "; ".join(self.repaired))

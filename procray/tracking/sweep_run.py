@@ -12,14 +12,16 @@ from procray.tracking.runs import common_tags, run_of, send, set_status
 from procray.tracking.session import PHASE, ROLE, SWEEP, Session
 
 
-def write_sweep(session: Session) -> None:
-    """The run of the sweep with its file, plan and report, the page's text and the saved views."""
+def write_sweep(session: Session, wrote: bool) -> None:
+    """The run of the sweep with its file, plan and report, the page's text and the saved views.
+
+    Args:
+        wrote: whether there were new points in this pass.
+    """
     while session.former:  # kept, but no longer among what the views show
-        phase, former = session.former.popitem()
-        session.client.set_tag(former, ROLE, "former")
-        session.known.pop(phase, None)
-    plan = session.plan
-    found = overview.states(plan, session.store)
+        session.client.set_tag(session.former[-1], ROLE, "former")
+        session.former.pop()
+    plan, found = session.plan, session.states
     state = overview.overall(found)
     name = plan.title
     run = run_of(session, SWEEP, f"sweep {name}", int(time.time() * 1000))
@@ -32,29 +34,32 @@ def write_sweep(session: Session) -> None:
         "mlflow.note.content": overview.sweep_note(plan, found, session.experiment, session.runs),
     }
     send(session, run, overview.sweep_parameters(plan), tags, [])
-    for path, content in overview.artifacts(plan, session.plan_folder):
-        stat = None if isinstance(content, str) else content.stat()
-        print_of_file = digest([stat.st_size, stat.st_mtime_ns] if stat else content, 16)
-        if session.files.get(path) == print_of_file:
+    for path, now, content in overview.artifacts(plan, session.plan_digest, session.plan_folder):
+        if session.files.get(path) == now:
             continue
         session.check_time()
         if isinstance(content, str):
-            session.client.log_text(run.id, content, path)
+            text = overview.plan_text(plan) if path == overview.PLAN else content
+            session.client.log_text(run.id, text, path)
         else:
             session.client.log_artifact(run.id, str(content), str(Path(path).parent))
-        session.files[path] = print_of_file
+        session.files[path] = now
     _write_page(session)
-    set_status(session, run, facts.run_status(state), int(time.time() * 1000))
+    status = facts.run_status(state)
+    set_status(session, run, status, int(time.time() * 1000) if wrote or run.status != status else None)
 
 
 def _write_page(session: Session) -> None:
     """The experiment's text and saved views, where they changed."""
     plan_file = session.plan_folder / PLAN
     created = int(plan_file.stat().st_mtime * 1000) if plan_file.exists() else 0
-    wanted = overview.experiment_tags(session.plan, session.extents, created)
-    now = digest(wanted, 16)
-    if session.files.get("(page)") == now:
+    made_from = created, dict(session.extents)
+    if session.page == made_from:
         return
-    for name, value in wanted.items():
-        session.client.set_experiment_tag(session.experiment, name, value)
-    session.files["(page)"] = now
+    wanted = overview.experiment_tags(session.index, session.extents, created)
+    now = digest(wanted, 16)
+    if session.files.get("(page)") != now:
+        for name, value in wanted.items():
+            session.client.set_experiment_tag(session.experiment, name, value)
+        session.files["(page)"] = now
+    session.page = made_from

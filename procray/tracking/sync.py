@@ -12,11 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from procray.errors import EnvironmentProblem
+from procray.selection.standing import Standing
 from procray.tracking import backend, overview
 from procray.tracking.connect import open_session, read_back, save_watermark, turn
+from procray.tracking.glance import glance
 from procray.tracking.phase_run import write_phase
 from procray.tracking.session import LATER, OutOfTime, Session, SyncResult
 from procray.tracking.sweep_run import write_sweep
@@ -24,6 +26,8 @@ from procray.tracking.sweep_run import write_sweep
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
     from procray.store.store import Store
+
+Result = TypeVar("Result")
 
 
 def sync(plan: Plan, store: Store, tracking_uri: str | None = None, limit: float | None = None) -> SyncResult:
@@ -56,34 +60,63 @@ def _raise_own(error: Exception) -> None:
 def write(session: Session, limit: float | None = None) -> SyncResult:
     """One pass over the plan: writes what is new in the store since the last one."""
     session.end = None if limit is None else time.monotonic() + limit
-    session.refused = {}
-    session.results = overview.results(session.plan_folder)
+    before, session.refused = session.refused, {}
+    _read_results(session)
     try:
         with turn(session) as changed:
-            if changed:
+            if changed or session.stale:
                 read_back(session)
             try:
                 session.store.refresh(session.plan.phases, all=False)
-                for phase in session.plan.phases:  # parents before children
-                    session.check_time()
-                    _attempt(session, session.plan.phases[phase].label, partial(write_phase, session, phase))
-                _attempt(session, "the sweep's own run", partial(write_sweep, session))
+                points = session.new_points
+                _write_phases(session)
+                wrote = session.new_points > points
+                _attempt(session, "the sweep's own run", partial(write_sweep, session, wrote))
             finally:
+                # What was refused may be gone, deleted by somebody: what is there is then asked for anew, once.
+                session.stale = session.refused != before and bool(session.refused)
                 save_watermark(session)
     except OutOfTime:
         return session.result(f"the {limit:g} s allowed for it are over")
     return session.result()
 
 
-def _attempt(session: Session, what: str, work: Callable[[], None]) -> None:
+def _write_phases(session: Session) -> None:
+    """Reads the phases that may have changed, and writes what is new of them."""
+    plan, rest = session.plan, session.rest
+    standing = Standing(plan, session.store)
+    moved: set[str] = set()
+    for phase, planned in plan.phases.items():  # parents before children
+        session.check_time()
+        now = glance(session.place(phase))
+        if rest.holds(phase, now) and not any(parent.phase in moved for parent in planned.parents):
+            continue
+        before = session.states.get(phase), session.seen.get(phase)
+        settled = _attempt(session, planned.label, partial(write_phase, session, standing, phase))
+        rest.note(phase, now, bool(settled))
+        if before != (session.states.get(phase), session.seen.get(phase)):
+            moved.add(phase)
+
+
+def _read_results(session: Session) -> None:
+    """What the report found, where it was written since the last pass."""
+    now = overview.date_of(session.plan_folder / overview.RESULTS)
+    if session.reported != (now,):
+        session.results = overview.results(session.plan_folder)
+        session.rest.clear()
+        session.reported = (now,)
+
+
+def _attempt(session: Session, what: str, work: Callable[[], Result]) -> Result | None:
     """Runs `work`; what the server answers with a refusal concerns this run alone, all else ends the pass."""
     from mlflow.exceptions import MlflowException
 
     try:
-        work()
+        return work()
     except MlflowException as error:
         code = error.get_http_status_code()
         if not 400 <= code < 500 or code in (408, 429) or not error.error_code or "HTTPConnection" in str(error):
             raise
         session.refused[what] = backend.explain(error)
         session.known.clear()
+        return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from procray.children import child_environment
 from procray.errors import EnvironmentProblem
-from procray.tracking import backend, views
+from procray.tracking import backend, owner, views
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -29,6 +29,7 @@ HOST = "127.0.0.1"
 # Chromium refuses 5060, 5061 and others; these ranges hold none of them.
 PORTS = (*range(5001, 5060), *range(8080, 8180))
 LOG = "mlflow-server.log"
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy knows this machine's own server
 _START_SECONDS = 300.0  # 5 s on a quiet machine; one that trains at the same time takes far longer
 
 
@@ -52,7 +53,7 @@ def serve(
     tell = say if callable(say) else print
     uri = backend.tracking_uri(store.path)
     if backend.is_server(uri):
-        link = page(backend.without_credentials(uri), uri, plan)
+        link = page(backend.without_credentials(uri), uri, store, plan)
         tell(link)
         if open_browser:
             webbrowser.open(link)
@@ -61,7 +62,7 @@ def serve(
         tell(caution)
     tell("Starting MLflow ...")
     with server(store, uri, port) as address:
-        link = page(address, uri, plan)
+        link = page(address, uri, store, plan)
         tell(f"MLflow is at {link}")
         tell("Ctrl-C ends it.")
         if open_browser:
@@ -70,10 +71,10 @@ def serve(
     return link
 
 
-def page(address: str, uri: str, plan: Plan | None) -> str:
-    """The link to a sweep's charts, or to the list of experiments when it is not there."""
+def page(address: str, uri: str, store: Store, plan: Plan | None) -> str:
+    """The link to the charts of a store's sweep, or to the list of experiments when it is not there."""
     if plan is not None:
-        found = backend.connect(uri).get_experiment_by_name(plan.title)
+        found = owner.experiment(backend.connect(uri), plan.title, owner.store_id(store, make=False))
         if found is not None:
             return views.deep_link(address, found.experiment_id)
     return f"{address.rstrip('/')}/#/experiments"
@@ -90,7 +91,7 @@ def server(store: Store, uri: str, port: int | None = None) -> Iterator[str]:
         if not file.exists():
             raise EnvironmentProblem(f"there is no MLflow data at {file} yet: run a sweep or `procray sync FILE`")
         backend.ensure_database(file)
-        uri = f"sqlite:///{file.resolve()}"  # the server runs in another folder
+        uri = backend.sqlite_address(file.resolve())  # the server runs in another folder
     port = free_port(port)
     words = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     words += ["--default-artifact-root", (store.path / backend.ARTIFACTS).as_uri()]
@@ -147,7 +148,7 @@ def _await_health(process: subprocess.Popen[bytes], address: str, log: Path) -> 
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2):
+            with _DIRECT.open(f"{address}/health", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

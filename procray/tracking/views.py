@@ -17,7 +17,7 @@ from urllib.parse import quote
 from procray.tracking import facts
 
 if TYPE_CHECKING:
-    from procray.planning.plan import Plan
+    from procray.tracking.index import Index
 
 ALL_RUNS = "procray-runs"
 MEANS = "procray-means"
@@ -62,7 +62,7 @@ def deep_link(address: str, experiment: str, view: str = ALL_RUNS) -> str:
     return link + "&compareRunsMode=CHART"
 
 
-def tags(plan: Plan, extents: Mapping[str, Extent], created: int = 0) -> dict[str, str]:
+def tags(index: Index, extents: Mapping[str, Extent], created: int = 0) -> dict[str, str]:
     """The tags of the experiment that hold the two views; none where MLflow does not know them.
 
     Args:
@@ -73,7 +73,7 @@ def tags(plan: Plan, extents: Mapping[str, Extent], created: int = 0) -> dict[st
         return {}
     found = {}
     for key, name, grouped in ((ALL_RUNS, "All runs", False), (MEANS, "Means by variant", True)):
-        value = encode(name, state(plan, extents, grouped), created)
+        value = encode(name, state(index, extents, grouped), created)
         if len(value) <= _LONGEST:
             found[_TAG + key] = value
     return found
@@ -94,7 +94,7 @@ def decode(value: str) -> tuple[str, dict[str, Any]]:
     return outer["name"], json.loads(zlib.decompress(base64.b64decode(packed)))
 
 
-def state(plan: Plan, extents: Mapping[str, Extent], grouped: bool) -> dict[str, Any]:
+def state(index: Index, extents: Mapping[str, Extent], grouped: bool) -> dict[str, Any]:
     """The state of MLflow's chart page: which runs, which columns, which charts."""
     sections: list[dict[str, Any]] = []
     charts: list[dict[str, Any]] = []
@@ -119,33 +119,33 @@ def state(plan: Plan, extents: Mapping[str, Extent], grouped: bool) -> dict[str,
         }
         charts.append(common | (_LINE if kind == "LINE" else {}) | more)
 
-    tails = _one_of_each_target(plan)
+    tails = _one_of_each_target(index)
 
     def title(words: str, phase: str) -> str:
-        target = facts.cells_of(plan, phase)[0].target
+        target = facts.cells_of(index, phase)[0].target
         return f"{words}: {target}" if target else words
 
     for phase in tails:
-        diagnostic = facts.is_diagnostic(plan, phase)
-        curve = facts.metric(plan, phase, "accuracy/val" if diagnostic else "loss/val")
-        level = _ACCURACIES if diagnostic else _loss_range(plan, phase, extents)
+        diagnostic = facts.is_diagnostic(index, phase)
+        curve = facts.metric(index, phase, "accuracy/val" if diagnostic else "loss/val")
+        level = _ACCURACIES if diagnostic else _loss_range(index, phase, extents)
         here = section(title("Data efficiency", phase))
         chart(here, "LINE", curve, range=level)
         chart(here, "LINE", curve, range=level, xAxisScaleType="log")
         chart(here, "LINE", curve, range=level, xAxisKey="metric", selectedXAxisMetricKey=facts.TOTAL)
     for phase in tails:
         here = section(title("Results", phase))
-        final, *rest = ("final_accuracy", facts.FINAL) if facts.is_diagnostic(plan, phase) else (facts.FINAL,)
+        final, *rest = ("final_accuracy", facts.FINAL) if facts.is_diagnostic(index, phase) else (facts.FINAL,)
         for name in (final, "data_fraction", "tokens_to_match", *rest, facts.START):
-            chart(here, "BAR", facts.summary(plan, phase, name))
-        columns += [f"metrics.`{facts.summary(plan, phase, name)}`" for name in (final, "data_fraction")]
+            chart(here, "BAR", facts.summary(index, phase, name))
+        columns += [f"metrics.`{facts.summary(index, phase, name)}`" for name in (final, "data_fraction")]
     here = section("Training")
     for phase in tails:
-        if facts.is_diagnostic(plan, phase):
-            chart(here, "LINE", facts.metric(plan, phase, "loss/val"))
-        elif "task" in plan.phases[phase].recipe.data:
-            chart(here, "LINE", facts.metric(plan, phase, "accuracy/val"))
-        chart(here, "LINE", facts.metric(plan, phase, "loss/train"))
+        if facts.is_diagnostic(index, phase):
+            chart(here, "LINE", facts.metric(index, phase, "loss/val"))
+        elif "task" in index.phases[phase].recipe.data:
+            chart(here, "LINE", facts.metric(index, phase, "accuracy/val"))
+        chart(here, "LINE", facts.metric(index, phase, "loss/train"))
     chart(here, "LINE", "optim/lr")
     chart(here, "LINE", "perf/tokens_per_s")
     # MLflow adds a chart for every metric that has none; this one is an axis.
@@ -194,19 +194,19 @@ _LINE = {
 }
 
 
-def _one_of_each_target(plan: Plan) -> list[str]:
+def _one_of_each_target(index: Index) -> list[str]:
     """A full-length compared phase of every target."""
     found: dict[str, str] = {}
-    for cell in plan.cells:
+    for cell in index.plan.cells:
         if cell.fraction is None:
             found.setdefault(cell.target, cell.compared)
     return list(found.values())
 
 
-def _loss_range(plan: Plan, phase: str, extents: Mapping[str, Extent]) -> dict[str, float]:
+def _loss_range(index: Index, phase: str, extents: Mapping[str, Extent]) -> dict[str, float]:
     """The losses to show of a target, rounded outwards so that a running sweep seldom changes them."""
-    target = facts.cells_of(plan, phase)[0].target
-    phases = {cell.compared for cell in plan.cells if cell.target == target and cell.fraction is None}
+    target = facts.cells_of(index, phase)[0].target
+    phases = {cell.compared for cell in index.plan.cells if cell.target == target and cell.fraction is None}
     known = [extents[phase] for phase in sorted(phases) if phase in extents]
     if not known:
         return {}

@@ -11,7 +11,6 @@ from procray.report.numbers.runs import Reader
 from procray.selection import select
 from procray.selection.standing import Standing
 from procray.store.store import Store
-from procray.tracking import overview
 
 FILE = """\
 name: t
@@ -44,7 +43,6 @@ def everywhere(graph, store, phase):
     told = {
         Standing(graph, store).of(phase.id),
         (row.state, row.reason or ""),
-        overview.states(graph, store)[phase.id],
         Reader(graph, store).state(phase.id, phase.end)[:2],
     }
     assert len(told) == 1, told

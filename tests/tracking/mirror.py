@@ -8,6 +8,7 @@ from typing import Any
 
 from procray.planning.plan import Plan
 from procray.tracking import backend, facts
+from procray.tracking.index import Index
 from tests.tracking import synthetic
 
 
@@ -34,7 +35,7 @@ def assert_complete(mlflow: Any, plan: Plan) -> None:
     found = runs(mlflow, plan)
     assert set(found) == {*plan.phases, "sweep"}
     for phase, planned in plan.phases.items():
-        history = mlflow.get_metric_history(found[phase].info.run_id, facts.metric(plan, phase, "loss/val"))
+        history = mlflow.get_metric_history(found[phase].info.run_id, facts.metric(Index(plan), phase, "loss/val"))
         assert len(history) == len({point.step for point in history}), f"double points in {planned.label}"
         assert {point.step: point.value for point in history} == synthetic.expected_rows(plan, phase)
         assert found[phase].info.status == "FINISHED"

@@ -38,6 +38,77 @@ def test_tracking_uri(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.tracking_uri(Path("/s"), "http://other") == "http://other"
     assert backend.sqlite_file("sqlite:////s/my%20store/mlflow.db") == Path("/s/my store/mlflow.db")
     assert backend.sqlite_file("postgresql://db/mlflow") is None
+    assert backend.sqlite_file("sqlite://") is None
+
+
+@pytest.mark.parametrize("name", ["store", "exp#3", "a?b", "50%25", "50%", "my store", "a&b=c;d", "e:f@g"])
+def test_the_address_of_a_file_is_of_that_file(name: str) -> None:
+    from sqlalchemy.engine import make_url
+
+    uri = backend.tracking_uri(Path("/s") / name)
+    assert make_url(uri).database == f"/s/{name}/mlflow.db"
+    assert backend.sqlite_file(uri) == Path(f"/s/{name}/mlflow.db")
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////s/exp#3/a.db", "sqlite:////s/a?timeout=3", "sqlite+pysqlite:////s/a%23b"])
+def test_an_address_that_somebody_gave_is_read_as_sqlalchemy_reads_it(uri: str) -> None:
+    from sqlalchemy.engine import make_url
+
+    assert str(backend.sqlite_file(uri)) == make_url(uri).database
+
+
+def test_a_server_on_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.lab:3128")
+    monkeypatch.setenv("no_proxy", ".lab")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    import requests
+
+    for uri in ("http://127.0.0.1:5001", "http://localhost:5001", "http://127.0.0.9:5001"):
+        with monkeypatch.context() as there:
+            for name, value in backend.quiet_environment(uri).items():
+                there.setenv(name, value)
+            assert requests.utils.get_environ_proxies(uri) == {}
+            assert "proxy.lab" in requests.utils.get_environ_proxies("http://elsewhere:5001")["http"]
+            assert requests.utils.get_environ_proxies("http://mlflow.lab") == {}  # as the user has it
+    assert "no_proxy" not in backend.quiet_environment("http://elsewhere:5001")
+
+
+def test_what_may_heal_by_waiting() -> None:
+    from mlflow.exceptions import MlflowException, RestException
+    from sqlalchemy.exc import NoSuchModuleError, OperationalError
+
+    def of_ours(cause: Exception | None) -> EnvironmentProblem:
+        problem = EnvironmentProblem("MLflow cannot use it")
+        problem.__cause__ = cause
+        return problem
+
+    refused = MlflowException("API request failed with exception HTTPConnectionPool(...): [Errno 111] refused")
+    healing = [
+        refused,
+        of_ours(refused),
+        RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "busy"}),
+        OperationalError("select 1", {}, Exception("database is locked")),
+        backend.LockTaken("another process"),
+        TimeoutError("timed out"),
+    ]
+    lasting = [
+        of_ours(None),
+        MlflowException("HTTPConnectionPool(host='mlflow.lbb'): [Errno -2] Name or service not known"),
+        RestException({"error_code": "PERMISSION_DENIED", "message": "who are you?"}),
+        RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}),
+        of_ours(ModuleNotFoundError("No module named 'psycopg2'")),
+        NoSuchModuleError("Can't load plugin: sqlalchemy.dialects:nonsense"),
+        OperationalError("connect", {}, Exception('password authentication failed for user "ann"')),
+        KeyError("a mistake of ours"),
+    ]
+    assert [backend.may_heal(error) for error in healing] == [True] * len(healing)
+    assert [backend.may_heal(error) for error in lasting] == [False] * len(lasting)
+
+
+def test_an_address_that_mlflow_does_not_know_does_not_heal() -> None:
+    with pytest.raises(EnvironmentProblem) as caught:
+        backend.connect("nonsense://host")
+    assert not backend.may_heal(caught.value)
 
 
 def test_unusable_address() -> None:

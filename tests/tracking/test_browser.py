@@ -12,6 +12,7 @@ import pytest
 
 from procray.store.store import Store
 from procray.tracking import backend, deep_link, facts, sync, ui, views
+from procray.tracking.index import Index
 from tests.tracking import mirror, synthetic
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -81,7 +82,7 @@ def test_deep_link_opens_on_the_curves(site: tuple[Store, str], tmp_path: Path) 
         assert text in page
     for cell in compared:
         assert PLAN.phases[cell.compared].label in page
-    assert set(lines(page)) == {rgb(facts.colour(PLAN, cell.compared) or "") for cell in compared}
+    assert set(lines(page)) == {rgb(facts.colour(Index(PLAN), cell.compared) or "") for cell in compared}
     assert "identity L2-24 s0" not in page  # a warm-up: not among the compared runs
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from procray.store.store import Store
-from procray.tracking import Follower, backend, ui
+from procray.tracking import Follower, backend, follow, sync, ui
 from tests.tracking import mirror, synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +105,36 @@ def test_credentials_are_not_in_the_command_line(store: Store) -> None:
     assert "procray sync" in result.message
     log = store.title_folder(plan.title) / "tracking.log"
     assert "hunter2" not in log.read_text()
+
+
+class Told:
+    """The order to sync once more, which may be given again only where that can help."""
+
+    def __init__(self) -> None:
+        self.again = 0
+
+    def wait(self, seconds: float) -> float:
+        return 60.0
+
+    def repeat(self, limit: float) -> None:
+        self.again += 1
+        raise InterruptedError
+
+
+def test_what_cannot_heal_is_told_at_once(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = synthetic.build(seeds=(0,), targets=("code",))
+    uri = backend.tracking_uri(store.path)
+    sync(plan, store)
+    mlflow = mirror.client(store)
+    mlflow.delete_experiment(mirror.experiment(mlflow, plan))
+    orders = Told()
+    follow.follow(plan, store, uri, 0.1, orders)  # type: ignore[arg-type]
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["final"]
+    assert "mlflow experiments restore" in last["problem"]
+    with pytest.raises(InterruptedError):  # a server that is away may come back
+        follow.follow(plan, store, "http://127.0.0.1:9", 0.1, orders)  # type: ignore[arg-type]
+    assert orders.again == 1
 
 
 @pytest.mark.slow

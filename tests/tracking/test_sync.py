@@ -13,6 +13,7 @@ from procray.errors import EnvironmentProblem
 from procray.store.store import Store
 from procray.tracking import SyncResult, backend, facts, sync
 from procray.tracking.connect import WATERMARK, open_session
+from procray.tracking.index import Index
 from procray.tracking.sync import write
 from tests.tracking import mirror, synthetic
 
@@ -65,7 +66,7 @@ def test_run_says_what_it_is(store: Store) -> None:
         "setting": "substitutive", "scale": "laptop", "target": "code",
     }  # fmt: skip
     assert wanted.items() <= run.data.params.items()
-    assert run.data.tags["mlflow.runColor"] == facts.colour(plan, cell.compared)
+    assert run.data.tags["mlflow.runColor"] == facts.colour(Index(plan), cell.compared)
     assert run.data.tags["procray.role"] == "compared"
     last = synthetic.row(plan, cell.compared, 200)
     assert run.data.metrics["code/final_loss"] == last["loss"]

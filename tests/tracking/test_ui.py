@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from procray.errors import EnvironmentProblem
 from procray.store.store import Store
-from procray.tracking import sync, ui
+from procray.tracking import backend, sync, ui
 from tests.tracking import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +47,42 @@ def test_a_server_elsewhere_is_opened_not_started(
     link = ui.serve(store)
     assert opened == [link] == ["http://mlflow.lab:5000/#/experiments"]
     assert "hunter2" not in capsys.readouterr().out
+
+
+def test_its_own_server_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Health(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setattr(ui, "_START_SECONDS", 10.0)
+    (tmp_path / "log").write_text("")
+    with http.server.HTTPServer((ui.HOST, 0), Health) as served, subprocess.Popen(["sleep", "600"]) as process:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        try:
+            ui._await_health(process, f"http://{ui.HOST}:{served.server_port}", tmp_path / "log")
+        finally:
+            served.shutdown()
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exp#3", "a?b", "50%25"])
+def test_the_page_of_a_store_whatever_it_is_called(store: Store, name: str) -> None:
+    place = Store(store.path.rename(store.path.with_name(name)))
+    plan = synthetic.build(seeds=(0,), targets=("code",))
+    synthetic.finish_all(place, plan)
+    sync(plan, place)
+    with ui.server(place, backend.tracking_uri(place.path)) as address:
+        found = backend.connect(address).get_experiment_by_name(plan.title)
+        assert found is not None
+    assert [path.name for path in place.path.parent.iterdir()] == [name]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import pytest
 
 from procray.store.store import Store
 from procray.tracking import deep_link, sync, views
+from procray.tracking.index import Index
 from tests.tracking import mirror, synthetic
 
 
@@ -45,7 +46,7 @@ def test_one_diverged_run_does_not_flatten_the_others() -> None:
     phases = [cell.compared for cell in plan.cells if cell.fraction is None]
     extents = {phase: views.Extent(2.0, 3.0) for phase in phases}
     extents[phases[0]] = views.Extent(2.0, 900.0)
-    charts = views.state(plan, extents, grouped=False)["compareRunCharts"]
+    charts = views.state(Index(plan), extents, grouped=False)["compareRunCharts"]
     assert charts[0]["range"]["yMax"] < 6
 
 
@@ -70,7 +71,7 @@ def test_another_mlflow_only_loses_the_views(monkeypatch: pytest.MonkeyPatch, st
 def test_views_stay_under_the_limit_of_a_tag() -> None:
     targets = tuple(f"a target with a rather long name {n}" for n in range(12))
     plan = synthetic.build(seeds=(0,), targets=targets)
-    found = views.tags(plan, {})
+    found = views.tags(Index(plan), {})
     assert len(found) == 2
     assert all(len(value) <= 20_000 for value in found.values())
 
