@@ -107,6 +107,7 @@ def test_a_terminal_that_is_closed_loses_nothing(tmp_path):
         assert time.monotonic() < until
         time.sleep(0.05)
     os.dup2(os.open(os.devnull, os.O_RDONLY), ours)  # the last end that the reader holds, too
+    os.killpg(process.pid, signal.SIGHUP)  # as a shell does to all that it has started
     assert process.wait(timeout=120) == 129
     paused = [phase for phase in store.phases() if store.phase(phase).status()["state"] == "paused"]
     assert paused
