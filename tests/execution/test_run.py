@@ -110,29 +110,29 @@ def test_a_segment_is_offered_when_there_is_room_for_it(local_ray, store):
     agenda = Agenda([wanting("pair", 3.0, 2), wanting("four", 2.0, 4), wanting("one", 1.0, 1)], store)
     searcher = SegmentSearcher(agenda, lambda trial: "", Room(lambda: Nodes(({"CPU": 4.0},))), lambda: None)
     assert searcher.suggest("t1")["key"] == "pair@10"
-    assert searcher.suggest("t2")["key"] == "one@10", "four workers do not fit beside two"
-    assert searcher.suggest("t3") is None
+    assert searcher.suggest("t2") is None, "four workers do not fit beside two, and room is kept for them"
     done("t1", "pair")
+    assert searcher.suggest("t2")["key"] == "four@10"
     assert searcher.suggest("t3") is None
-    done("t2", "one")
-    assert searcher.suggest("t3")["key"] == "four@10"
+    done("t2", "four")
+    assert searcher.suggest("t3")["key"] == "one@10"
 
 
 def test_groups_of_ended_trials_are_removed(local_ray):
     import ray
     from ray.util.placement_group import placement_group, placement_group_table
 
-    from procray.execution.reaper import Reaper, Register
+    from procray.execution.reaper import Reaper, start_register
 
-    register = ray.remote(Register).options(num_cpus=0).remote()  # stands for the trials' actor, too
+    register = start_register("sweep")  # stands for the trials' actor, too
     actor = register._actor_id.hex()
 
     def trial(name):
         return SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=register))
 
-    groups = {owner: placement_group([{"CPU": 0.5}]) for owner in ("killed", "alive", actor)}
+    groups = {owner: placement_group([{"CPU": 0.5}], name=f"sweep/{owner}/0") for owner in ("killed", "alive", actor)}
     ray.get([group.ready() for group in groups.values()], timeout=60)
-    ray.get([register.add.remote(owner, group) for owner, group in groups.items()])
+    ray.get([register.add.remote(owner, f"sweep/{owner}/0") for owner in groups])
 
     def left():
         return [owner for owner, group in groups.items() if placement_group_table(group)["state"] == "CREATED"]

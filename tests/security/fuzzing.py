@@ -364,14 +364,16 @@ def plan_target(folder: Path) -> One:
         from procray.cli.live import row
         from procray.planning.plan_json import read_plan
         from procray.selection.naming import find
+        from procray.selection.standing import Standing
 
         path.write_bytes(mutated_document(rng, value))
         found: Plan = read_plan(path)
         found.segments()
         for phase in found.phases.values():
             find(phase.id, store)
+        standing = Standing(found, store)
         for phase in found.phases.values():
-            row(phase, store)
+            row(phase, store, standing)
 
     return one
 
