@@ -207,7 +207,7 @@ def test_a_local_ray_gets_a_second_chance_to_start(monkeypatch):
     monkeypatch.setattr(ray, "init", slow_once)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     cluster_room._start(None, {"num_cpus": 1})
-    assert tries == [{"address": "local", "num_cpus": 1}] * 2
+    assert [(one["address"], one["num_cpus"]) for one in tries] == [("local", 1)] * 2
     monkeypatch.setattr(ray, "init", lambda **options: ray.nothing)
     with pytest.raises(EnvironmentProblem, match="Ray does not start on this machine: AttributeError"):
         cluster_room._start(None, {})

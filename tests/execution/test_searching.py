@@ -56,7 +56,7 @@ def test_the_search_then_the_rest_with_what_it_chose(local_ray, store, listen):
     assert all(label.startswith("tuning/") and "/lr1e30 " in label for label in result.failed)
     assert sorted([*result.done, *result.failed]) == sorted(phase.label for phase in whole.phases.values())
 
-    (file,) = store.path.glob("sweeps/tuned@default/*/selection.json")
+    file = store.plan_folder(whole.title, whole.digest) / "selection.json"
     kept = file.read_text()
     assert {v["name"]: v["chosen"] for v in json.loads(kept)["variants"]} == found.choices
     again, heard = listen(graph, store)

@@ -112,9 +112,7 @@ def test_a_damaged_resume_state_gives_way_to_the_one_before(machines, bucket):
 
 
 def test_a_runner_that_lost_its_lease_spoils_nothing(machines, bucket, monkeypatch):
-    monkeypatch.setattr(
-        phase_copy, "FRESH", 1000.0
-    )  # however slow the machine is, one does not look at the other's mark
+    monkeypatch.setattr(phase_copy, "FRESH", 1000.0)  # nobody looks at what the other wrote, however slow it is
     old, new = machines("one").phase(PHASE), machines("two").phase(PHASE)
     mine = old.acquire()
     monkeypatch.setattr(lease, "process_alive", lambda who: None)  # as from another host
