@@ -122,21 +122,23 @@ def measure_offer(file: str) -> dict[str, Any]:
     """In a fresh process: from its start to the first offer; the imports, Ray's among them, count too."""
     from procray.execution.agenda import Agenda
     from procray.execution.room import Nodes, Room
-    from procray.execution.runner import _items
     from procray.execution.searcher import Death, SegmentSearcher
 
     try:
+        from procray.execution.jobs import items_of
         from procray.planning import load_sweep, plan
         from procray.store.store import Store
     except ImportError:  # an older checkout
         from procray.sweep import load_sweep, plan  # type: ignore[import-not-found, no-redef]
         from procray.sweep.store import Store  # type: ignore[import-not-found, no-redef]
 
+        from procray.execution.runner import _items as items_of  # type: ignore[attr-defined, no-redef]
+
     with tempfile.TemporaryDirectory(dir=Path(file).parent) as folder:
         store = Store(folder)
         graph = plan(load_sweep(file))
         path = store.write_plan(graph)
-        agenda = Agenda(_items(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
+        agenda = Agenda(items_of(graph, store, Path(folder, "control"), Path(folder, "scratch")), store)
         room = Room(lambda: Nodes(({"CPU": 2.0},)))
         searcher = SegmentSearcher(agenda, lambda trial: Death("gone", trial), room, lambda: None)
         assert isinstance(searcher.suggest("0"), dict)

@@ -7,9 +7,7 @@ where it is started before it looks into its own library, so a process that impo
 from __future__ import annotations
 
 import os
-import site
 import sys
-import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +33,9 @@ def import_environment() -> dict[str, str]:
 
 def code_paths() -> list[str]:
     """Where a fresh Python must look for procray itself: nowhere beyond its own folders, where it is installed."""
+    import site
+    import sysconfig
+
     package = _package_folder()
     installed = {*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("purelib")}
     return [] if str(package) in {os.path.realpath(folder) for folder in installed} else [str(package)]

@@ -6,6 +6,7 @@ goes on), and 128 plus the number of the signal that interrupted it: 129 hung up
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -14,18 +15,19 @@ def main() -> None:
     from procray.children import leave_the_users_folder
 
     leave_the_users_folder()
+    gc.disable()  # imports make nothing that could be thrown away
     import typer
 
     from procray.cli.app import app
     from procray.cli.terminal import say, speak_plainly
     from procray.errors import ProcrayError
-    from procray.redaction import redact
 
+    gc.enable()
     speak_plainly()
     try:
         code = app(standalone_mode=False)
     except ProcrayError as error:
-        text = redact(str(error))
+        text = _redacted(error)
         say(f"procray: {text}" if "\n" not in text else text)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -34,7 +36,7 @@ def main() -> None:
         sys.stderr.close()
         code = 0
     except (OSError, MemoryError) as error:
-        say(f"procray: {type(error).__name__}: {redact(str(error)) or 'not enough memory'}")
+        say(f"procray: {type(error).__name__}: {_redacted(error) or 'not enough memory'}")
         code = 3
     except Exception as error:
         show = getattr(error, "show", None)  # the command-line parser's own errors
@@ -43,3 +45,9 @@ def main() -> None:
         show()
         code = getattr(error, "exit_code", 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _redacted(error: Exception) -> str:
+    from procray.redaction import redact  # only where something went wrong: its patterns take a while
+
+    return redact(str(error))

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import sys
-import unicodedata
 from typing import Any, TextIO
 
 _READABLE = "procray.readable"
@@ -38,6 +37,8 @@ def _readable(error: UnicodeError) -> tuple[str, int]:
 
 def _ascii(character: str) -> str:
     """`?` only for letters of another script and for what is no character at all."""
+    import unicodedata  # few terminals need it
+
     known = character.translate(_ASCII)
     if known.isascii():
         return known
