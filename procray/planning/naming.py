@@ -1,4 +1,4 @@
-"""The names of variants and phases: every axis that varies and matters, in the file's order.
+"""The names of variants and phases: every axis that matters, in the file's order.
 
 A name follows from the values that it is about, so that another value of a grid renames nothing.
 """
@@ -28,8 +28,8 @@ def variant_name(spec: SweepSpec, tail: Tail, pick: Pick, *, baseline: bool) -> 
 
 
 def axis_labels(spec: SweepSpec, pick: Pick) -> list[str]:
-    """The labels of a pick's values, where there are others."""
-    return [axis.labels[i] for axis, i in zip(spec.axes, pick, strict=True) if i >= 0 and axis.varies]
+    """The labels of a pick's values. A grid of one value is named too: its label stays when another value joins it."""
+    return [axis.labels[i] for axis, i in zip(spec.axes, pick, strict=True) if i >= 0]
 
 
 def _written(spec: SweepSpec, tail: Tail, pick: Pick) -> list[str]:
@@ -115,7 +115,7 @@ def _warmup(spec: SweepSpec, chain: Chain, at: int, facts: Facts, used: frozense
         told.append((*link.section, "evaluate"))
     for i in sorted(used):
         axis = spec.axes[i]
-        if axis.varies and axis.path not in told and not any(starts_with(axis.path, path) for path in told[2:]):
+        if axis.path not in told and not any(starts_with(axis.path, path) for path in told[2:]):
             parts.append(f"after-{axis.labels[pick[i]]}" if i in earlier else axis.labels[pick[i]])
     return parts
 

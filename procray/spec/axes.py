@@ -26,10 +26,6 @@ class Axis:
     values: list[Any] = field(default_factory=list)  # checked and converted; None for a wrong one
     labels: list[str] = field(default_factory=list)
 
-    @property
-    def varies(self) -> bool:
-        return len(self.nodes) > 1
-
 
 def find_axes(root: Node, allowed: tuple[str, ...]) -> tuple[list[Axis], dict[str, Path], list[Problem]]:
     """Every grid below the `allowed` keys of the root, in document order; grids elsewhere are problems.

@@ -23,7 +23,7 @@ def name_values(axes: list[Axis]) -> None:
     """Gives every value of every axis the short label that stands in names of variants."""
     for i, axis in enumerate(axes):
         key = str(axis.path[-1])
-        clash = any(other.path[-1] == key and other.varies and _meet(axis, other) for other in axes[:i])
+        clash = any(other.path[-1] == key and _meet(axis, other) for other in axes[:i])
         prefix = _section(axis) if clash else ""
         if "transfer" in axis.path[:-1]:  # inside a composition: the component says what the value is about
             component, *below = axis.path[axis.path.index("transfer") + 1 :]

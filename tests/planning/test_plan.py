@@ -502,3 +502,22 @@ def test_a_mixture_with_prefix_has_a_vocabulary_of_its_own():
     assert (other.vocab - one.vocab, other.recipe.model.context - one.recipe.model.context) == (2, 1)
     assert other.recipe.data["task"]["prefix"] is True
     assert "prefix" not in one.recipe.data["task"]
+
+
+@pytest.mark.parametrize("also", ["16", "4"])
+def test_a_label_stays_when_a_grid_of_one_value_gets_another(also):
+    text = FIRST_LENGTH.replace("LENGTHS", "[8]")
+    before = plan(load_text(text, "f.yaml"))
+    after = plan(load_text(text.replace("[8]", f"[8, {also}]"), "f.yaml"))
+    assert before.variants == ["baseline", "L8"]
+    assert set(before.variants) < set(after.variants)
+    labels = {phase.id: phase.label for phase in after.phases.values()}
+    assert all(labels[phase.id] == phase.label for phase in before.phases.values())
+
+
+FIRST_LENGTH = """\
+name: growing
+model: {layers: 1, heads: 1, width: 16}
+procedural: {task: set, length: {grid: LENGTHS}, batch: 4, tokens: 2k, optimizer: {lr: 1e-3}}
+diagnostic: {task: reversed_addition, digits: 3, batch: 4, tokens: 4k, optimizer: {lr: 1e-3}, evaluate: {every: 1k}}
+"""

@@ -228,7 +228,7 @@ def test_a_lost_value_is_not_a_finished_run(tmp_path):
 def test_a_sweep_with_one_target_has_plain_names(tmp_path):
     head, _, rest = YAML.partition("targets:")
     one = head + "semantic:" + rest.partition("semantic:")[2].partition("  - name: find")[0]
-    plan = make_plan(tmp_path, one.replace("grid: [20k, 40k]", "grid: [20k]"))
+    plan = make_plan(tmp_path, one.replace("{grid: [20k, 40k]}", "20k"))
     store = Store(tmp_path / "store")
     fill(plan, store)
     results = summarise(plan, store)
