@@ -88,7 +88,7 @@ def perturbed(tensor: Tensor, name: str, perturbation: Perturbation, seed: int, 
       spread, since a gain of zero mean would flip the sign of half the features. A tensor of zeros stays zero.
 
     Args:
-        name: the parameter's name, which keys the random numbers together with `seed` and `role`, those of the phase that is begun.
+        name: the parameter's name, which keys the random numbers, with the seed and role of the phase that is begun.
     """
     import torch
 

@@ -21,6 +21,7 @@ def role(chains: Chains, tail: Tail, i: int, pick: Pick, skip: int = 0) -> str:
         skip: so many numbers are left to other phases.
     """
     own = _unnumbered(chains, tail, i, pick)
+    assert own is not None, "checked when the file was loaded"
     number = skip + sum(
         1
         for j, link in enumerate(tail.links[:i])
@@ -30,6 +31,7 @@ def role(chains: Chains, tail: Tail, i: int, pick: Pick, skip: int = 0) -> str:
 
 
 def _unnumbered(chains: Chains, tail: Tail, i: int, pick: Pick) -> str | None:
+    """None where a phase that does not belong to this cell is wrong in it."""
     link = tail.links[i]
     if link.kind != "procedural":
         return f"target/{link.kind}"

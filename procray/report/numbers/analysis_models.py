@@ -76,7 +76,7 @@ def open_models(store: Store, phase: str, step: int | None, notes: list[str]) ->
 
 
 def _begun(like: GPT2, recipe: PhaseRecipe, store: Store) -> GPT2:
-    """The model before the first step: drawn from the recipe's seed and role, with what it takes over from its parents."""
+    """The model before the first step: drawn as the recipe says, with what it takes over from its parents."""
     import torch
 
     from procray.model import GPT2
