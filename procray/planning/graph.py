@@ -21,6 +21,8 @@ from procray.planning.roles import role
 from procray.spec.cells import Pick
 from procray.training.recipe import Evaluation, Init, Kind, Parent, PhaseRecipe
 
+Seeds = tuple[int, int | None]  # of a phase, and of the warm-ups before it where those have one of their own
+
 
 class Mark(NamedTuple):
     """A phase up to a step, with everything before it."""
@@ -33,7 +35,7 @@ class Mark(NamedTuple):
 
 
 class Begun:
-    """What a phase begins with at one seed. Worked out once for all phases that differ only in how they go on.
+    """What a phase begins with, at its seed and its donor's. Once for all phases that differ only in how they go on.
 
     Attributes:
         text: the canonical JSON of `init`.
@@ -65,7 +67,12 @@ class _Beginning(NamedTuple):
 
     inherits: Inheritance | None
     places: dict[Giver, Place]  # of the givers that are no outside checkpoints
-    at_seed: dict[int, Begun]
+    at_seed: dict[Seeds, Begun]
+
+    @property
+    def warm(self) -> bool:
+        """Whether a warm-up is among what it descends from."""
+        return any(place.facts.link.kind == "procedural" or place.warm for place in self.places.values())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,6 +85,7 @@ class Place:
         roles: of the phase and of all before, what tells phases of one role apart.
         fraction: of the budget, for a matched rerun.
         asked: tokens as asked for; `step` and `tokens` are what they come to.
+        warm: whether warm-ups come before it.
     """
 
     chain: Chain
@@ -93,7 +101,8 @@ class Place:
     role: str
     skip: int
     roles: dict[str, Any]
-    at_seed: dict[int, Mark] = field(default_factory=dict)
+    warm: bool
+    at_seed: dict[Seeds, Mark] = field(default_factory=dict)
     names: dict[bool, str] = field(default_factory=dict)  # of the phase, by whether the seed is one of tuning
 
 
@@ -150,7 +159,7 @@ class Graph:
             roles = {name: one for place in before for name, one in place.roles.items()}
             self._places[key] = Place(
                 chain, at, pick, fraction, facts, facts.decaying, asked, step, facts.nominal(step), beginning,
-                its_role, skip, {**roles, its_role: own},
+                its_role, skip, {**roles, its_role: own}, beginning.warm,
             )  # fmt: skip
         return self._places[key]
 
@@ -179,19 +188,28 @@ class Graph:
             roles |= place.roles
         return places
 
-    def mark(self, place: Place, seed: int) -> Mark:
-        """A place planned at a seed."""
-        if seed in place.at_seed:
-            return place.at_seed[seed]
+    def mark(self, place: Place, seed: int, donor: int | None = None) -> Mark:
+        """A place planned at a seed.
+
+        Args:
+            donor: the seed of the warm-ups before it, and of all that those begin with; None: its own.
+        """
+        if place.facts.link.kind == "procedural":
+            seed, donor = (seed if donor is None else donor), None
+        elif not place.warm:
+            donor = None
+        seeds = seed, donor
+        if seeds in place.at_seed:
+            return place.at_seed[seeds]
         chain, facts, step = place.chain, place.facts, place.step
         if seed in self.tuning_seeds and place.at == chain.compared:
             facts = facts.on_tuning_split
-        begun = place.beginning.at_seed.get(seed) or self._begin(place.beginning, seed)
+        begun = place.beginning.at_seed.get(seeds) or self._begin(place.beginning, seeds)
         steps = step if place.decaying else None
         id = phase_id(facts.template, begun.text, place.role, seed, steps)
         phase = self.phases.get(id)
         if phase is None:
-            phase = self._add(id, facts, begun, place.role, seed, steps, self._name(place, seed in self.tuning_seeds))
+            phase = self._add(id, facts, begun, place.role, seeds, steps, self._name(place, seed in self.tuning_seeds))
         else:
             if phase.resources != facts.resources:
                 phase.resources = _enough_for_both(phase.resources, facts.resources)
@@ -202,7 +220,7 @@ class Graph:
         budgets = phase.asked.setdefault(step, [])
         if place.asked not in budgets:
             budgets.append(place.asked)
-        mark = place.at_seed[seed] = Mark(id, step, place.tokens, facts.link.kind, begun)
+        mark = place.at_seed[seeds] = Mark(id, step, place.tokens, facts.link.kind, begun)
         return mark
 
     def _name(self, place: Place, tuning: bool) -> str:
@@ -216,33 +234,35 @@ class Graph:
             place.names[tuning] = f"{name}#{place.skip}" if place.skip else name
         return place.names[tuning]
 
-    def _begin(self, beginning: _Beginning, seed: int) -> Begun:
+    def _begin(self, beginning: _Beginning, seeds: Seeds) -> Begun:
         before: dict[str, Mark] = {}
 
         def parent(giver: Giver) -> Parent:
             if giver.outside:
                 self.outside[giver.outside] = self.chains.checkpoints.found[giver.outside]
                 return Parent(giver.outside, 0)
-            mark = self.mark(beginning.places[giver], seed)
+            mark = self.mark(beginning.places[giver], *seeds)
             before[f"{mark.phase}@{mark.step}"] = mark
             return Parent(mark.phase, mark.step)
 
         init = Init() if beginning.inherits is None else initial(beginning.inherits, parent)
-        begun = beginning.at_seed[seed] = Begun(init, self.outside, tuple(before.values()))
+        begun = beginning.at_seed[seeds] = Begun(init, self.outside, tuple(before.values()))
         return begun
 
     def _add(
-        self, id: str, facts: Facts, begun: Begun, role: str, seed: int, steps: int | None, variant: str
+        self, id: str, facts: Facts, begun: Begun, role: str, seeds: Seeds, steps: int | None, variant: str
     ) -> PlannedPhase:
+        seed, donor = seeds
+        ending = f"s{seed}" if donor is None else f"d{donor} s{seed}"
         recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "role": role, "seed": seed, "steps": steps})
         shown = variant.replace("/", " ") if recipe.kind == "procedural" else variant
-        if f"{shown} s{seed}" in self._labels:  # what the file tells apart by more than grids, such as two targets
+        if f"{shown} {ending}" in self._labels:  # what the file tells apart by more than grids, such as two targets
             variant, shown = f"{variant}~{id[:4]}", f"{shown}~{id[:4]}"
-        self._labels.add(f"{shown} s{seed}")
+        self._labels.add(f"{shown} {ending}")
         phase = self.phases[id] = PlannedPhase(
             id=id,
             recipe=recipe,
-            label=f"{shown} s{seed}",
+            label=f"{shown} {ending}",
             variant=variant,
             marks=[],
             nominal={},
