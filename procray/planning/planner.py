@@ -8,7 +8,7 @@ a phase too, as marks on one run.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -213,8 +213,9 @@ class _Planner:
         fractions = spec.matched if name != baseline else ()
         # With a constant schedule the shorter run is the beginning of the longer.
         reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
-        donors = spec.donors if place.warm or place_of_end.warm else []
-        for seed, donor in itertools.product(spec.seeds, donors or [None]):
+        warm = place.warm or place_of_end.warm
+        donors: Sequence[int | None] = spec.donors if warm and spec.donors else [None]
+        for seed, donor in itertools.product(spec.seeds, donors):
             whole = graph.mark(place, seed, donor)
             end = graph.mark(place_of_end, seed, donor)
             ends = [end]
