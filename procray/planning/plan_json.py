@@ -24,6 +24,7 @@ _PHASE = {
 _CELL = {
     "variant": str, "seed": int, "axes": dict, "target": str, "compared": plain, "step": count,
     "warmups": [_MARK], "baseline": str, "t1": count, "fraction": (float, type(None)), "stages?": [_MARK],
+    "donor?": (int, type(None)),
 }  # fmt: skip
 _PLAN = {
     "sweep": plain, "scale": plain, "setting": str, "question": str, "source": str, "spec": dict, "resources": dict,

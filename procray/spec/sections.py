@@ -332,6 +332,11 @@ class Sweep(Section):
     question: str | None = None
     setting: Literal["additive", "substitutive"] | None = Field(None, description="default additive")
     seeds: Seeds | None = Field(None, description="default [0]")
+    donors: Seeds | None = Field(
+        None,
+        description="seeds of the warm-ups, each of which then goes before every seed of `seeds`; default: of each "
+        "target its own",
+    )
     model: Model | None = None
     precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="auto: bf16 on a GPU, else fp32")
     procedural: TaskPhase | None = None  # type: ignore[valid-type]

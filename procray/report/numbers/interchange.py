@@ -127,6 +127,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "per_seed": [
             {
                 "seed": run.seed,
+                "donor": run.donor,
                 "phase": run.phase,
                 "state": run.state,
                 "reason": run.reason or None,
