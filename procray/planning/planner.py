@@ -199,13 +199,17 @@ class _Planner:
             self.graph.count(end, full)
 
     def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str) -> None:
-        """One variant at every seed, and its matched reruns. `used` is the pick without what does not matter."""
+        """One variant, or the baseline, at every seed, and its matched reruns.
+
+        `used` is the pick without what does not matter.
+        """
         spec, graph, tail, last = self.spec, self.graph, chain.tail, len(chain.kept) - 1
         axes = {axis.name: axis.values[i] for axis, i in zip(spec.axes, used, strict=True) if i >= 0}
         place = graph.place(chain, chain.compared, pick)
         place_of_end = place if chain.compared == last else graph.place(chain, last, pick)
-        fractions = spec.matched if name != baseline else ()
-        # With a constant schedule the shorter run is the beginning of the longer.
+        # The baseline too may do better with a schedule of its own for fewer tokens. With a constant schedule the
+        # shorter run is the beginning of the longer.
+        fractions = spec.matched
         reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
         for seed in spec.seeds:
             whole = graph.mark(place, seed)
