@@ -32,7 +32,7 @@ def variants_html(target: Target) -> str:
         ("read-off", "data fraction and tokens where the full-length curve reaches the baseline's level (k/n seeds)"),
         (
             "matched",
-            "data fraction and tokens from reruns with schedules of their own, of the baseline's best budget (k/n seeds)",
+            "data fraction and tokens from reruns with own schedules, of the baseline's best budget (k/n seeds)",
         ),
         ("total", "procedural and other tokens together, as a fraction of the baseline's: read-off / matched"),
         ("unique", "distinct tokens, as a fraction of the baseline's: read-off / matched"),
