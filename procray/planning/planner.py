@@ -201,7 +201,7 @@ class _Planner:
             self.graph.count(end, full)
 
     def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str) -> None:
-        """One variant at every seed, after the warm-ups of every donor, and its matched reruns.
+        """One variant, or the baseline, at every seed, after the warm-ups of every donor, and its matched reruns.
 
         Args:
             used: the pick without what does not matter.
@@ -210,8 +210,9 @@ class _Planner:
         axes = {axis.name: axis.values[i] for axis, i in zip(spec.axes, used, strict=True) if i >= 0}
         place = graph.place(chain, chain.compared, pick)
         place_of_end = place if chain.compared == last else graph.place(chain, last, pick)
-        fractions = spec.matched if name != baseline else ()
-        # With a constant schedule the shorter run is the beginning of the longer.
+        # The baseline too may do better with a schedule of its own for fewer tokens. With a constant schedule the
+        # shorter run is the beginning of the longer.
+        fractions = spec.matched
         reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
         warm = place.warm or place_of_end.warm
         donors: Sequence[int | None] = spec.donors if warm and spec.donors else [None]
