@@ -356,7 +356,7 @@ def test_a_bucket_that_does_not_answer_is_not_checked(bucket):
 
 
 def test_the_head_on_google_cloud_changes_its_own_cluster_only():
-    """Every role that may change machines is bound with a condition on their names, which are Ray's for this cluster."""
+    """Every role that may change machines is bound with a condition on their names: Ray's for this cluster."""
     text = (FOLDER / "gcp.yaml").read_text()
     bindings = [line for line in text.splitlines() if "projects add-iam-policy-binding" in line]
     changing = [
