@@ -527,7 +527,8 @@ def corpus_target(folder: Path) -> One:
 NAMES = (
     ".run-", ".run-00000000-²-000000", ".run-aaaaaaaa-" + "9" * 30 + "-bbbbbb", ".run-aaaaaaaa-1-bbbbbb", ".tmp-x",
     ".clock-²",
-    "²", "-1", "0x10", "1e3", "00010", "9" * 200, "a\nb", "a b", "\u202ex", "\x1b[31mred", "‥", "~", "*", "a" * 255, "x@y",
+    "²", "-1", "0x10", "1e3", "00010", "9" * 200, "a\nb", "a b", "\u202ex", "\x1b[31mred",
+    "‥", "~", "*", "a" * 255, "x@y",
     ".machine.json.aaaaaaaa", "journal", "1.json", "²." + "json", "a" * 12, "0" * 16,
 )  # fmt: skip
 SIZES = (0, 1, 4096, 2**20, 2**31, 2**33, 2**40)  # bytes; the large ones are holes and take no room
