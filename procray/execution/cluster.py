@@ -23,7 +23,7 @@ from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
 from procray.execution.session_folder import prefix, session_folder
-from procray.redaction import redact
+from procray.redaction import redact, redacted_log
 
 OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
 _SLOTS = 64
@@ -269,7 +269,8 @@ def _keep_logs(temporary: Path, logs: Path) -> None:
 
 def _copy_redacted(source: Path, target: Path) -> None:
     """A log without credentials: workers print what libraries say, addresses included."""
-    target.write_text(redact(source.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+    with source.open(encoding="utf-8", errors="replace") as log, target.open("w", encoding="utf-8") as kept:
+        kept.writelines(redacted_log(log))
 
 
 class _Redacted(logging.Formatter):

@@ -300,6 +300,12 @@ def test_policies_name_what_the_file_names(up):
     statement = next(s for s in json.loads(head)["Statement"] if s["Sid"] == "StartWorkersOfThisCluster")
     types = sorted({kind["node_config"]["InstanceType"] for kind in workers})
     assert sorted(statement["Condition"]["StringEquals"]["ec2:InstanceType"]) == types
+    (disks,) = (s["Condition"] for s in json.loads(head)["Statement"] if "volume/*" in s["Resource"])
+    wanted = [volume["Ebs"] for kind in workers for volume in kind["node_config"]["BlockDeviceMappings"]]
+    assert int(disks["NumericLessThanEquals"]["ec2:VolumeSize"]) == max(volume["VolumeSize"] for volume in wanted)
+    assert {volume["VolumeType"] for volume in wanted} == {disks["StringEquals"]["ec2:VolumeType"]}
+    assert all(volume["Encrypted"] for volume in wanted)
+    assert disks["Bool"] == {"ec2:Encrypted": "true"}
     assert all(kind["node_config"]["ImageId"] in head for kind in workers)
     assert all(group in head for kind in workers for group in kind["node_config"]["SecurityGroupIds"])
     assert f'"{config["cluster_name"]}"' in head
