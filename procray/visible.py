@@ -19,11 +19,13 @@ _BREAKS = re.compile(r"[\t\n]")
 
 def visible(text: str) -> str:
     r"""`text` with `\x1b`, `\u202e` and the like in place of what would be acted on; newlines and tabs stay."""
-    return _ACTED_ON.sub(_written, text)
+    return text if text.isprintable() else _ACTED_ON.sub(_written, text)
 
 
 def on_one_line(text: str) -> str:
     r"""As `visible`, for what must not look like lines of its own: a newline is `\n`, a tab `\t`."""
+    if text.isprintable():
+        return text
     return _BREAKS.sub(lambda found: "\\n" if found[0] == "\n" else "\\t", visible(text))
 
 

@@ -30,6 +30,14 @@ def speak_plainly() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_READABLE)
+    sys.excepthook = _traceback
+
+
+def _traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """That of a defect may quote a store as well."""
+    import traceback
+
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
 def _readable(error: UnicodeError) -> tuple[str, int]:

@@ -174,7 +174,7 @@ def served(location: str) -> bool:
 
 def _former_places(database: sqlite3.Connection, artifacts: Path, own: str) -> set[Path]:
     """Where the store's artifacts were: named by experiments of this store, and by those that name no store."""
-    found = set()
+    found: set[Path] = set()
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"experiments", "experiment_tags"} <= tables:
         return found

@@ -19,7 +19,6 @@ from procray.tracking.gate import door
 from procray.tracking.locations import TRACE_PLACES, inside, served
 
 
-
 def main() -> None:
     orders = json.loads(sys.stdin.readline())
     import uvicorn
