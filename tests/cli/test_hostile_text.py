@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from rich.console import Console
 from procray.cli import live, main
 from procray.cli.app import app
 from procray.cli.terminal import answer, say, speak_plainly
+from procray.store.store import Store
 from tests.report import hostile
+from tests.report.synthetic import make_plan
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ["status", "tiny@default"],
         ["lineage", "tiny@default"],
-        ["report", "tiny@default"],
         ["store", "ls", "--phases"],
         ["store", "gc"],
         ["status", "tiny@default", "--json"],
@@ -72,3 +75,25 @@ def test_the_live_table_does() -> None:
 def test_words_do(write: object, stream: str, capsys: pytest.CaptureFixture[str]) -> None:
     write("a \x1b]0;title\x07 \x9b2J \u202e\r and\na line\tmore")  # type: ignore[operator]
     assert getattr(capsys.readouterr(), stream) == "a \\x1b]0;title\\x07 \\x9b2J \\u202e\\r and\na line\tmore\n"
+
+
+@pytest.mark.parametrize("words", [["report", "tiny@default"], ["sync", "tiny@default"], ["ui", "tiny@default"]])
+def test_a_database_that_leads_out_of_the_store_is_bad_input(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, made = make_plan(tmp_path), Store(tmp_path / "store")
+    made.write_plan(plan)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with contextlib.closing(sqlite3.connect(made.path / "mlflow.db")) as database, database:
+        database.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT)")
+        database.execute("CREATE TABLE experiment_tags (experiment_id INTEGER, key TEXT, value TEXT)")
+        database.execute("INSERT INTO experiments VALUES (1, 'of a stranger', 'file:///home/ann')")
+    before = sorted(path.name for path in made.path.rglob("*"))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "argv", ["procray", *words, "--store", str(made.path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "experiment 'of a stranger': file:///home/ann" in capsys.readouterr().err
+    after = sorted(path.name for path in made.path.rglob("*"))
+    assert set(after) - set(before) <= {"store-id", "mlflow.db.lock", "tracking.lock"}
