@@ -45,6 +45,10 @@ _NOT_FOR_IT = (
     "_MLFLOW_STATIC_PREFIX",
     "prometheus_multiproc_dir",
 )
+_NOT_OURS = (
+    "procray did not start this server: whoever reaches it can read and change what it holds, and choose where it "
+    "keeps artifacts, unless it asks for a password itself"
+)
 _START_SECONDS = 300.0  # 5 s on a quiet machine; one that trains at the same time takes far longer
 
 
@@ -89,8 +93,7 @@ def serve(
     uri = backend.tracking_uri(store.path)
     if backend.is_server(uri):
         link = page(backend.without_credentials(uri), uri, store, plan)
-        tell("This server was not started by procray: whoever reaches it can read and change what it holds, unless it")
-        tell("asks for a password itself.")
+        tell(_NOT_OURS)
         tell(link)
         if open_browser:
             webbrowser.open(link)
