@@ -29,6 +29,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
             "records.py",
             "modes.py",
             "redaction.py",
+            "visible.py",
         ),
         ("tasks", "corpora", "model"),
         ("training",),
