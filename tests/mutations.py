@@ -99,13 +99,17 @@ def mutants(file: str, source: str) -> list[Mutant]:
 
 
 def choose(all_of_file: list[Mutant], count: int, seed: int) -> list[Mutant]:
-    """`count` of them, as many of each kind as there are."""
+    """`count` of them: of each kind in turn, and of another statement as long as there is one."""
     kinds: dict[str, list[Mutant]] = defaultdict(list)
     for mutant in sorted(all_of_file, key=lambda mutant: mutant.rank(seed)):
         kinds[mutant.kind].append(mutant)
     order = sorted(kinds.values(), key=lambda group: group[0].rank(seed))
     rounds = [group[n] for n in range(max(map(len, order), default=0)) for group in order if n < len(group)]
-    return sorted(rounds[:count], key=lambda mutant: mutant.line)
+    first: dict[tuple[str, str], Mutant] = {}
+    for mutant in rounds:
+        first.setdefault((mutant.key.inside, mutant.key.before), mutant)
+    chosen = [*first.values(), *(mutant for mutant in rounds if mutant not in first.values())][:count]
+    return sorted(chosen, key=lambda mutant: mutant.line)
 
 
 # The changes
@@ -171,7 +175,7 @@ def _changes(slot: _Slot) -> Iterator[tuple[str, ast.AST]]:
         yield "not", node.operand
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
         yield "function", _with(node, func=ast.Name(_FUNCTIONS[node.func.id], ast.Load()))
-    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+    elif isinstance(node, ast.Return) and node.value is not None and not _is_nothing(node.value):
         yield "return", _with(node, value=ast.Constant(None))
     if slot.name in ("test", "ifs") and isinstance(node, _BARE):
         yield "not", ast.UnaryOp(ast.Not(), node)
@@ -201,8 +205,9 @@ def _is_word(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _is_nothing(node: ast.AST) -> bool:
+    """Who asks whether, takes None and False for the same."""
+    return isinstance(node, ast.Constant) and (node.value is None or node.value is False)
 
 
 def _mutant(file: str, tree: ast.Module, slot: _Slot, kind: str, new: ast.AST) -> Mutant:
@@ -266,10 +271,11 @@ class Settings:
         return list(found)
 
     def tests_of(self, root: Path, file: str) -> list[str]:
-        """The tests that belong to a source file: the one of its name first, then what is listed for it."""
+        """The tests that belong to a source file: the one of its name, and what is listed for it."""
         path = Path(file)
         mirrored = str(Path("tests", *path.parts[1:-1], f"test_{path.name}"))
-        found = dict.fromkeys([mirrored] if (root / mirrored).is_file() else [])
+        listed = {test for pattern, tests in self.tests.items() if fnmatch(file, pattern) for test in tests}
+        found = dict.fromkeys([mirrored] if (root / mirrored).is_file() and mirrored not in listed else [])
         for pattern, tests in self.tests.items():
             if fnmatch(file, pattern):
                 for test in tests:

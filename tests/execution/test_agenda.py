@@ -233,6 +233,26 @@ def test_success_without_marks_is_not_believed(store):
     assert "its marks are not in the store" in agenda.failed["a"]
 
 
+def test_a_worker_that_ends_otherwise_is_tried_again_for_its_reason_if_it_gave_one(store):
+    agenda = Watched([item("a")], store)
+    for result in ({}, {"state": "killed", "reason": "killed by the memory monitor"}):
+        agenda.next()
+        agenda.report("a@10", result)
+    reasons = [event["reason"] for event in agenda.events if event["event"] == "retry"]
+    assert reasons == ["its worker ended without a result", "killed by the memory monitor"]
+
+
+def test_the_store_is_asked_once_and_only_about_phases_of_the_sweep_that_it_holds(store, monkeypatch):
+    """In a bucket each costs requests, and other sweeps may have left thousands."""
+    for phase in ("a", "foreign"):
+        make(store, phase, 10)
+    asked = []
+    monkeypatch.setattr(store, "refresh", lambda phases: asked.append(sorted(phases)))
+    assert everything(Watched([item("a"), item("b")], store), store) == ["b@10"]
+    assert asked[0] == ["a"]
+    assert asked[1:] == [["b"]], "and again about what has just run"
+
+
 def test_a_phase_that_another_sweep_trains_is_waited_for(store):
     held = store.phase("a").acquire()
     agenda = Watched([item("a"), item("child", needs=[("a", 10)])], store)
