@@ -167,6 +167,9 @@ def _changes(slot: _Slot) -> Iterator[tuple[str, ast.AST]]:
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         if not any(isinstance(side, _TEXT) or _is_word(side) for side in (node.left, node.right)):
             yield "arithmetic", _with(node, op=_OPERATORS[type(node.op)]())
+    elif isinstance(node, ast.AugAssign) and type(node.op) in _OPERATORS:
+        if not isinstance(node.value, _TEXT) and not _is_word(node.value):
+            yield "arithmetic", _with(node, op=_OPERATORS[type(node.op)]())
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield "constant", ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
@@ -347,6 +350,7 @@ def _run_tests(tree: Path, tests: list[str], log: Path) -> None:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
             os.dup2(output, stream)
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         os.chdir(tree)
         sys.path.insert(0, str(tree))
         os.environ["PYTHONPATH"] = str(tree)

@@ -8,6 +8,7 @@ import pytest
 
 from procray.store import lease
 from procray.store.bucket_claims import BucketClaims
+from procray.store.folder_claims import FolderClaims
 from procray.store.objects import Objects
 
 
@@ -52,6 +53,11 @@ def test_heartbeats_follow_each_other_until_somebody_else_has_written(open_claim
     assert theirs.read(1) == "� of theirs"
     mine.write(1, "released")
     assert theirs.read(1) == "� of theirs", "what another wrote is not replaced"
+
+
+@pytest.mark.parametrize("claims", [BucketClaims, FolderClaims])
+def test_two_heartbeats_may_fail_before_another_host_takes_over(claims):
+    assert 3 * claims.beat_every <= lease.STALE_AFTER
 
 
 def test_a_release_is_seen_at_once(open_claims):
