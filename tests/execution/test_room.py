@@ -334,6 +334,14 @@ def test_a_segment_whose_node_is_gone_counts_again_when_one_is_back(monkeypatch)
     assert not room.fits(item(cpu=1.0), [item("lost", "train", workers=2, cpu=2.0, least=1)])
 
 
+def test_room_is_kept_where_the_least_is_missing():
+    room = Room(lambda: Nodes(({"CPU": 8.0, "GPU": 4.0}, {"CPU": 4.0, "GPU": 4.0})))
+    may_start = room.asker([item("most", cpu=4.0, gpu=3.0), item("little", gpu=1.0)])
+    assert not may_start(item("big", cpu=4.0, gpu=4.0)), "one GPU is missing on the first node, three on the other"
+    assert not may_start(item("small", gpu=1.0)), "three are free on the first"
+    assert may_start(item("without", cpu=3.0))
+
+
 def test_no_room_is_said_once_a_minute(tmp_path, monkeypatch):
     clock, told = [1000.0], []
     monkeypatch.setattr("procray.execution.agenda.time.monotonic", lambda: clock[0])
