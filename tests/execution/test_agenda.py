@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from agendas import Watched, everything, item, make
 
 from procray.errors import StoreError
-from procray.execution.agenda import NODES_LOST, Agenda, Item, State
+from procray.execution.agenda import NODES_LOST, State
 from procray.store.phase import PhaseFolder
 from procray.store.store import Store
 
@@ -15,43 +16,6 @@ from procray.store.store import Store
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")
-
-
-def item(phase: str, until: int = 10, needs=(), weight: float = 1.0, marks=None) -> Item:
-    return Item(phase, phase.upper(), until, tuple(marks or [until]), tuple(needs), weight)
-
-
-def make(store: Store, phase: str, *steps: int) -> None:
-    folder = store.phase(phase)
-    held = folder.acquire()
-    for step in steps:
-        folder.write_mark(held, step, lambda path: {}, {})
-    held.release()
-
-
-class Watched(Agenda):
-    def __init__(self, items, store, **options):
-        self.events: list[dict] = []
-        super().__init__(items, store, on_event=self.events.append, recheck=0.0, **options)
-
-    def told(self, event: str) -> list[str]:
-        return [e["phase"] for e in self.events if e["event"] == event]
-
-    def succeed(self, store: Store, key: str) -> None:
-        done = self.items[key]
-        make(store, done.phase, *done.marks)
-        self.report(key, {"state": "done"})
-
-
-def everything(agenda: Watched, store: Store) -> list[str]:
-    """Runs one segment after the other."""
-    order = []
-    while not agenda.finished():
-        nxt = agenda.next()
-        assert nxt is not None
-        order.append(nxt.key)
-        agenda.succeed(store, nxt.key)
-    return order
 
 
 def test_longest_remaining_chain_first(store):
