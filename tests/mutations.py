@@ -267,10 +267,7 @@ class Settings:
             if pattern.startswith("!"):
                 found = {file: None for file in found if not fnmatch(file, pattern[1:])}
                 continue
-            more = _found(root, pattern)
-            if not more:
-                raise SystemExit(f"group '{name}': nothing is called {pattern}")
-            found |= dict.fromkeys(more)
+            found |= dict.fromkeys(_found(root, pattern, f"group '{name}'"))
         return list(found)
 
     def tests_of(self, root: Path, file: str) -> list[str]:
@@ -282,17 +279,18 @@ class Settings:
         for pattern, tests in self.tests.items():
             if fnmatch(file, pattern):
                 for test in tests:
-                    more = _found(root, test)
-                    if not more:
-                        raise SystemExit(f"the tests of {pattern}: nothing is called {test}")
-                    found |= dict.fromkeys(more)
+                    found |= dict.fromkeys(_found(root, test, f"the tests of {pattern}"))
         if not found:
             raise SystemExit(f"no tests belong to {file}; name them in mutations.yaml")
         return list(found)
 
 
-def _found(root: Path, pattern: str) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.glob(pattern) if path.name != "__init__.py")
+def _found(root: Path, pattern: str, what: str) -> list[str]:
+    """The files of a pattern; one without wildcards has to be there."""
+    found = sorted(str(path.relative_to(root)) for path in root.glob(pattern) if path.name != "__init__.py")
+    if not found and not set("*?[").intersection(pattern):
+        raise SystemExit(f"{what}: nothing is called {pattern}")
+    return found
 
 
 def read_settings(root: Path) -> Settings:
