@@ -33,6 +33,12 @@ def test_longest_remaining_chain_first(store):
     assert agenda.told("done") == ["head", "middle", "tail", "alone", "short"]
 
 
+def test_of_several_chains_behind_a_segment_the_longest_counts(store):
+    children = [item("long", needs=[("head", 10)], weight=9), item("short", needs=[("head", 10)], weight=1)]
+    agenda = Watched([item("alone", weight=5), item("head"), *children], store)
+    assert everything(agenda, store) == ["head@10", "long@10", "alone@10", "short@10"]
+
+
 def test_a_child_starts_at_the_mark_it_needs(store):
     """The second budget of a warm-up does not hold up what starts from the first."""
     agenda = Watched(

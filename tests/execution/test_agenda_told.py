@@ -147,6 +147,8 @@ def test_what_runs_elsewhere_is_looked_at_again_when_its_time_has_come(store, cl
     held = store.phase("a").acquire()
     agenda = Agenda([item("a")], store)
     assert agenda.next() is None
+    clock[0] += 1.1
+    assert agenda.next() is None, "it was looked at, and is still trained elsewhere"
     held.release()
     clock[0] += 0.9
     assert agenda.next() is None

@@ -342,6 +342,15 @@ def test_room_is_kept_where_the_least_is_missing():
     assert may_start(item("without", cpu=3.0))
 
 
+def test_room_is_kept_for_the_first_that_waits_also_when_others_wait_after_it():
+    room = Room(lambda: Nodes(({"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0})))
+    may_start = room.asker([item("gpu", gpu=1.0), item("two", cpu=2.0)])
+    assert not may_start(item("big", cpu=8.0))
+    assert not may_start(item("other", gpu=1.0))
+    assert not may_start(item("small", cpu=2.0)), "the first node is kept, the other has one processor left"
+    assert may_start(item("smaller", cpu=1.0))
+
+
 def test_no_room_is_said_once_a_minute(tmp_path, monkeypatch):
     clock, told = [1000.0], []
     monkeypatch.setattr("procray.execution.agenda.time.monotonic", lambda: clock[0])
