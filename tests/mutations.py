@@ -148,7 +148,7 @@ def _slots(node: ast.AST, inside: str, statement: ast.stmt | None, function: str
 
 
 def _is_no_behaviour(node: ast.AST) -> bool:
-    """Assertions hold anyway, what only type checkers read is never run, and words are nobody's arithmetic."""
+    """Assertions hold anyway, what only type checkers read is never run, and a docstring is words."""
     if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
