@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/substitutive.yaml
 
-.PHONY: run test slow chaos browser fuzz audit audit-images ui bench bench-sweep bench-scale bench-gpu lint types checks clean
+.PHONY: run test slow chaos browser fuzz mutations audit audit-images ui bench bench-sweep bench-scale bench-gpu lint types checks clean
 
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
@@ -26,6 +26,11 @@ COUNT ?= 100000
 SEED ?= 0
 fuzz: .venv/.installed-dev  # sweep files, the store's documents, checkpoints and corpora that nobody should ever write
 	$(BIN)/python -W ignore tests/security/fuzzing.py --count $(COUNT) --seed $(SEED)
+
+MUTATE ?= sweep
+MUTANTS ?= 10
+mutations: .venv/.installed-dev  # small changes to the source that the tests should notice, MUTANTS a file; MUTATE is a group of tests/mutations.yaml
+	$(BIN)/python tests/mutations.py $(MUTATE) --count $(MUTANTS) --seed $(SEED)
 
 # Asks public databases of vulnerabilities about every pinned version, of what the image adds too, and about the actions of
 # CI, so it needs a network; GH_TOKEN lets it ask GitHub.
