@@ -105,9 +105,9 @@ def test_serve_prints_the_link_and_ends_on_interrupt(store: Store) -> None:
     line = next(line for line in process.stdout if "http" in line)
     assert "workflowType=machine_learning" in line
     address = line.split()[-1].split("#")[0]
-    assert urllib.request.urlopen(address, timeout=30).status == 200
+    assert urllib.request.urlopen(address, timeout=600).status == 200
     servers = psutil.Process(process.pid).children(recursive=True)
     assert servers
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(600) == 0
     assert not [server for server in servers if server.is_running() and server.status() != psutil.STATUS_ZOMBIE]
