@@ -8,7 +8,8 @@ SWEEP ?= sweeps/substitutive.yaml
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
 
-PROCESSES ?= 2
+# One more than two cores: while one waits for Ray or a disk, two work.
+PROCESSES ?= 3
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 

@@ -158,7 +158,7 @@ def bring_up(patch: pytest.MonkeyPatch) -> SimpleNamespace:
         tags = {TAG_RAY_NODE_KIND: NODE_KIND_WORKER, TAG_RAY_USER_NODE_TYPE: kind, TAG_RAY_NODE_NAME: "worker"}
         node_config = dict(booted["available_node_types"][kind]["node_config"])
         workers[kind] = next(iter(provider.create_node(node_config, tags, 1)))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while len(provider.non_terminated_nodes({})) < 4 and time.monotonic() < deadline:
         time.sleep(0.1)
     provider.set_node_tags(workers["cpu"], {"ray-node-status": "up-to-date"})

@@ -54,7 +54,7 @@ def drawn(link: str, folder: Path, ready: Callable[[str], bool]) -> str:
     for attempt, budget in enumerate((20_000, 60_000, 180_000)):
         profile = folder / f"profile-{attempt}"
         words = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={profile}", f"--virtual-time-budget={budget}"]
-        done = subprocess.run([*words, "--dump-dom", link], capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run([*words, "--dump-dom", link], capture_output=True, text=True, check=False)
         page = done.stdout
         if ready(page):
             break

@@ -28,7 +28,7 @@ print(follower.pid, flush=True)
 """
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 600.0) -> None:
     """Waits for something that will come, and fails when it does not."""
     end = time.monotonic() + seconds
     while not condition():

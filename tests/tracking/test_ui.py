@@ -108,9 +108,9 @@ def test_serve_prints_the_link_and_ends_on_interrupt(store: Store) -> None:
     line = next(line for line in process.stdout if "http" in line)
     assert "workflowType=machine_learning" in line
     opened = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    assert b"MLflow" in opened.open(line.split()[-1].split("#")[0], timeout=30).read()
+    assert b"MLflow" in opened.open(line.split()[-1].split("#")[0], timeout=600).read()
     servers = psutil.Process(process.pid).children(recursive=True)
     assert servers
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(600) == 0
     assert not [server for server in servers if server.is_running() and server.status() != psutil.STATUS_ZOMBIE]
