@@ -65,7 +65,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[b
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
             raise
-        os.fsync(folder)
+        links.sync(folder)
 
 
 def may_write(folder: str | os.PathLike[str]) -> bool:

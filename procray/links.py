@@ -18,6 +18,7 @@ from pathlib import Path
 from procray.errors import StoreError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_WAY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC  # asks for no right to list a folder
 _guarded: dict[str, frozenset[str]] = {}
 
 Name = str | os.PathLike[str]
@@ -58,7 +59,13 @@ def folder_of(path: Name, make: bool = False) -> Iterator[int]:
         StoreError: a folder on the way is a link.
         OSError: there is none.
     """
-    handle = _descend(Path(path).parent, make)
+    with _folder(Path(path).parent, make) as handle:
+        yield handle
+
+
+@contextlib.contextmanager
+def _folder(path: Path, make: bool) -> Iterator[int]:
+    handle = _descend(path, make)
     try:
         yield handle
     finally:
@@ -89,6 +96,66 @@ def open_file(path: Name, flags: int, mode: int = 0o666) -> int:
     return handle
 
 
+def make_folder(path: Name) -> None:
+    """Makes a folder, and those on the way, where they are missing.
+
+    Raises:
+        StoreError: one of them is a link.
+    """
+    os.close(_descend(Path(path), make=True))
+
+
+def names_in(path: Name) -> list[str]:
+    """The names in a folder, in any order; none where there is no folder.
+
+    Raises:
+        StoreError: it or a folder on the way is a link.
+    """
+    try:
+        with _folder(Path(path), make=False) as handle:
+            listed = os.open(".", _FOLDER, dir_fd=handle)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    try:
+        return os.listdir(listed)
+    finally:
+        os.close(listed)
+
+
+def sync(folder: int) -> None:
+    """Makes the names in a folder durable, by its handle: a rename alone can be lost in a power cut."""
+    handle = os.open(".", _FOLDER, dir_fd=folder)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def status(path: Name) -> os.stat_result:
+    """`os.lstat`.
+
+    Raises:
+        StoreError: a folder on the way is a link.
+        FileNotFoundError, NotADirectoryError: there is nothing.
+    """
+    with folder_of(path) as folder:
+        return os.stat(os.path.basename(path), dir_fd=folder, follow_symlinks=False)
+
+
+def is_folder(path: Name) -> bool:
+    """Whether there is a folder, and no link to one."""
+    try:
+        return stat.S_ISDIR(status(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def rename(old: Name, new: Name) -> None:
+    """`os.replace`; a link under the new name is replaced, not followed."""
+    with folder_of(old) as source, folder_of(new) as target:
+        os.replace(os.path.basename(old), os.path.basename(new), src_dir_fd=source, dst_dir_fd=target)
+
+
 def remove(path: Name) -> None:
     """Deletes a file, or a link itself; one that is gone already is no error."""
     with contextlib.suppress(FileNotFoundError), folder_of(path) as folder:
@@ -99,6 +166,14 @@ def remove_tree(path: Name) -> None:
     """Deletes a folder with everything in it, as far as that may be deleted; a link in its place stays."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), folder_of(path) as folder:
         shutil.rmtree(os.path.basename(path), ignore_errors=True, dir_fd=folder)
+
+
+def remove_any(path: Name) -> None:
+    """Deletes a folder with everything in it, a file, or a link itself."""
+    if is_folder(path):
+        remove_tree(path)
+    else:
+        remove(path)
 
 
 def _place(path: Name) -> tuple[str, tuple[str, ...]] | None:
@@ -123,11 +198,11 @@ def _descend(folder: Path, make: bool) -> int:
     if found is None:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
-        return os.open(folder, _FOLDER)
+        return os.open(folder, _WAY)
     root, parts = found
     if make:
         os.makedirs(root, exist_ok=True)
-    handle, at = os.open(root, _FOLDER), root
+    handle, at = os.open(root, _WAY), root
     try:
         for part in parts:
             at = f"{at}/{part}"
@@ -135,7 +210,7 @@ def _descend(folder: Path, make: bool) -> int:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, dir_fd=handle)
             try:
-                below = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+                below = os.open(part, _WAY | os.O_NOFOLLOW, dir_fd=handle)
             except OSError:
                 if stat.S_ISLNK(os.stat(part, dir_fd=handle, follow_symlinks=False).st_mode):
                     raise _is_link(at) from None

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procray import links
 from procray.children import child_environment
 from procray.errors import EnvironmentProblem
 from procray.tracking import backend, owner, views
@@ -106,8 +107,8 @@ def server(store: Store, uri: str, port: int | None = None) -> Iterator[str]:
     log = store.path / LOG
     # Its server imports from where it stands, and the store may be the user's folder.
     folder = store.path / backend.ARTIFACTS
-    folder.mkdir(exist_ok=True)
-    with open(log, "w", encoding="utf-8") as output:
+    links.make_folder(folder)
+    with open(log, "w", encoding="utf-8", opener=links.open_file) as output:
         process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
