@@ -15,7 +15,9 @@ from procray import links
 from procray.files import no_number, refuse_halves
 
 LARGEST_PLAN = 1 << 29  # bytes of a file; the plan of 100,000 cells takes 183 million
-LARGEST_PART = 12 << 20  # characters of an entry, or of what is no list; a hundred times as many bytes at most in memory
+LARGEST_PART = (
+    12 << 20
+)  # characters of an entry, or of what is no list; a hundred times as many bytes at most in memory
 _CHUNK = 1 << 20
 _SPACE = " \t\n\r"
 _scan = json.JSONDecoder(parse_constant=no_number).raw_decode

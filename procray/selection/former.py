@@ -73,7 +73,9 @@ def _written(stored: StoredPlan) -> dict[str, dict[str, Any]]:
     """The recipes of a plan as they were written, by the id of the phase."""
     once = Once()
     return {
-        once.text(phase["id"]): once.new({key: once.part(key, part, once.lean) for key, part in phase["recipe"].items()})
+        once.text(phase["id"]): once.new(
+            {key: once.part(key, part, once.lean) for key, part in phase["recipe"].items()}
+        )
         for _, phase, entry in plan_parts(stored.path, ("phases",))
         if entry
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from procray.store.lease import claims_in
+from procray.store.lease import LARGEST_CLAIM, claims_in
 from procray.store.objects import Objects
 
 

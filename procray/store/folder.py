@@ -63,9 +63,7 @@ class Folder:
         links.refuse(self._phases)
         with contextlib.suppress(FileNotFoundError), os.scandir(self._phases) as found:
             return sorted(
-                entry.name
-                for entry in found
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                entry.name for entry in found if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
             )
         return []
 

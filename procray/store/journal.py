@@ -59,7 +59,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def attempts(folder: Path) -> list[int]:
     """The attempts that have a journal, ascending."""
-    return sorted(int(name[:-6]) for name in links.names_in(folder) if name.endswith(".jsonl") and not digits(name[:-6]))
+    return sorted(
+        int(name[:-6]) for name in links.names_in(folder) if name.endswith(".jsonl") and not digits(name[:-6])
+    )
 
 
 def merged(folder: Path) -> dict[int, tuple[int, dict[str, Any]]]:

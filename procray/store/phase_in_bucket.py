@@ -28,8 +28,8 @@ from procray.store.bucket_claims import BucketClaims
 from procray.store.journal import Journal
 from procray.store.kept_files import LARGEST_DOCUMENT, MANIFEST, entries, move, steps, write_copy
 from procray.store.lease import Claims, Lease, LeaseLost
-from procray.store.objects import Objects, StoreUnreachable
 from procray.store.names import filled_by
+from procray.store.objects import Objects, StoreUnreachable
 from procray.store.phase import PhaseFolder
 from procray.store.phase_copy import PhaseCopy
 

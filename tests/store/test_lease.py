@@ -142,7 +142,7 @@ def test_racing_processes_never_share_an_attempt(tmp_path):
 
 
 def test_without_hard_links_the_claim_is_still_exclusive(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError("no links here")
 
     monkeypatch.setattr(os, "link", refuse)
