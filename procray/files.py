@@ -131,8 +131,7 @@ def parse_json(text: str | bytes) -> Any:
             may take too much memory, as a few bytes of text can stand for a hundred.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
-    if (room := room_of(text)) > _ROOM:
-        raise ValueError(f"its values may take {room:,} bytes of memory, more than {_ROOM:,}")
+    refuse_room(text)
     try:
         value = json.loads(text, parse_constant=no_number)
     except RecursionError:
@@ -142,10 +141,17 @@ def parse_json(text: str | bytes) -> Any:
     return value
 
 
-def room_of(text: str) -> int:
-    """Bytes that a JSON text and its values take at most, by the signs between values (CPython, 64 bits)."""
+def refuse_room(text: str) -> None:
+    """Raises ValueError where the values of a JSON text may take too much memory, before any is made.
+
+    By the signs between values, and what CPython takes for each at most.
+    """
+    if len(text) < 1 << 20:  # a hundred times as much at most
+        return
     entries, commas = text.count(":"), text.count(",")
-    return 2 * sys.getsizeof(text) + 232 * text.count("{") + 96 * text.count("[") + 174 * entries + 74 * commas
+    room = 2 * sys.getsizeof(text) + 232 * text.count("{") + 96 * text.count("[") + 174 * entries + 74 * commas
+    if room > _ROOM:
+        raise ValueError(f"its values may take {room:,} bytes of memory, more than {_ROOM:,}")
 
 
 def refuse_halves(value: Any) -> None:
