@@ -159,7 +159,7 @@ def _plain_fields(
 
 
 @cache
-def _names(kind: type[Plan | PlannedPhase | Cell], form: tuple[str, ...]) -> tuple[str, ...]:
+def _names(kind: Any, form: tuple[str, ...]) -> tuple[str, ...]:
     checked = {key.removesuffix("?") for key in form}
     return tuple(one.name for one in fields(kind) if one.name in checked)
 

@@ -185,7 +185,7 @@ def _phases_in(plan: StoredPlan) -> tuple[_Known, ...]:
 @lru_cache(maxsize=64)  # a plan can be large, and every look asks for a name
 def _read(path: Path, written: float) -> tuple[_Known, ...]:
     once = Once()
-    found = []
+    found: list[_Known] = []
     try:
         for key, phase, _ in plan_parts(path, ("phases",)):
             if phase != []:
