@@ -67,8 +67,7 @@ class PhaseFolder(ABC):
             StoreError: there is no such mark, or a file of it is damaged.
         """
         folder, manifest = self._mark(step), self.manifest(step)
-        self._bring(folder, manifest)
-        wrong = damage(folder, manifest["files"])
+        wrong = self._bring(folder, manifest) or damage(folder, manifest["files"])
         if wrong:
             raise StoreError(
                 f"the mark of phase {self.id} at step {step} is damaged: {wrong}. "
@@ -116,11 +115,7 @@ class PhaseFolder(ABC):
             folder = self.path / "resume" / step
             if at_most is not None and int(step) > at_most:
                 continue
-            try:
-                self._bring(folder, entry)
-            except StoreError:  # what is there is not what was written
-                continue
-            if not damage(folder, entry["files"]):
+            if not self._bring(folder, entry) and not damage(folder, entry["files"]):
                 return folder
         return None
 
@@ -321,8 +316,12 @@ class PhaseFolder(ABC):
         """Makes sure that what others wrote is to be seen here."""
 
     @abstractmethod
-    def _bring(self, folder: Path, about: dict[str, Any]) -> None:
-        """Makes sure that the files of a mark or a resume state are here; `about` names them."""
+    def _bring(self, folder: Path, about: dict[str, Any]) -> str:
+        """Makes sure that the files of a mark or a resume state are here; `about` names them.
+
+        Returns:
+            What is wrong with them where they are kept, as far as that shows before they are fetched.
+        """
 
     @abstractmethod
     def _write(self, name: str, value: dict[str, Any]) -> None:

@@ -93,28 +93,31 @@ class PhaseCopy:
         if self.due():
             self.refresh()
 
-    def bring(self, folder: Path, about: dict[str, Any]) -> None:
-        """Makes sure that the files of a mark or a resume state are here; `about` names them."""
+    def bring(self, folder: Path, about: dict[str, Any]) -> str:
+        """Makes sure that the files of a mark or a resume state are here; `about` names them.
+
+        Returns:
+            Which object has another size than it should, so that nothing was fetched; empty where none has.
+        """
         if not damage(folder, about["files"]):
-            return
+            return ""
         step, kind, attempt = folder.name, folder.parent.name, int(about["attempt"])
         fresh = folder.with_name(f".bring-{uuid.uuid4().hex[:8]}")
         at = f"{self._at}/{kind}/{step}/{attempt}"
         with alone(self.path):  # of the processes of this machine one fetches it
             if not damage(folder, about["files"]):
-                return
+                return ""
+            there = self._objects.below(at).entries
+            for file, expected in about["files"].items():
+                if file in there and there[file].bytes != expected["bytes"]:
+                    return f"{file} has {there[file].bytes:,} bytes instead of {expected['bytes']:,}"
             try:
-                there = self._objects.below(at).entries
-                for file, expected in about["files"].items():
-                    if file in there and there[file].bytes != expected["bytes"]:  # before it is fetched
-                        raise StoreError(
-                            f"{self._objects.url}/{at}/{file} is damaged: it has {there[file].bytes:,} bytes instead "
-                            f"of {expected['bytes']:,}"
-                        )
+                for file in about["files"]:
                     self._objects.download(f"{at}/{file}", fresh / file)
                 if kind == "marks":
                     write_copy(fresh / MANIFEST, read_bytes(folder / MANIFEST, LARGEST_DOCUMENT))
                 move(fresh, folder)
+                return ""
             finally:
                 links.remove_tree(fresh)
 

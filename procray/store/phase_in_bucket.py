@@ -130,8 +130,8 @@ class PhaseInBucket(PhaseFolder):
     def _look(self) -> None:
         self.copy.look()
 
-    def _bring(self, folder: Path, about: dict[str, Any]) -> None:
-        self.copy.bring(folder, about)
+    def _bring(self, folder: Path, about: dict[str, Any]) -> str:
+        return self.copy.bring(folder, about)
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         self._objects.put(f"{self._at}/{name}", _json(value))

@@ -81,8 +81,8 @@ class PhaseInFolder(PhaseFolder):
     def _look(self) -> None:
         pass  # what others wrote is here
 
-    def _bring(self, folder: Path, about: dict[str, Any]) -> None:
-        pass
+    def _bring(self, folder: Path, about: dict[str, Any]) -> str:
+        return ""
 
     def _withdraw(self, step: int) -> None:
         pass
