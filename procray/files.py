@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from procray import links
+from procray.modes import file_mode
 
 
 def canonical_json(value: Any) -> str:
@@ -59,7 +60,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[b
                 file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
+                os.fchmod(file.fileno(), file_mode())
             os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -32,11 +33,12 @@ def read_pickle(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path} is missing") from None
     except pickle.UnpicklingError as error:
         raise TransferError(
-            f"{path} holds more than tensors and plain containers, which could run code when read; it was refused: "
-            + str(error).splitlines()[0]
-        ) from error
+            f"{path} holds more than tensors and plain containers, which could run code when read; it was"
+            f" refused{_named(error)}"
+        ) from None
     except Exception as error:  # what a damaged zip or pickle makes of torch's reader: KeyError, struct.error, ...
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = reason if "weights_only" not in reason else type(error).__name__
         raise StoreError(f"{path} cannot be read, so it is damaged or cut short: {reason}") from error
     weights = content.get("model") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -64,7 +66,7 @@ def _refuse_bombs(path: Path) -> None:
                 if file.read(1) == b"\x80":
                     raise TransferError(
                         f"{path} is a plain pickle of more than {LARGEST_PICKLE:,} bytes, as torch wrote them before "
-                        "1.6: read it with torch.load(..., weights_only=True) and save it again"
+                        "1.6: save it again in today's form"
                     ) from None
         return
     except (OSError, ValueError, NotImplementedError):  # missing or damaged: what reads it says so
@@ -86,3 +88,9 @@ def _list_of_entries(path: Path) -> int:
     small = struct.unpack_from("<I", tail, at + 12)[0] if 0 <= at <= len(tail) - 16 else 0
     more = struct.unpack_from("<Q", tail, large + 40)[0] if 0 <= large <= len(tail) - 48 else 0
     return int(more if small == 0xFFFFFFFF else small)
+
+
+def _named(error: pickle.UnpicklingError) -> str:
+    """What was refused, by name. Nothing else of torch's text: it tells how the file is loaded all the same."""
+    found = re.search(r"GLOBAL ([\w.]{1,200})", str(error))
+    return f": {found[1]}" if found else ""

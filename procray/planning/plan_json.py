@@ -16,6 +16,7 @@ from procray.planning.plan import Cell, Plan, PlannedPhase, Trial
 from procray.planning.plan_parts import Part, plan_parts
 from procray.records import Every, check, count, digits, of, plain, wrong
 from procray.training.recipe import Init, Parent, PhaseRecipe
+from procray.visible import on_one_line
 
 _MARK = of(Parent, phase=plain, step=count)
 _RESOURCES = {"workers": count, "gpu": float, "cpu": float, "executor?": str}
@@ -27,6 +28,7 @@ _PHASE = {
 _CELL = {
     "variant": str, "seed": int, "axes": dict, "target": str, "compared": plain, "step": count,
     "warmups": [_MARK], "baseline": str, "t1": count, "fraction": (float, type(None)), "stages?": [_MARK],
+    "donor?": (int, type(None)),
 }  # fmt: skip
 _PLAN = {
     "sweep": plain, "scale": plain, "setting": str, "question": str, "source": str, "spec": dict, "resources": dict,
@@ -35,6 +37,7 @@ _PLAN = {
     "outside?": [OUTSIDE_FORM], "same?": Every(str), "settings?": str, "file?": str,
     "phases": [_PHASE], "cells": [_CELL],
 }  # fmt: skip
+_NAMES = {"label", "variant", "variants", "baseline", "target", "kind", "setting", "same", "file", "settings"}
 
 
 def read_plan(path: Path) -> Plan:
@@ -92,7 +95,7 @@ def _plan(parts: Iterable[Part]) -> Plan:
         "name": rest["sweep"],
         "phases": {phase.id: phase for phase in phases},
         "cells": cells,
-        "trials": [Trial(**trial) for trial in rest.get("trials", ())],
+        "trials": [Trial(**_shown(trial)) for trial in rest.get("trials", ())],
         "outside": {one["id"]: Outside.from_json(one) for one in rest.get("outside", ())},
     }
     found = Plan(**{**_plain_fields(Plan, _PLAN, rest), **special})
@@ -104,8 +107,8 @@ def _phase(value: Any, number: int, once: Once) -> PlannedPhase:
     _check(value, _PHASE, f"phases[{number}]")
     special: dict[str, Any] = {
         "recipe": _recipe(value["recipe"], once),
-        "label": once.new(value["label"]),
-        "variants": once.texts(value["variants"]),
+        "label": once.new(_name(value["label"])),
+        "variants": once.texts([_name(one) for one in value["variants"]]),
         "marks": once.part("marks", value["marks"], once.lean),
         "resources": once.part("resources", value["resources"], once.lean),
         "parents": once.part("needs", value["needs"], _marks),  # `parents` in the JSON are ids only
@@ -155,13 +158,26 @@ def _plain_fields(
     kind: type[Plan | PlannedPhase | Cell], form: dict[str, Any], value: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields that bear the same name in the JSON. What the form does not know was not checked: it is left out."""
-    return {name: value[name] for name in _names(kind, tuple(form)) if name in value}
+    return _shown({name: value[name] for name in _names(kind, tuple(form)) if name in value})
 
 
 @cache
 def _names(kind: Any, form: tuple[str, ...]) -> tuple[str, ...]:
     checked = {key.removesuffix("?") for key in form}
     return tuple(one.name for one in fields(kind) if one.name in checked)
+
+
+def _shown(value: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with names as they may be shown: what a terminal would obey in them is written out."""
+    return {key: _name(one) if key in _NAMES else one for key, one in value.items()}
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str):
+        return on_one_line(value)
+    if isinstance(value, dict):
+        return {_name(key): _name(one) for key, one in value.items()}
+    return [_name(one) for one in value] if isinstance(value, list) else value
 
 
 def _check_references(phases: list[PlannedPhase], plan: Plan) -> None:

@@ -22,6 +22,7 @@ from procray.planning.once import Once
 from procray.planning.plan_parts import plan_parts
 from procray.records import Every, check, count, digits, plain
 from procray.spec.counts import format_count, parse_count
+from procray.visible import on_one_line
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -202,7 +203,7 @@ def _known(phase: dict[str, Any], once: Once) -> _Known:
     return once.new(
         _Known(
             once.text(phase["id"]),
-            once.new(phase["label"]),
+            once.new(on_one_line(phase["label"])),
             once.part("asked", by_step, lambda ends: ends),
             once.part("nominal", nominal, lambda ends: ends),
         )

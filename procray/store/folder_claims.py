@@ -9,6 +9,7 @@ from pathlib import Path
 
 from procray import links
 from procray.files import read_bytes, write_atomic
+from procray.modes import file_mode
 from procray.store.kept_files import clock, entries
 from procray.store.lease import HEARTBEAT_EVERY, LARGEST_CLAIM, claims_in
 
@@ -71,7 +72,7 @@ def _create(path: Path, text: str) -> bool:
     with links.folder_of(path) as folder:
         handle = os.open(temporary, new, 0o600, dir_fd=folder)
         try:
-            os.fchmod(handle, 0o644)  # who may read the store may see who writes in it
+            os.fchmod(handle, file_mode())  # who may read the store may see who writes in it
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
@@ -84,7 +85,7 @@ def _create(path: Path, text: str) -> bool:
                 return os.stat(temporary, dir_fd=folder, follow_symlinks=False).st_nlink == 2
             except OSError:  # a file system without hard links
                 try:
-                    with os.fdopen(os.open(path.name, new, 0o644, dir_fd=folder), "w", encoding="utf-8") as file:
+                    with os.fdopen(os.open(path.name, new, file_mode(), dir_fd=folder), "w", encoding="utf-8") as file:
                         file.write(text)
                     return True
                 except FileExistsError:

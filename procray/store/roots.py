@@ -13,6 +13,7 @@ from procray.planning.once import Once
 from procray.planning.plan_parts import plan_parts
 from procray.store.plans import StoredPlan
 from procray.store.store import Store
+from procray.visible import on_one_line
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def read(store: Store, forget: Iterable[StoredPlan] = ()) -> Roots:
                 if key == "outside":
                     continue
                 phases.append(once.new(id))
-                labels.setdefault(id, {})[once.new(one["label"])] = None
+                labels.setdefault(id, {})[once.new(on_one_line(one["label"]))] = None
                 needed |= {once.text(need["phase"]) for need in one["needs"]}
                 needed |= {once.text(parent) for parent in one["parents"]}
                 last[id] = max(last.get(id, 0), *one["marks"])

@@ -101,6 +101,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "match_state": _match_json(variant, "state"),
         "match_is_upper_bound": _match_json(variant, "at_most"),
         "data_fraction": _match_json(variant, "fraction"),
+        "data_fraction_of": _match_json(variant, "of"),
         "tokens_total": _match_json(variant, "total"),
         "total_fraction": _match_json(variant, "total_fraction"),
         "unique_tokens": _match_json(variant, "unique"),
@@ -127,6 +128,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "per_seed": [
             {
                 "seed": run.seed,
+                "donor": run.donor,
                 "phase": run.phase,
                 "state": run.state,
                 "reason": run.reason or None,

@@ -52,7 +52,7 @@ def mean_curve(curves: Sequence[Curve], metric: str) -> tuple[list[int], list[fl
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of one variant at one length of schedule."""
+    """One seed of one variant at one length of schedule, after the warm-ups of one donor."""
 
     seed: int
     phase: str
@@ -68,6 +68,7 @@ class Run:
     accuracy: float | None = None
     solved: int | None = None  # tokens after which it stopped because its task was solved
     scores: dict[str, float] = field(default_factory=dict)  # by SCORES
+    donor: int | None = None  # seed of the warm-ups, where each goes before every seed; None: `seed`, or there are none
 
     @property
     def done(self) -> bool:
@@ -159,6 +160,7 @@ class Reader:
             accuracy=finite(final.get("accuracy")),
             solved=int(final["tokens"]) if final.get("solved") else None,
             scores=_scores(final),
+            donor=cell.donor,
         )
 
 

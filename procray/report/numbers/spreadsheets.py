@@ -53,6 +53,7 @@ def _curve_rows(variant: Variant, run: Run, fraction: float) -> list[dict[str, A
             "target": variant.target,
             "variant": variant.name,
             "seed": run.seed,
+            "donor": "" if run.donor is None else run.donor,
             "fraction": fraction,
             "phase": run.phase,
             "step": step,

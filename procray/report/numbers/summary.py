@@ -58,7 +58,7 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
             continue
         names = _names(full[0], plan)
         whole = {cell.compared for cell in full}
-        runs = tuple(reader.run(cell) for cell in sorted(full, key=lambda cell: cell.seed))
+        runs = tuple(reader.run(cell) for cell in sorted(full, key=_order))
         reruns: dict[float, list[Run]] = {}
         for cell in own:
             # With a constant schedule the full-length run is the rerun for every fraction: nothing to add.
@@ -92,6 +92,10 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
     return Target(name, name or title_of(phase.recipe.data), kind, metric, tuple(filled))
 
 
+def _order(cell: Cell) -> tuple[int, int]:
+    return cell.seed, -1 if cell.donor is None else cell.donor
+
+
 def _metric(kind: str) -> str:
     """What a phase of this kind is judged by."""
     return "accuracy" if kind == "diagnostic" else "loss"
@@ -121,7 +125,7 @@ def _shares(cell: Cell, plan: Plan) -> dict[str, float]:
 
 def _stages(cells: Sequence[Cell], plan: Plan, reader: Reader) -> tuple[Stage, ...]:
     found = []
-    cells = sorted(cells, key=lambda cell: cell.seed)
+    cells = sorted(cells, key=_order)
     for marks in zip(*(cell.stages for cell in cells), strict=True):
         recipe = plan.phases[marks[0].phase].recipe
         runs = tuple(
