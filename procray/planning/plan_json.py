@@ -158,7 +158,8 @@ def _plain_fields(
     kind: type[Plan | PlannedPhase | Cell], form: dict[str, Any], value: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields that bear the same name in the JSON. What the form does not know was not checked: it is left out."""
-    return _shown({name: value[name] for name in _names(kind, tuple(form)) if name in value})
+    hashable: Any = kind  # mypy takes a class of unhashable instances for unhashable itself
+    return _shown({name: value[name] for name in _names(hashable, tuple(form)) if name in value})
 
 
 @cache
