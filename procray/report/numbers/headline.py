@@ -38,8 +38,8 @@ def _sentence(target: Target, base: Variant) -> str:
     lost = [variant.short for variant in group if variant.lost and variant is not best]
     if lost:
         said += f"; {_some(lost)} lost seeds and {'stands' if len(lost) == 1 else 'stand'} last"
-    said = several + said
-    return said[0].upper() + said[1:] + "." if said[:3] == "no " else said + "."
+    begins_low = said.startswith(("no difference", "not reached", "worse:"))  # names of variants stay as they are
+    return f"{several}{said if several or not begins_low else said[0].upper() + said[1:]}."
 
 
 def leading(target: Target, group: Sequence[Variant]) -> Variant | None:
@@ -72,10 +72,14 @@ def _rank(target: Target, variant: Variant) -> tuple[float, ...]:
 
 def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> str:
     found = best.evidence
-    begin = {"better": "", "worse": "not reached: "}.get(found.verdict, "no difference shown: ")
+    assert base.final is not None, "a variant with a difference has a baseline with an end"
+    begin = {"better": "", "worse": "worse: "}.get(found.verdict, "no difference shown: ")
     if found.saves:
         begin = ""
-    assert base.final is not None, "a variant with a difference has a baseline with an end"
+    elif found.verdict == "worse" and all(variant.readoff.state != "reached" for variant in group):
+        none = f"none of {len(group)} variants reaches" if len(group) > 1 else f"{best.short} does not reach"
+        goal = "final accuracy" if best.metric == "accuracy" else "final loss"
+        begin = f"not reached: {none} the baseline's {goal} within {count(base.t2)} tokens; "
     who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
     if best.metric == "accuracy":
         final = best.final.mean if best.final else 0.0
@@ -203,7 +207,7 @@ def _number(variant: Variant) -> str:
 def _left_sentence(target: Target, base: Variant, group: Sequence[Variant], best: Variant) -> str:
     found, own = best.evidence, base.evidence.left
     assert target.middle is not None, "all or nothing is said only where cheap strategies are known"
-    begin = {"better": "", "worse": "Worse: "}.get(found.verdict, "no difference shown: ")
+    begin = {"better": "", "worse": "worse: "}.get(found.verdict, "no difference shown: ")
     who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
     pairs = paired(best.runs, base.runs)
     only = sum(leaves(target, run) and not leaves(target, other) for run, other in pairs)
@@ -267,7 +271,7 @@ def remarks(target: Target) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return listing([*names[:6], f"{len(names) - 6} others"] if len(names) > 6 else names)
+    return listing([*names[:6], f"{len(names) - 6} others"] if len(names) > 7 else names)
 
 
 def _counted(target: Target) -> list[str]:

@@ -52,8 +52,8 @@ def variants_html(target: Target) -> str:
     body = "".join(_row(target, variant, shades[variant.name]) for variant in rows)
     return (
         f'<div class="scroll"><table><caption>Every planned variant of {escape(target.title)}, best first, and last '
-        f"what lost seeds or has not finished. Bold: better or worse than the baseline by a test at 5 % for the whole table "
-        f"(Holm&#39;s correction).</caption><thead><tr>{head}</tr></thead>"
+        f"what lost seeds or has not finished. Bold: better or worse than the baseline by a test at 5 % for the whole "
+        f"table (Holm&#39;s correction).</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -162,8 +162,8 @@ def _definitions(results: Results) -> str:
         (
             "Saves data",
             "is said where a variant is better at the end, and surely as good as the baseline's end before the "
-            "baseline itself surely is, or where it surely keeps an accuracy sooner; from three seeds on, with every planned "
-            "seed finished.",
+            "baseline itself surely is, or where it surely keeps an accuracy sooner; from three seeds on, with every "
+            "planned seed finished.",
         ),
         (
             "Total, unique, FLOPs",

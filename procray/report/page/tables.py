@@ -15,7 +15,7 @@ from procray.report.numbers.matrix import Matrix, matrices
 from procray.report.numbers.published import Comparison, effect_text, measured_text, published_text
 from procray.report.numbers.results import Results, Stage, Variant
 from procray.report.numbers.statistics import Difference, Spread
-from procray.report.numbers.warmups import Warmup, still_text
+from procray.report.numbers.warmups import Warmup, chance_text, still_text
 from procray.report.numbers.wording import count, distinct, percent, plural
 from procray.report.page.cells import difference_interval, ends_text, interval_text, mean_text, solved_text
 from procray.report.page.grid import Entry, Grid, Row, legend
@@ -226,7 +226,6 @@ def warmups_grid(results: Results) -> Grid | None:
     """How every warm-up ended, at each of its marks, beside what cheap strategies score."""
     if not results.warmups:
         return None
-    names = distinct(name for one in results.warmups for name in one.chance)
     rows, notes = [], []
     for one in results.warmups:
         for mark in one.marks:
@@ -235,23 +234,23 @@ def warmups_grid(results: Results) -> Grid | None:
                 Entry(f"{count(mark.tokens)}"),
                 _spread_entry(one, "loss", mark.loss),
                 _spread_entry(one, "accuracy", mark.accuracy) if one.chance else Entry("-"),
-                *(Entry(percent(one.chance[name], 1)) if name in one.chance else Entry("-") for name in names),
+                _chance_entry(one),
             ]
             rows.append(
                 Row((one.name if mark is one.marks[0] else "",), (*entries, _improving(one) if end else Entry("")))
             )
     for validation in distinct(one.validation for one in results.warmups):
         notes.append(f"Judged on {validation}.")
-    if names:
+    if any(one.chance for one in results.warmups):
         notes.append(
-            "Chance: one answer: always the most frequent one; among the shown: any that the sequence has shown; the "
-            "last shown: the token (or row) before."
+            "Chance, the best of three cheap strategies: always one answer, the most frequent; any among the shown "
+            "symbols; the last shown token (or row) again."
         )
     planned = max(len(one.runs) for one in results.warmups)
     return Grid(
         "warmups",
         f"Warm-ups: were they learned? ({f'mean ± sd of {planned} seeds' if planned > 1 else 'one seed'})",
-        ("warm-up", "tokens", "loss", "accuracy, %", *(f"chance: {name}" for name in names), "last fifth"),
+        ("warm-up", "tokens", "loss", "accuracy, %", "chance", "last fifth"),
         tuple(rows),
         tuple(notes),
         brief=14,
@@ -260,6 +259,14 @@ def warmups_grid(results: Results) -> Grid | None:
 
 def _spread_entry(one: Warmup, metric: str, value: Spread | None) -> Entry:
     return Entry(one.state) if value is None else Entry(_value(metric, value, len(one.runs)))
+
+
+def _chance_entry(one: Warmup) -> Entry:
+    """The best cheap strategy; all of them for the page."""
+    if not one.chance:
+        return Entry("-")
+    best = max(one.chance, key=lambda name: one.chance[name])
+    return Entry(f"{percent(one.chance[best], 1)}, {best}", "", (chance_text(one.chance),))
 
 
 def _improving(one: Warmup) -> Entry:
