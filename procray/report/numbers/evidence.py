@@ -211,7 +211,10 @@ def _place(run: Run, level: float) -> float | None:
 
 
 def _speeds(target: Target, levels: dict[str, float | None]) -> dict[str, Speed]:
-    """Of the variants whose every seed keeps the level of their baseline: tests on the logarithms of the tokens."""
+    """Of the variants whose every seed keeps the level of their baseline: tests on the logarithms of the tokens.
+
+    They are a second look beside the final values, so they are made at half of the level: p counts twice.
+    """
     found: dict[str, tuple[float, np.ndarray, Cells]] = {}
     for variant in target.warmed:
         base, level = target.baseline_of(variant), levels.get(variant.baseline)
@@ -228,11 +231,11 @@ def _speeds(target: Target, levels: dict[str, float | None]) -> dict[str, Speed]
     for name, (_, ratios, own) in found.items():
         means, errors, degrees = mean_and_error(ratios, own.crossed)
         tests[name] = (float(means), float(errors), degrees)
-    corrected = holm([p_value(*test) for test in tests.values()], len(target.warmed))
+    corrected = holm([min(1.0, 2 * p_value(*test)) for test in tests.values()], len(target.warmed))
     speeds = {}
     for (name, (level, _, own)), one in zip(found.items(), corrected, strict=True):
         mean, error, degrees = tests[name]
-        half = t_quantile(degrees, 1 - one.level / 2) * error
+        half = t_quantile(degrees, 1 - one.level / 4) * error
         assert one.p is not None
         speeds[name] = Speed(level, math.exp(mean), math.exp(mean - half), math.exp(mean + half), one.p, own.units)
     return speeds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -86,11 +87,15 @@ def paired_difference(values: Sequence[float], references: Sequence[float]) -> D
     found = _with_interval(differences, crossed=False)
     bootstrap = None
     if count >= BOOTSTRAP_FROM:
-        # A fixed seed: the same store gives the same report.
-        picks = np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
-        low, high = np.quantile(differences[picks].mean(axis=1), [0.025, 0.975])
+        low, high = np.quantile(differences[_picks(count)].mean(axis=1), [0.025, 0.975])
         bootstrap = (float(low), float(high))
     return replace(found, bootstrap=bootstrap)
+
+
+@functools.lru_cache(maxsize=2)
+def _picks(count: int) -> np.ndarray:
+    """Which pairs are drawn, by a fixed seed: the same store gives the same report."""
+    return np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
 
 
 def crossed_difference(values_DT: np.ndarray) -> Difference:
