@@ -99,7 +99,9 @@ def _test_text(variant: Variant) -> str:
     if difference.units < FEWEST:
         what = "seed" if difference.targets is None else "donor"
         return f"; with {plural(difference.units, what)} nothing is claimed"
-    return f"; {probability(found.corrected)}{_for_family(found.family)}"
+    lost = sum(run.state in ("failed", "skipped") for run in variant.runs)
+    kept = f"; it lost {plural(lost, 'seed')}, so nothing good is claimed of it" if lost else ""
+    return f"; {probability(found.corrected)}{_for_family(found.family)}{kept}"
 
 
 def _for_family(family: int) -> str:
