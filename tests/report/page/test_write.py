@@ -107,7 +107,8 @@ def test_the_page_is_one_file_that_loads_nothing(report, results):
 
 def test_the_page_says_question_answer_definitions_settings_and_command(report):
     text = report.page.read_text()
-    for said in ("How much text does copying replace?", "40k/full, the best of 4 variants, ends −0.210 nats", "What the words mean",
+    for said in ("How much text does copying replace?", "40k/full, the best of 4 variants, ends −0.210 nats",
+                 "What the words mean",
                  "procray sweep some/tiny.yaml", "not reached (0/3)", "torch", "2.13.0", "0, 1 and 2"):  # fmt: skip
         assert said in text
     assert all(name in text for name in ("20k/attention", "40k/attention", "20k/full", "40k/full"))
