@@ -272,7 +272,7 @@ def _job(job: tuple[Kind, int]) -> Count:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sweeps", type=int, default=400, help="simulated sweeps of every kind of null")
+    parser.add_argument("--sweeps", type=int, default=200, help="simulated sweeps of every kind of null")
     asked = parser.parse_args()
     began = time.perf_counter()
     for m, n in ((1, 3), (5, 5)):

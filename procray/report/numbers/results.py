@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from procray.planning.plan import title
 from procray.report.numbers.crossing import Mode
-from procray.report.numbers.pairs import Key
+from procray.report.numbers.pairs import Key, key_of
 from procray.report.numbers.runs import Run
 from procray.report.numbers.statistics import Difference, Spread, ratio
 from procray.report.numbers.warmups import Warmup
@@ -194,9 +194,9 @@ class Variant:
         return len(self.finished)
 
     @property
-    def solved(self) -> dict[int, int]:
-        """By seed, the tokens after which a finished run was stopped because it had solved its task."""
-        return {run.seed: run.solved for run in self.finished if run.solved is not None}
+    def solved(self) -> dict[Key, int]:
+        """By seed (or donor and seed), the tokens after which a finished run was stopped because it had solved its task."""
+        return {key_of(run): run.solved for run in self.finished if run.solved is not None}
 
     @property
     def final(self) -> Spread | None:

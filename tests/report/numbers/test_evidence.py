@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from procray.report.numbers.evidence import between_seeds, judge
+from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.results import Target
 
@@ -256,6 +257,12 @@ def test_three_donors_times_three_targets_are_not_nine(tmp_path):
     assert nine.pvalue < 0.05
     assert only.verdict == "unclear"
     assert len(only.readoff.per_seed) == 9
+    said = headline(found)
+    assert said.startswith("No difference shown: 20k ends −0.090 nats (95 % ")
+    assert "3 donors on 3 target seeds, which includes no difference" in said
+    (spread,) = [remark for remark in remarks(found) if "between donors" in remark]
+    assert "differs by 0.072 nats (sd) between donors and by 0.036 between target seeds" in spread
+    assert "its 9 runs are 3 donors, and not so many independent ones." in spread
 
 
 def test_the_unit_stays_the_donor_for_the_fraction_too(tmp_path):
