@@ -195,7 +195,7 @@ class Variant:
 
     @property
     def solved(self) -> dict[Key, int]:
-        """By seed (or donor and seed), the tokens after which a finished run was stopped because it had solved its task."""
+        """By run, the tokens after which a finished one was stopped because it had solved its task."""
         return {key_of(run): run.solved for run in self.finished if run.solved is not None}
 
     @property
