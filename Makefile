@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SWEEP ?= sweeps/substitutive.yaml
 
-.PHONY: run test slow chaos browser fuzz audit ui bench bench-sweep bench-scale bench-gpu lint types checks clean
+.PHONY: run test slow chaos browser fuzz mutations audit audit-images ui bench bench-sweep bench-scale bench-gpu lint types checks clean
 
 run: .venv/.installed
 	$(BIN)/procray sweep $(SWEEP)
 
-PROCESSES ?= 2
+# One more than two cores: while one waits for Ray or a disk, two work.
+PROCESSES ?= 3
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 
@@ -27,11 +28,25 @@ SEED ?= 0
 fuzz: .venv/.installed-dev  # sweep files, the store's documents, checkpoints and corpora that nobody should ever write
 	$(BIN)/python -W ignore tests/security/fuzzing.py --count $(COUNT) --seed $(SEED)
 
-# Asks a public database of vulnerabilities about every pinned version, so it needs a network.
+MUTATE ?= sweep
+MUTANTS ?= 10
+mutations: .venv/.installed-dev  # small changes to the source that the tests should notice, MUTANTS a file; MUTATE is a group of tests/mutations.yaml
+	$(BIN)/python tests/mutations.py $(MUTATE) --count $(MUTANTS) --seed $(SEED)
+
+# Asks public databases of vulnerabilities about every pinned version, of what the image adds too, and about the actions of
+# CI, so it needs a network; GH_TOKEN lets it ask GitHub.
 audit: .venv/.installed
 	$(PYTHON) -m venv .venv/audit
-	.venv/audit/bin/python -m pip install --quiet 'pip-audit==2.10.1'
+	.venv/audit/bin/python -m pip install --quiet 'pip-audit==2.10.1' 'zizmor==1.32.0'
 	.venv/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	.venv/audit/bin/pip-audit --requirement docker/requirements-cuda.txt --no-deps --disable-pip
+	.venv/audit/bin/zizmor $(if $(GH_TOKEN),,--offline) .github
+
+# The images that docker/ stands on, by their digests; needs Docker and a network.
+GRYPE := anchore/grype:v0.120.1@sha256:e4a44ef45d285b829ce6efe2642980329661bd2d18eab5fc539138d4adaebbbe
+audit-images:
+	grep -hoE '[a-z0-9./-]+:[A-Za-z0-9._-]+@sha256:[0-9a-f]{64}' docker/Dockerfile docker/compose.yaml | sort -u | \
+	  xargs -n 1 docker run --rm $(GRYPE) --fail-on high --only-fixed
 
 ui: .venv/.installed
 	$(BIN)/procray ui $(SWEEP)

@@ -33,7 +33,6 @@ from procray.planning import Plan, load_sweep, plan
 from procray.report.numbers.evidence import judge
 from procray.report.numbers.headline import headline
 from procray.report.numbers.matching import against_baseline
-from procray.report.numbers.pairs import donor_of
 from procray.report.numbers.results import Target, Variant
 from procray.report.numbers.runs import Curve, Run
 from procray.report.numbers.statistics import holm, mean_and_error, p_value
@@ -123,13 +122,7 @@ def _run(donor: int | None, seed: int, curve: np.ndarray, metric: str) -> Run:
     row = Curve(places, places, tuple(other.tolist()), flat if metric == "loss" else tuple(curve.tolist()), flat, flat)
     accuracy = None if metric == "loss" else float(curve[-1])
     run = Run(seed, "p", "p", "done", "", BUDGET, BUDGET, BUDGET, row, 0.0, float(other[-1]), accuracy)
-    return run if donor is None else _with_donor(run, donor)
-
-
-def _with_donor(run: Run, donor: int) -> Run:
-    object.__setattr__(run, "donor", donor)
-    assert donor_of(run) == donor
-    return run
+    return replace(run, donor=donor)
 
 
 def _variant(number: int, runs: tuple[Run, ...], metric: str) -> Variant:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from procray.modes import file_mode
+
 
 def canonical_json(value: Any) -> str:
     """One text for equal values: sorted keys, no spaces, no NaN. `1.0` and `1` stay different."""
@@ -54,7 +56,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[b
             file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, file_mode())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -1,8 +1,68 @@
+from __future__ import annotations
+
 import logging
 import os
+import signal
 import uuid
 
 import pytest
+
+# What takes longest comes first, so that two processes end together: files that share what is made once a process
+# (a Ray, a finished sweep) in one line, then single files by how long they take, then all others.
+LINES = (
+    (
+        "execution/test_kills.py",
+        "execution/test_run.py",
+        "execution/test_searching.py",
+        "execution/test_warm.py",
+        "execution/test_word.py",
+        "execution/test_memory.py",
+    ),
+    ("cli/test_sweep.py", "cli/test_reading_results.py", "cli/test_export.py"),
+    ("faults/test_nodes.py", "faults/test_disk.py"),
+    ("faults/test_signals.py",),
+    ("faults/test_bucket.py",),
+    ("faults/test_stores.py",),
+    ("store/test_store_in_bucket.py",),
+    ("tracking/test_sync.py",),
+    ("store/test_upkeep.py",),
+    ("training/test_ranks.py",),
+    ("store/test_plans.py",),
+    ("test_gpu_benchmark.py",),
+)
+_LINE = {f"tests/{file}": number for number, line in enumerate(LINES) for file in line}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _LINE.get(item.nodeid.partition("::")[0], len(LINES)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadfile` where a line of files is handed out as one, in the order above."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class LoadLines(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return f"line {_LINE[file]}" if file in _LINE else file
+
+    config.option.loadscopereorder = False
+    return LoadLines(config, log)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_that_may_come():
+    """What a shell in the background or `nohup` lets its programs ignore reaches those that the tests start."""
+    before = {}
+    for number, heard in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            before[number] = signal.signal(number, heard)
+    yield
+    for number, ignored in before.items():
+        signal.signal(number, ignored)
 
 
 @pytest.fixture(autouse=True, scope="session")

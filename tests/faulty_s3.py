@@ -53,7 +53,7 @@ class FaultyS3:
                     time.sleep(verdict)
                 skipped = {"if-match", "if-none-match"} if verdict == "bare" else set()
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in {"expect", *skipped}}
-                inner = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
+                inner = http.client.HTTPConnection(target.hostname or "", target.port, timeout=600)
                 inner.request(self.command, self.path, body, headers)
                 answer = inner.getresponse()
                 content = answer.read()

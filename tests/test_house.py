@@ -19,7 +19,18 @@ import procray
 # import each other, except that files may import files. `.` is the room of all other files directly in the folder.
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "procray": (
-        ("batch.py", "children.py", "errors.py", "files.py", "garbage.py", "palette.py", "records.py", "redaction.py"),
+        (
+            "batch.py",
+            "children.py",
+            "errors.py",
+            "files.py",
+            "garbage.py",
+            "palette.py",
+            "records.py",
+            "modes.py",
+            "redaction.py",
+            "visible.py",
+        ),
         ("tasks", "corpora", "model"),
         ("training",),
         ("spec",),

@@ -30,7 +30,6 @@ WARM_UP = PhaseRecipe(
 )
 
 
-@pytest.mark.timeout(120)
 def test_from_equal_weights_both_give_one_curve(tmp_path):
     phase = replace(
         WARM_UP,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from procray.cli.terminal import answer, answer_json, say
 from procray.files import may_write
+from procray.visible import on_one_line, visible
 
 if TYPE_CHECKING:
     from procray.report.numbers.inside import Inside
@@ -70,21 +71,22 @@ def run_analysis(
 def show(inside: Inside) -> None:
     """The tables of one phase on stdout."""
     from rich.console import Console
+    from rich.text import Text
 
     from procray.report.page.analysis_tables import tables
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)
-    console.print(f"[bold]{inside.label}[/bold], step {inside.step} ({inside.phase})", soft_wrap=True)
+    console.print(Text(on_one_line(inside.label), "bold") + f", step {inside.step} ({inside.phase})", soft_wrap=True)
     for look in inside.looks:
         again = ", made again from its recipe" if look.rebuilt else ""
-        console.print(f"  {look.role}: {look.title}{again}", soft_wrap=True, markup=False)
+        console.print(f"  {on_one_line(f'{look.role}: {look.title}')}{again}", soft_wrap=True, markup=False)
     for note in inside.notes:
-        console.print(f"  {note}", soft_wrap=True, markup=False)
+        console.print(f"  {on_one_line(note)}", soft_wrap=True, markup=False)
     for table in tables(inside):
         console.print()
-        console.print(table.caption, markup=False)
+        console.print(visible(table.caption), markup=False)
         console.print(_rich(table))
     console.print()
 
@@ -97,5 +99,5 @@ def _rich(table: Table) -> Any:
     for number, name in enumerate(table.columns):
         grid.add_column(Text(name), justify="left" if number == 0 else "right")
     for row in table.rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(on_one_line(cell)) for cell in row))
     return grid

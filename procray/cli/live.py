@@ -14,6 +14,7 @@ from procray.cli.terminal import say, short_count, short_time
 from procray.planning import Plan, PlannedPhase
 from procray.selection.standing import Standing, kept, reached
 from procray.store.store import Store
+from procray.visible import on_one_line
 
 STATES = ("running", "waiting", "paused", "done", "failed", "skipped")
 
@@ -101,7 +102,7 @@ def counts(rows: list[Row]) -> str:
 
 def line(r: Row) -> str:
     """One phase as a plain line."""
-    parts = [f"{r.state:8}", r.label, f"{short_count(r.tokens)} of {short_count(r.budget)} tokens"]
+    parts = [f"{r.state:8}", on_one_line(r.label), f"{short_count(r.tokens)} of {short_count(r.budget)} tokens"]
     if r.solved:
         parts.append("solved")
     if r.loss is not None:
@@ -111,7 +112,7 @@ def line(r: Row) -> str:
         if r.mfu is not None:
             parts.append(f"MFU {100 * r.mfu:.3g} %")
     if r.reason and r.state in ("failed", "skipped"):
-        parts.append(r.reason)
+        parts.append(on_one_line(r.reason))
     return "  ".join(parts)
 
 
@@ -138,7 +139,7 @@ def table(rows: list[Row], height: int, seconds: float) -> Any:
     for r in shown:
         left = r.seconds_left
         grid.add_row(
-            Text(r.label),
+            Text(on_one_line(r.label)),
             f"{short_count(r.tokens)} / {short_count(r.budget)}",
             short_count(r.tokens_per_s) if r.tokens_per_s and r.state == "running" else "",
             f"{100 * r.mfu:.3g} %" if r.mfu is not None and r.state == "running" else "",

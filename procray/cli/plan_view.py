@@ -43,6 +43,7 @@ def plan_text(plan: Plan, store: Store) -> str:
     kinds = Counter(phase.kind for phase in plan.phases.values())
     lines += [
         "",
+        *donor_lines(plan),
         f"phases    {totals['phases']} unique ({', '.join(f'{n} {kind}' for kind, n in kinds.items())}); "
         f"run one by one the grid would need {totals['naive_phases']}",
         f"tokens    {_beside_naive(totals['tokens'], totals['naive_tokens'])}",
@@ -58,19 +59,33 @@ def plan_text(plan: Plan, store: Store) -> str:
     return "\n".join(lines)
 
 
+def donor_lines(plan: Plan) -> list[str]:
+    """How many warm-ups there are for how many targets, where each of them goes before each."""
+    whole = select.foreseen(plan)
+    donors, targets = len(whole.donors), len({cell.seed for cell in whole.cells})
+    if not donors:
+        return []
+    return [
+        f"seeds     {donors} donor{'s' * (donors != 1)} x {targets} target{'s' * (targets != 1)}: "
+        "the warm-ups of each go before each"
+    ]
+
+
 def _beside_naive(tokens: int, naive: int) -> str:
     return f"{short_count(tokens)}; one by one {short_count(naive)} ({naive / max(1, tokens):.2f}x)"
 
 
 @keeping_everything()
 def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
-    """The plan's summary for machines, with what only the store can add: the power of the planned seeds."""
+    """The plan's summary for machines, with its seeds and what only the store can add: their power."""
     from procray.report.numbers.power import power
 
     shown = plan.summary()
     shown["totals"] = {**plan.totals, "power": [vars(one) for one in power(plan, store)]}
     found = select.read(plan, store)
     outside = [one.to_json() for one in plan.outside.values()]
+    whole = select.foreseen(plan)
+    shown |= {"seeds": sorted({cell.seed for cell in whole.cells}), "donors": whole.donors}
     return {**shown, "notes": notes(plan), "search": select.to_json(found) if found else None, "outside": outside}
 
 

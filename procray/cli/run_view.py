@@ -13,6 +13,7 @@ from procray.errors import Stopped
 from procray.planning import Plan
 from procray.selection import select
 from procray.store.store import Store
+from procray.visible import on_one_line
 
 OUT_OF_TIME = 4
 
@@ -156,7 +157,8 @@ def _tell(event: dict[str, Any]) -> None:
         case "ray" if event["state"] == "answers":
             say("the head of the Ray cluster answers again")
         case "elsewhere":
-            say(f"{event['label']} is being trained by process {event['pid']} on {event['host']}; waiting for it")
+            host = on_one_line(event["host"])
+            say(f"{event['label']} is being trained by process {event['pid']} on {host}; waiting for it")
         case "stopping" if event["reason"] == "disk":
             say("the disk of the store is full; stopping")
         case "stopping":

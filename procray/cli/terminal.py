@@ -1,6 +1,7 @@
 """Where words go: answers on stdout, progress on stderr, JSON for machines.
 
-Whatever the terminal can show, and whether it is still there: words never end a command.
+Whatever the terminal can show, and whether it is still there: words never end a command. And whatever a store holds:
+what a terminal would obey is written out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import shutil
 import sys
 from typing import Any, TextIO
+
+from procray.visible import visible
 
 _READABLE = "procray.readable"
 _ASCII = str.maketrans(
@@ -27,6 +30,14 @@ def speak_plainly() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_READABLE)
+    sys.excepthook = _traceback
+
+
+def _traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """That of a defect may quote a store as well."""
+    import traceback
+
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
 def _readable(error: UnicodeError) -> tuple[str, int]:
@@ -60,7 +71,7 @@ def answer(text: str) -> None:
 
 def _write(text: str, stream: TextIO) -> None:
     try:
-        print(text, file=stream, flush=True)
+        print(visible(text), file=stream, flush=True)
     except OSError as error:
         # The terminal was closed, or nobody reads the pipe any more: the work goes on without words. A full disk is
         # another matter where the answer is to be kept in a file.

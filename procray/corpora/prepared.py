@@ -202,8 +202,8 @@ class Prepared:
             )
         return count
 
-    def batch(self, seed: int, index: int, size: int, context: int) -> Batch:
-        """Training batch `index` (from 0) of `size` blocks, in the order of `seed`.
+    def batch(self, seed: int, index: int, size: int, context: int, role: str = "") -> Batch:
+        """Training batch `index` (from 0) of `size` blocks, in the order of `seed` and `role`.
 
         Returns:
             int64 tokens_BT and targets_BT and bool mask_BT of shape (size, context).
@@ -225,7 +225,7 @@ class Prepared:
         for epoch, number in dict.fromkeys(zip(epochs.tolist(), windows.tolist(), strict=True)):
             here = (epochs == epoch) & (windows == number)
             first = number * window
-            key = ("train", int(seed), epoch, number)
+            key = ("train", int(seed), *([role] if role else []), epoch, number)
             blocks_B[here] = first + permuted(key, insides[here], min(window, total - first))
         return self._gather("train", blocks_B, context)
 

@@ -106,7 +106,7 @@ class Agenda:
         self._say_again = 0.0
         self._crashes: dict[str, int] = {}
         self._nodes_lost: dict[str, int] = {}
-        self._doubts: dict[str, tuple[float, str]] = {}
+        self._doubts: dict[str, tuple[float, str, bool]] = {}  # died when, why, and whether it waits for the answer
         self._state = dict.fromkeys(self.items, State.BLOCKED)
         self._in: dict[State, dict[str, None]] = {state: {} for state in State}
         self._in[State.BLOCKED] = dict.fromkeys(self.items)
@@ -223,8 +223,9 @@ class Agenda:
             self._tell("paused", item, reason=reason)
             return
         if node is None:
-            self._doubts[key] = time.monotonic(), reason
-            if self._crashes.get(key, 0) >= self._retries:
+            last = self._crashes.get(key, 0) >= self._retries
+            self._doubts[key] = time.monotonic(), reason, last
+            if last:
                 return  # it would be the end of the phase: that can wait
         count, most = (self._nodes_lost, NODES_LOST) if node else (self._crashes, self._retries)
         count[key] = count.get(key, 0) + 1
@@ -240,12 +241,12 @@ class Agenda:
         Args:
             lost: when the cluster last lost a node, by the monotonic clock; it takes some seconds to find out.
         """
-        for key, (died, reason) in list(self._doubts.items()):
+        for key, (died, reason, last) in list(self._doubts.items()):
             guilty, over = lost >= died - _TOGETHER, time.monotonic() > died + _TOGETHER
             if not guilty and not over:
                 continue
             del self._doubts[key]
-            if self._crashes.get(key, 0) >= self._retries and self._state[key] is State.RUNNING:
+            if last:
                 self.crash(key, reason, node=guilty)
             elif guilty:
                 self._crashes[key] -= 1
@@ -253,6 +254,7 @@ class Agenda:
 
     def again(self) -> None:
         """Whatever runs is offered once more, and nothing is counted: Ray itself is gone."""
+        self._doubts = {key: doubt for key, doubt in self._doubts.items() if not doubt[-1]}
         for item in self.running():
             if complete(item, self._store):
                 self._finish(item.key)
@@ -275,6 +277,7 @@ class Agenda:
         if not running or any(item.key in begun for item in running):
             return False
         for item in running:
+            self._doubts.pop(item.key, None)
             self._set(item.key, State.PAUSED)
             self._tell("paused", item, reason="no room was found for it")
         return True

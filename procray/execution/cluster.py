@@ -23,10 +23,11 @@ from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
 from procray.execution.segment import describe
 from procray.execution.session_folder import prefix, session_folder
-from procray.redaction import redact
+from procray.redaction import redact, redacted_log
 
 OBJECT_STORE = 100 * 2**20  # nothing of size goes through it
 _SLOTS = 64
+_TRIES = 5  # of a start that takes too long
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # For this process and, through the local cluster, for its workers. What the user has set stays.
@@ -182,7 +183,7 @@ def _job_config() -> Any:
 
 
 def _start(address: str | None, options: dict[str, Any]) -> None:
-    """`ray.init`; a local one gets a second try, because Ray gives its daemons 30 s and no more.
+    """`ray.init`; a local one is tried again, because Ray gives its daemons 30 s however busy the machine is.
 
     Raises:
         EnvironmentProblem: it does not start or answer.
@@ -191,14 +192,14 @@ def _start(address: str | None, options: dict[str, Any]) -> None:
 
     if address is None or not address.startswith("ray://"):  # a client's job is the server's
         options = {**options, "job_config": _job_config()}
-    for last in (address is not None, True):
+    for tried in range(1, _TRIES + 1):
         try:
             ray.init(address=address or "local", **options)
             return
         except Exception as error:  # Ray raises anything here, plain Exception included
             with contextlib.suppress(Exception):
                 ray.shutdown()
-            if last:
+            if address is not None or tried == _TRIES or (tried == 2 and "timed out" not in str(error)):
                 what = f"no Ray cluster at '{address}'" if address else "Ray does not start on this machine"
                 raise EnvironmentProblem(f"{what}: {describe(error)}") from None
 
@@ -269,7 +270,8 @@ def _keep_logs(temporary: Path, logs: Path) -> None:
 
 def _copy_redacted(source: Path, target: Path) -> None:
     """A log without credentials: workers print what libraries say, addresses included."""
-    target.write_text(redact(source.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+    with source.open(encoding="utf-8", errors="replace") as log, target.open("w", encoding="utf-8") as kept:
+        kept.writelines(redacted_log(log))
 
 
 class _Redacted(logging.Formatter):

@@ -6,7 +6,6 @@ W cells of an automaton's row, N scored positions.
 
 from __future__ import annotations
 
-import hashlib
 import math
 
 import torch
@@ -17,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from procray.errors import ProcrayError
 from procray.model.attention import ATTENTION, Kernel, attend_at
 from procray.model.components import component_of
+from procray.model.draws import draw_key
 from procray.model.shape import GPT2Config
 
 
@@ -116,11 +116,11 @@ class GPT2(nn.Module):
 
     Args:
         config: the shape.
-        seed: the weights are those of `initialise(model, seed)`; None takes a seed from torch's own
-            generator, as other torch modules do. On the device "meta" nothing is drawn.
+        seed, role: the weights are those of `initialise(model, seed, role)`; without a seed one comes from torch's
+            own generator, as in other torch modules. On the device "meta" nothing is drawn.
     """
 
-    def __init__(self, config: GPT2Config, seed: int | None = None):
+    def __init__(self, config: GPT2Config, seed: int | None = None, role: str = ""):
         super().__init__()
         self.config = config
         self.attention = "sdpa"
@@ -133,7 +133,7 @@ class GPT2(nn.Module):
             elif not config.tied:
                 self.lm_head = nn.Linear(config.width, config.vocab, bias=False)
         self.to_empty(device=device)
-        initialise(self, int(torch.randint(2**31, (), device="cpu")) if seed is None else seed)
+        initialise(self, int(torch.randint(2**31, (), device="cpu")) if seed is None else seed, role)
 
     def hidden(self, tokens_BT: Tensor, index_N: Tensor | None = None) -> Tensor:
         """The last hidden states x_BTD, after `ln_f`; or x_ND of the ascending flat positions b * T + t in `index_N`.
@@ -189,11 +189,12 @@ class GPT2(nn.Module):
 
 
 @torch.no_grad()
-def initialise(model: GPT2, seed: int) -> None:
+def initialise(model: GPT2, seed: int, role: str = "") -> None:
     """Draws GPT-2's initial weights in place: N(0, 0.02), residual projections divided by sqrt(2 L), normalisations 1.
 
-    Every parameter has a generator of its own, keyed by the seed and the parameter's name, on the CPU: another
-    vocabulary, context or head leaves the blocks as they were, and every device gets the same bits.
+    Every parameter has a generator of its own, keyed by the seed, the role and the parameter's name, on the CPU:
+    another vocabulary, context or head leaves the blocks as they were, and every device gets the same bits. Models of
+    one seed and two roles are independent; see `procray.model.draws`.
     """
     for name, parameter in model.named_parameters():
         if parameter.is_meta:
@@ -204,6 +205,5 @@ def initialise(model: GPT2, seed: int) -> None:
             parameter.fill_(1.0)
         else:
             std = 0.02 / math.sqrt(2 * model.config.layers) if name.endswith("c_proj.weight") else 0.02
-            key = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8]) >> 1
-            generator = torch.Generator("cpu").manual_seed(key)
+            generator = torch.Generator("cpu").manual_seed(draw_key(seed, role, name))
             parameter.copy_(torch.empty(parameter.shape, device="cpu").normal_(0.0, std, generator=generator))

@@ -6,13 +6,13 @@ magnitudes, weights of matched scale). torch is imported inside, so that the nam
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from procray.errors import TransferError
 from procray.model.components import part_of, parts_of
+from procray.model.draws import draw_key
 from procray.records import wrong
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def perturbation_form(value: Any) -> str:
     return wrong(value.get("components", []), [str])
 
 
-def perturbed(tensor: Tensor, name: str, perturbation: Perturbation, seed: int) -> Tensor:
-    """A perturbed copy of one carried tensor, on the CPU in float32; the same for the same seed and name.
+def perturbed(tensor: Tensor, name: str, perturbation: Perturbation, seed: int, role: str = "") -> Tensor:
+    """A perturbed copy of one carried tensor, on the CPU in float32; the same for the same seed, role and name.
 
     - noise: `x + sigma * std(x) * z`, z standard normal and the same for every sigma. A constant tensor, such as a
       bias that is still zero, has no standard deviation and stays.
@@ -88,12 +88,11 @@ def perturbed(tensor: Tensor, name: str, perturbation: Perturbation, seed: int) 
       spread, since a gain of zero mean would flip the sign of half the features. A tensor of zeros stays zero.
 
     Args:
-        name: the parameter's name, which keys the random numbers together with `seed`.
+        name: the parameter's name, which keys the random numbers, with the seed and role of the phase that is begun.
     """
     import torch
 
-    key = int.from_bytes(hashlib.sha256(f"{seed}/{perturbation.kind}/{name}".encode()).digest()[:8]) >> 1
-    generator = torch.Generator("cpu").manual_seed(key)
+    generator = torch.Generator("cpu").manual_seed(draw_key(seed, role, perturbation.kind, name))
     x = tensor.detach().to("cpu", torch.float32)
     if perturbation.kind == "shuffle":
         return x.flatten()[torch.randperm(x.numel(), generator=generator)].view(x.shape)

@@ -109,7 +109,11 @@ def transfer(
 
 
 def compose(
-    pieces: Sequence[Piece], target: GPT2, perturbation: Perturbation | None = None, seed: int = 0
+    pieces: Sequence[Piece],
+    target: GPT2,
+    perturbation: Perturbation | None = None,
+    seed: int = 0,
+    role: str = "",
 ) -> dict[str, Any]:
     """Writes the pieces of several trained models into one, in place; the rest of the target stays as it is.
 
@@ -120,14 +124,14 @@ def compose(
 
     Args:
         perturbation: done to what is carried, before it is written.
-        seed: of the perturbation.
+        seed, role: of the perturbation.
 
     Returns:
         The manifest, plain JSON: `sources` (for each piece name, digest, mode, components, embeddings; where given
         layers, second, weight), `parameters` (name -> component, shape, `from`: the source's name, else its digest,
         else "source", or "drawn anew"; of what is carried `digest`, `how`: copied, mean, first rows, interpolated;
         `layer` of the source; `second` and `weight` of a blend; `perturbed`), `counts` (tensors and values carried
-        and drawn), `notes`; `perturbation` and its `seed` where there is one.
+        and drawn), `notes`; `perturbation` and its `seed` (and `role`) where there is one.
 
     Raises:
         TransferError: weights that do not fit, or two pieces for one tensor: everything that is wrong, tensor by
@@ -153,7 +157,7 @@ def compose(
             value = value.expand_as(wanted[name])
             if perturbation is not None and perturbation.concerns(name):
                 about["perturbed"] = _done(value, perturbation)
-                value = perturbed(value, name, perturbation, seed)
+                value = perturbed(value, name, perturbation, seed, role)
             wanted[name].copy_(value)
     entries: dict[str, dict[str, Any]] = {
         name: {
@@ -170,7 +174,7 @@ def compose(
         "notes": list(dict.fromkeys(notes)),
     }
     if perturbation is not None:
-        manifest |= {"perturbation": perturbation.to_json(), "seed": seed}
+        manifest |= {"perturbation": perturbation.to_json(), "seed": seed} | ({"role": role} if role else {})
     return manifest
 
 

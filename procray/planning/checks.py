@@ -20,6 +20,7 @@ def check(spec: SweepSpec, chains: Chains, broken: Collection[str]) -> list[Prob
     """
     for tail in spec.tails:
         cells = combinations(spec.axes, spec.selection, chains.axes_of(tail.links)) * len(spec.seeds)
+        cells *= max(1, len(spec.donors))
         if cells > MOST_CELLS:
             about = f" of the target '{tail.name}'" if tail.name else ""
             message = f"the grid{about} spans {cells:,} cells, and at most {MOST_CELLS:,} are planned"
@@ -95,11 +96,9 @@ def _settle_search(spec: SweepSpec, chains: Chains, broken: Collection[str]) -> 
     seeds = given.get("seeds", [])
     places = node.value["seeds"].value if "seeds" in node.value else []
     for seed, item in zip(seeds, places if isinstance(places, list) else [], strict=False):
-        if seed in spec.seeds:
-            problems.append(
-                item.place.problem(
-                    f"select.seeds: {seed} is also a seed of the sweep; settings are chosen on seeds of their own"
-                )
-            )
+        if seed in spec.seeds or seed in spec.donors:
+            what = "a seed of the sweep" if seed in spec.seeds else "one of the donors"
+            message = f"select.seeds: {seed} is also {what}; settings are chosen on seeds of their own"
+            problems.append(item.place.problem(message))
     spec.search = Search(frozenset(searched), tuple(seeds), given.get("by", "best"))
     return problems

@@ -17,7 +17,7 @@ class Facts:
     """One phase without its seed and its parents.
 
     Attributes:
-        recipe: complete but for seed, init and, where the schedule decays, steps.
+        recipe: complete but for role, seed, init and, where the schedule decays, steps.
         template: the canonical JSON of the recipe's meaning around these.
         budget: tokens as asked for.
         tokens_per_step: nominal tokens of one step (expected, where lengths are drawn).

@@ -17,8 +17,11 @@ from procray.planning.initial import initial
 from procray.planning.naming import phase_name, tuning_name
 from procray.planning.plan import PlannedPhase
 from procray.planning.relevance import restrict
+from procray.planning.roles import role
 from procray.spec.cells import Pick
 from procray.training.recipe import Evaluation, Init, Kind, Parent, PhaseRecipe
+
+Seeds = tuple[int, int | None]  # of a phase, and of the warm-ups before it where those have one of their own
 
 
 class Mark(NamedTuple):
@@ -32,7 +35,7 @@ class Mark(NamedTuple):
 
 
 class Begun:
-    """What a phase begins with at one seed. Worked out once for all phases that differ only in how they go on.
+    """What a phase begins with, at its seed and its donor's. Once for all phases that differ only in how they go on.
 
     Attributes:
         text: the canonical JSON of `init`.
@@ -64,7 +67,12 @@ class _Beginning(NamedTuple):
 
     inherits: Inheritance | None
     places: dict[Giver, Place]  # of the givers that are no outside checkpoints
-    at_seed: dict[int, Begun]
+    at_seed: dict[Seeds, Begun]
+
+    @property
+    def warm(self) -> bool:
+        """Whether a warm-up is among what it descends from."""
+        return any(place.facts.link.kind == "procedural" or place.warm for place in self.places.values())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -73,8 +81,11 @@ class Place:
 
     Attributes:
         at: its number among the kept links of the chain.
+        role, skip: see `roles.role`.
+        roles: of the phase and of all before, what tells phases of one role apart.
         fraction: of the budget, for a matched rerun.
         asked: tokens as asked for; `step` and `tokens` are what they come to.
+        warm: whether warm-ups come before it.
     """
 
     chain: Chain
@@ -87,7 +98,11 @@ class Place:
     step: int
     tokens: int
     beginning: _Beginning
-    at_seed: dict[int, Mark] = field(default_factory=dict)
+    role: str
+    skip: int
+    roles: dict[str, Any]
+    warm: bool
+    at_seed: dict[Seeds, Mark] = field(default_factory=dict)
     names: dict[bool, str] = field(default_factory=dict)  # of the phase, by whether the seed is one of tuning
 
 
@@ -122,24 +137,29 @@ class Graph:
             if not members or members[-1] != name:  # a variant is counted to its end before the next begins
                 members.append(name)
 
-    def place(self, chain: Chain, at: int, pick: Pick, fraction: float | None = None) -> Place:
+    def place(self, chain: Chain, at: int, pick: Pick, fraction: float | None = None, skip: int = 0) -> Place:
         """The phase of `chain.kept[at]` in one cell, with everything before it; `mark` plans it at a seed.
 
         Args:
             fraction: of the budget, for a matched rerun.
+            skip: see `roles.role`.
         """
         chains, (tail, kept, bare) = self.chains, chain
         link = tail.links[kept[at]]
         axes = chains.relevance.chain(tail.links[: kept[at] + 1])
-        key = (link, kept[: at + 1], bare, chains.relevance.values(pick, axes), fraction)
+        key = (link, kept[: at + 1], bare, chains.relevance.values(pick, axes), fraction, skip)
         if key not in self._places:
             facts = chains.facts(link, pick)
             assert facts is not None, "checked when the file was loaded"
             asked = facts.budget if fraction is None else round(facts.budget * fraction)
             step = facts.steps(fraction)
+            beginning, its_role = self._beginning(chain, at, pick), role(chains, tail, kept[at], pick, skip)
+            before = beginning.places.values()
+            own = (link, facts.template, step if facts.decaying else None, frozenset(map(id, before)))
+            roles = {name: one for place in before for name, one in place.roles.items()}
             self._places[key] = Place(
-                chain, at, pick, fraction, facts, facts.decaying, asked, step, facts.nominal(step),
-                self._beginning(chain, at, pick),
+                chain, at, pick, fraction, facts, facts.decaying, asked, step, facts.nominal(step), beginning,
+                its_role, skip, {**roles, its_role: own}, beginning.warm,
             )  # fmt: skip
         return self._places[key]
 
@@ -149,24 +169,47 @@ class Graph:
         key = (id(tail), kept[: at + 1], bare, relevance.values(pick, relevance.bearing(tail, i)))
         if key not in self._beginnings:
             inherits = inherited(self.chains, chain, i, pick)
-            givers = {giver for one in inherits.taken for giver in one.givers if not giver.outside} if inherits else ()
-            places = {giver: self.place(chain, kept.index(giver.link), giver.pick) for giver in givers}
-            self._beginnings[key] = _Beginning(inherits, places, {})
+            givers = [giver for one in inherits.taken for giver in one.givers if not giver.outside] if inherits else []
+            self._beginnings[key] = _Beginning(inherits, self._givers(chain, givers), {})
         return self._beginnings[key]
 
-    def mark(self, place: Place, seed: int) -> Mark:
-        """A place planned at a seed."""
-        if seed in place.at_seed:
-            return place.at_seed[seed]
+    def _givers(self, chain: Chain, givers: list[Giver]) -> dict[Giver, Place]:
+        """The places of what a phase begins with, no two of them, nor of what is before them, in one role.
+
+        That takes care only where a giver stands in for the warm-up of its cell: links of one cell are numbered.
+        """
+        places: dict[Giver, Place] = {}
+        roles: dict[str, Any] = {}
+        for giver in sorted(dict.fromkeys(givers), key=lambda one: bool(one.replaced)):
+            place = self.place(chain, chain.kept.index(giver.link), giver.pick)
+            while place.role in roles and roles[place.role] != place.roles[place.role]:
+                place = self.place(chain, place.at, giver.pick, skip=place.skip + 1)
+            places[giver] = place
+            roles |= place.roles
+        return places
+
+    def mark(self, place: Place, seed: int, donor: int | None = None) -> Mark:
+        """A place planned at a seed.
+
+        Args:
+            donor: the seed of the warm-ups before it, and of all that those begin with; None: its own.
+        """
+        if place.facts.link.kind == "procedural":
+            seed, donor = (seed if donor is None else donor), None
+        elif not place.warm:
+            donor = None
+        seeds = seed, donor
+        if seeds in place.at_seed:
+            return place.at_seed[seeds]
         chain, facts, step = place.chain, place.facts, place.step
         if seed in self.tuning_seeds and place.at == chain.compared:
             facts = facts.on_tuning_split
-        begun = place.beginning.at_seed.get(seed) or self._begin(place.beginning, seed)
+        begun = place.beginning.at_seed.get(seeds) or self._begin(place.beginning, seeds)
         steps = step if place.decaying else None
-        id = phase_id(facts.template, begun.text, seed, steps)
+        id = phase_id(facts.template, begun.text, place.role, seed, steps)
         phase = self.phases.get(id)
         if phase is None:
-            phase = self._add(id, facts, begun, seed, steps, self._name(place, seed in self.tuning_seeds))
+            phase = self._add(id, facts, begun, place.role, seeds, steps, self._name(place, seed in self.tuning_seeds))
         else:
             if phase.resources != facts.resources:
                 phase.resources = _enough_for_both(phase.resources, facts.resources)
@@ -177,7 +220,7 @@ class Graph:
         budgets = phase.asked.setdefault(step, [])
         if place.asked not in budgets:
             budgets.append(place.asked)
-        mark = place.at_seed[seed] = Mark(id, step, place.tokens, facts.link.kind, begun)
+        mark = place.at_seed[seeds] = Mark(id, step, place.tokens, facts.link.kind, begun)
         return mark
 
     def _name(self, place: Place, tuning: bool) -> str:
@@ -188,34 +231,38 @@ class Graph:
             name = phase_name(spec, chain, at, facts, used - searched, place.pick, place.fraction)
             if tuning and facts.link.kind != "procedural":
                 name = tuning_name(spec, chain, at, name, restrict(place.pick, searched))
-            place.names[tuning] = name
+            place.names[tuning] = f"{name}#{place.skip}" if place.skip else name
         return place.names[tuning]
 
-    def _begin(self, beginning: _Beginning, seed: int) -> Begun:
+    def _begin(self, beginning: _Beginning, seeds: Seeds) -> Begun:
         before: dict[str, Mark] = {}
 
         def parent(giver: Giver) -> Parent:
             if giver.outside:
                 self.outside[giver.outside] = self.chains.checkpoints.found[giver.outside]
                 return Parent(giver.outside, 0)
-            mark = self.mark(beginning.places[giver], seed)
+            mark = self.mark(beginning.places[giver], *seeds)
             before[f"{mark.phase}@{mark.step}"] = mark
             return Parent(mark.phase, mark.step)
 
         init = Init() if beginning.inherits is None else initial(beginning.inherits, parent)
-        begun = beginning.at_seed[seed] = Begun(init, self.outside, tuple(before.values()))
+        begun = beginning.at_seed[seeds] = Begun(init, self.outside, tuple(before.values()))
         return begun
 
-    def _add(self, id: str, facts: Facts, begun: Begun, seed: int, steps: int | None, variant: str) -> PlannedPhase:
-        recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "seed": seed, "steps": steps})
+    def _add(
+        self, id: str, facts: Facts, begun: Begun, role: str, seeds: Seeds, steps: int | None, variant: str
+    ) -> PlannedPhase:
+        seed, donor = seeds
+        ending = f"s{seed}" if donor is None else f"d{donor} s{seed}"
+        recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "role": role, "seed": seed, "steps": steps})
         shown = variant.replace("/", " ") if recipe.kind == "procedural" else variant
-        if f"{shown} s{seed}" in self._labels:  # what the file tells apart by more than grids, such as two targets
+        if f"{shown} {ending}" in self._labels:  # what the file tells apart by more than grids, such as two targets
             variant, shown = f"{variant}~{id[:4]}", f"{shown}~{id[:4]}"
-        self._labels.add(f"{shown} s{seed}")
+        self._labels.add(f"{shown} {ending}")
         phase = self.phases[id] = PlannedPhase(
             id=id,
             recipe=recipe,
-            label=f"{shown} s{seed}",
+            label=f"{shown} {ending}",
             variant=variant,
             marks=[],
             nominal={},

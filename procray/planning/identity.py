@@ -10,23 +10,23 @@ from typing import Any
 from procray.files import canonical_json
 from procray.training.recipe import PhaseRecipe
 
-Template = tuple[str, str, str, str]  # the canonical JSON of a recipe around init, seed and steps
+Template = tuple[str, str, str, str, str]  # the canonical JSON of a recipe around init, role, seed and steps
 
 
 def template(recipe: PhaseRecipe) -> Template:
-    """The canonical JSON of a recipe's `meaning`, cut at init, seed and steps, so that ids come quickly."""
-    marks = {"init": "\x00init", "seed": "\x00seed", "steps": "\x00steps"}
+    """The canonical JSON of a recipe's `meaning`, cut at init, role, seed and steps, so that ids come quickly."""
+    marks = {"init": "\x00init", "role": "\x00role", "seed": "\x00seed", "steps": "\x00steps"}
     text = canonical_json({**recipe.meaning(), **marks})
-    cut = re.compile(r'"\\u0000(init|seed|steps)"')
-    assert cut.findall(text) == ["init", "seed", "steps"]
+    cut = re.compile(r'"\\u0000(init|role|seed|steps)"')
+    assert cut.findall(text) == ["init", "role", "seed", "steps"]
     pieces = re.split(r'"\\u0000\w+"', text)
-    return pieces[0], pieces[1], pieces[2], pieces[3]
+    return pieces[0], pieces[1], pieces[2], pieces[3], pieces[4]
 
 
-def phase_id(template: Template, init: str, seed: int, steps: int | None) -> str:
-    """`PhaseRecipe.id` of a recipe with these parents (canonical JSON), seed and steps, without building it."""
-    head, between, after, end = template
-    text = f"{head}{init}{between}{seed}{after}{'null' if steps is None else steps}{end}"
+def phase_id(template: Template, init: str, role: str, seed: int, steps: int | None) -> str:
+    """`PhaseRecipe.id` of a recipe with these parents (canonical JSON), role, seed and steps, without building it."""
+    head, one, two, three, end = template
+    text = f'{head}{init}{one}"{role}"{two}{seed}{three}{"null" if steps is None else steps}{end}'
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -31,7 +31,7 @@ class PlannedPhase:
     """One phase to train.
 
     Attributes:
-        label: for people, with the seed.
+        label: for people, with the seed: `union L64 s0`; after the warm-ups of a donor of its own `union/mlp d1 s0`.
         variant: the label without the seed: the variant's name, or a warm-up's own.
         marks: steps at which the weights are wanted, ascending; the last is the end.
         nominal: by mark, the tokens that its steps consume (separators and padding included).
@@ -109,6 +109,7 @@ class Cell:
         t1: nominal procedural tokens before the compared phase.
         fraction: of T2, for a matched rerun; None at full length.
         stages: all marks after the warm-ups, the compared one among them, where there are several.
+        donor: the seed of the warm-ups, where the sweep says `donors`; None: it is `seed`, or there are none.
     """
 
     variant: str
@@ -122,6 +123,7 @@ class Cell:
     t1: int
     fraction: float | None = None
     stages: tuple[Parent, ...] = ()
+    donor: int | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -131,6 +133,7 @@ class Cell:
         return {
             "variant": self.variant,
             "seed": self.seed,
+            "donor": self.donor,
             "axes": self.axes,
             "target": self.target,
             "compared": self.compared,
@@ -217,6 +220,7 @@ class Plan:
         lines = [f"{phase.id} {phase.marks}" for phase in self.phases.values()]
         lines += [
             f"{cell.variant} {cell.seed} {cell.compared}@{cell.step} {cell.baseline} {cell.fraction}"
+            + ("" if cell.donor is None else f" {cell.donor}")
             for cell in self.cells
         ]
         lines += [f"{trial.variant} {trial.label} {trial.seed} {trial.compared}@{trial.step}" for trial in self.trials]
@@ -226,6 +230,11 @@ class Plan:
     def variants(self) -> list[str]:
         """The names of all variants, each target's baseline first."""
         return list(dict.fromkeys(cell.variant for cell in self.cells))
+
+    @property
+    def donors(self) -> list[int]:
+        """The seeds of the warm-ups where each goes before every seed; empty where every target has its own."""
+        return sorted({cell.donor for cell in self.cells if cell.donor is not None})
 
     @property
     def targets(self) -> list[str]:

@@ -13,6 +13,7 @@ from procray.model.outside import OUTSIDE_FORM, Outside
 from procray.planning.plan import Cell, Plan, PlannedPhase, Trial
 from procray.records import Every, check, count, digits, of, plain
 from procray.training.recipe import Parent, PhaseRecipe
+from procray.visible import on_one_line
 
 _MARK = of(Parent, phase=plain, step=count)
 _RESOURCES = {"workers": count, "gpu": float, "cpu": float, "executor?": str}
@@ -24,6 +25,7 @@ _PHASE = {
 _CELL = {
     "variant": str, "seed": int, "axes": dict, "target": str, "compared": plain, "step": count,
     "warmups": [_MARK], "baseline": str, "t1": count, "fraction": (float, type(None)), "stages?": [_MARK],
+    "donor?": (int, type(None)),
 }  # fmt: skip
 _PLAN = {
     "sweep": plain, "scale": plain, "setting": str, "question": str, "source": str, "spec": dict, "resources": dict,
@@ -32,6 +34,7 @@ _PLAN = {
     "outside?": [OUTSIDE_FORM], "same?": Every(str), "settings?": str, "file?": str,
     "phases": [_PHASE], "cells": [_CELL],
 }  # fmt: skip
+_NAMES = {"label", "variant", "variants", "baseline", "target", "kind", "setting", "same", "file", "settings"}
 
 
 def read_plan(path: Path) -> Plan:
@@ -62,7 +65,7 @@ def plan_from_json(value: dict[str, Any]) -> Plan:
         "name": value["sweep"],
         "phases": {phase.id: phase for phase in phases},
         "cells": [_cell(cell) for cell in value["cells"]],
-        "trials": [Trial(**trial) for trial in value.get("trials", ())],
+        "trials": [Trial(**_shown(trial)) for trial in value.get("trials", ())],
         "outside": {one["id"]: Outside.from_json(one) for one in value.get("outside", ())},
     }
     return Plan(**{**_plain_fields(Plan, _PLAN, value), **special})
@@ -91,7 +94,20 @@ def _plain_fields(
 ) -> dict[str, Any]:
     """The fields that bear the same name in the JSON. What the form does not know was not checked: it is left out."""
     checked = {key.removesuffix("?") for key in form}
-    return {one.name: value[one.name] for one in fields(kind) if one.name in checked and one.name in value}
+    return _shown({one.name: value[one.name] for one in fields(kind) if one.name in checked and one.name in value})
+
+
+def _shown(value: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with names as they may be shown: what a terminal would obey in them is written out."""
+    return {key: _name(one) if key in _NAMES else one for key, one in value.items()}
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str):
+        return on_one_line(value)
+    if isinstance(value, dict):
+        return {_name(key): _name(one) for key, one in value.items()}
+    return [_name(one) for one in value]
 
 
 def _check_references(value: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def _recipes() -> Callable[[PhaseRecipe], str]:
 
     def text(recipe: PhaseRecipe) -> str:
         shared = (id(recipe.model), id(recipe.data), id(recipe.optimizer), id(recipe.evaluation))
-        key = (*shared, recipe.kind, recipe.batch, recipe.precision, recipe.numerics)
+        key = (*shared, recipe.kind, recipe.batch, recipe.precision, recipe.role, recipe.numerics)
         if key not in templates:
             holes = {"init": "\0", "seed": "\0", "steps": "\0"}
             templates[key] = encode({**recipe.to_json(), **holes}).split('"\\u0000"')
@@ -75,9 +75,9 @@ def _cells(plan: Plan) -> Iterator[Encoded]:
     for cell in plan.cells:
         yield Encoded(
             f'{{"axes": {axes(cell.axes)}, "baseline": {_text(cell.baseline)}, "compared": "{cell.compared}", '
-            f'"fraction": {_number(cell.fraction)}, "seed": {cell.seed}, "stages": {_marks(cell.stages)}, '
-            f'"step": {cell.step}, "t1": {cell.t1}, "target": {_text(cell.target)}, "variant": {_text(cell.variant)}, '
-            f'"warmups": {marks(cell.warmups)}}}'
+            f'"donor": {_number(cell.donor)}, "fraction": {_number(cell.fraction)}, "seed": {cell.seed}, '
+            f'"stages": {_marks(cell.stages)}, "step": {cell.step}, "t1": {cell.t1}, "target": {_text(cell.target)}, '
+            f'"variant": {_text(cell.variant)}, "warmups": {marks(cell.warmups)}}}'
         )
 
 

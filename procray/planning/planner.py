@@ -7,7 +7,8 @@ a phase too, as marks on one run.
 
 from __future__ import annotations
 
-from collections.abc import Container
+import itertools
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -160,7 +161,8 @@ class _Planner:
         spec = self.spec
         if len(settings) > 1 or not spec.search or self.choices is not None:
             seed = min(self.tuning_seeds) if len(settings) > 1 else spec.seeds[0]
-            read = tuple(self._read(chain, used, pick, seed) for used, pick in settings.items())
+            donor = None if seed in self.tuning_seeds else next(iter(spec.donors), None)
+            read = tuple(self._read(chain, used, pick, seed, donor) for used, pick in settings.items())
             first, its_baseline = known.setdefault(read, (name, baseline))
             if first != name and its_baseline in ("", baseline):
                 self.same[name] = first
@@ -177,15 +179,15 @@ class _Planner:
             self._cells(chain, pick, used, name, baseline)
         return name
 
-    def _read(self, chain: Chain, used: Pick, pick: Pick, seed: int) -> tuple[Any, ...]:
+    def _read(self, chain: Chain, used: Pick, pick: Pick, seed: int, donor: int | None) -> tuple[Any, ...]:
         """The compared mark and the last one; at a tuning seed, which trains no later phases, the pick."""
         last = len(chain.kept) - 1
-        compared = self.graph.mark(self.graph.place(chain, chain.compared, pick), seed)
+        compared = self.graph.mark(self.graph.place(chain, chain.compared, pick), seed, donor)
         if chain.compared == last:
             return compared.phase, compared.step
         if seed in self.tuning_seeds:
             return compared.phase, compared.step, used
-        end = self.graph.mark(self.graph.place(chain, last, pick), seed)
+        end = self.graph.mark(self.graph.place(chain, last, pick), seed, donor)
         return compared.phase, compared.step, end.phase, end.step
 
     def _trials(self, chain: Chain, pick: Pick, used: Pick, setting: dict[str, Any], name: str, baseline: str) -> None:
@@ -199,27 +201,34 @@ class _Planner:
             self.graph.count(end, full)
 
     def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str) -> None:
-        """One variant at every seed, and its matched reruns. `used` is the pick without what does not matter."""
+        """One variant, or the baseline, at every seed, after the warm-ups of every donor, and its matched reruns.
+
+        Args:
+            used: the pick without what does not matter.
+        """
         spec, graph, tail, last = self.spec, self.graph, chain.tail, len(chain.kept) - 1
         axes = {axis.name: axis.values[i] for axis, i in zip(spec.axes, used, strict=True) if i >= 0}
         place = graph.place(chain, chain.compared, pick)
         place_of_end = place if chain.compared == last else graph.place(chain, last, pick)
-        fractions = spec.matched if name != baseline else ()
-        # With a constant schedule the shorter run is the beginning of the longer.
+        # The baseline too may do better with a schedule of its own for fewer tokens. With a constant schedule the
+        # shorter run is the beginning of the longer.
+        fractions = spec.matched
         reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
-        for seed in spec.seeds:
-            whole = graph.mark(place, seed)
-            end = graph.mark(place_of_end, seed)
+        warm = place.warm or place_of_end.warm
+        donors: Sequence[int | None] = spec.donors if warm and spec.donors else [None]
+        for seed, donor in itertools.product(spec.seeds, donors):
+            whole = graph.mark(place, seed, donor)
+            end = graph.mark(place_of_end, seed, donor)
             ends = [end]
             begun = whole.begun
             stages = (*end.begun.others, *([Parent(end.phase, end.step)] if end.kind != "procedural" else ()))
             cell = Cell(
                 name, seed, axes, tail.name, whole.phase, whole.step, begun.warmups, baseline, begun.t1,
-                stages=stages if len(stages) > 1 else (),
+                stages=stages if len(stages) > 1 else (), donor=donor,
             )  # fmt: skip
             self.cells.append(cell)
             for fraction, rerun in zip(fractions, reruns, strict=True):
-                shorter = graph.mark(rerun, seed)
+                shorter = graph.mark(rerun, seed, donor)
                 ends += [shorter] if rerun is not place else []
                 self.cells.append(
                     replace(cell, compared=shorter.phase, step=place.facts.steps(fraction), fraction=fraction)

@@ -70,6 +70,8 @@ def compare(
     told.add("precision", then.precision, now.precision)
     told.add("seeds", str(then.seed), str(now.seed))
     told.add("kind of phase", then.kind, now.kind)
+    if then.role and now.role:  # before, there was none
+        told.add("role in the chain", then.role, now.role, follows=True)
     if then.numerics != now.numerics:
         note = f"version {then.numerics} -> {now.numerics}: the same settings give other numbers since"
         told.own.append(Difference("numerics", str(then.numerics), str(now.numerics), note))

@@ -21,6 +21,7 @@ from procray.errors import StoreError, did_you_mean
 from procray.files import read_json
 from procray.records import Every, check, count, digits, plain
 from procray.spec.counts import format_count, parse_count
+from procray.visible import on_one_line
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -192,7 +193,7 @@ def _read(path: Path, written: float) -> tuple[_Known, ...]:
     return tuple(
         _Known(
             phase["id"],
-            phase["label"],
+            on_one_line(phase["label"]),
             tuple((budget, int(step)) for step, budgets in phase.get("asked", {}).items() for budget in budgets),
             tuple((tokens, int(step)) for step, tokens in phase.get("nominal", {}).items()),
         )

@@ -23,6 +23,9 @@ def check_arrangement(root: Node) -> list[Problem]:
         for extra in found[1:]:
             problems.append(node.keys[extra].problem(f"{where}'{extra}' cannot stand beside '{found[0]}'"))
 
+    if "donors" in keys and not _warmed(keys):
+        message = "donors: the seeds of warm-ups, and this file has no warm-up (procedural)"
+        problems.append(root.keys["donors"].problem(message))
     if "chain" in keys:
         for key in _OUTSIDE_CHAIN:
             if key in keys:
@@ -48,6 +51,13 @@ def check_arrangement(root: Node) -> list[Problem]:
                 problems.append(target.value["name"].place.problem(f"targets.{i}.name: '{name}' stands here twice"))
             names.append(name)
     return problems
+
+
+def _warmed(keys: dict[str, Node]) -> bool:
+    """Whether anything is a warm-up."""
+    chain = keys["chain"].value if "chain" in keys else ()
+    links = chain if isinstance(chain, list) else []
+    return "procedural" in keys or any(link.is_mapping and "procedural" in link.value for link in links)
 
 
 def _check_chain(chain: Node) -> list[Problem]:

@@ -42,9 +42,7 @@ def _meant(spec: SweepSpec) -> dict[str, Any]:
             continue  # something is wrong with it
         values = axis.values[: axis.size]
         data = put(data, axis.path, values[0] if len(values) == 1 else {"grid": values})
-    if isinstance(data.get("seeds"), list):
-        data = {**data, "seeds": sorted(data["seeds"])}
-    return data
+    return {**data, **{key: sorted(data[key]) for key in ("seeds", "donors") if isinstance(data.get(key), list)}}
 
 
 def _changes(before: Any, after: Any, section: type[Section] | None, path: Path) -> Iterator[tuple[str, Any]]:

@@ -138,6 +138,7 @@ def _draft(root: Node, scale: str, about: _About) -> tuple[Draft, list[Problem]]
         setting=base.get("setting", Sweep.defaults["setting"]),
         question=base.get("question", ""),
         seeds=base.get("seeds", Sweep.defaults["seeds"]),
+        donors=base.get("donors", []),
         matched=sorted(base.get("matched", [])),
         resources={**{key: Resources.defaults[key] for key in ("workers", "gpu", "cpu")}, **base.get("resources", {})},
         retries=base.get("retries", Sweep.defaults["retries"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from procray.spec.tree import Node, Place
@@ -54,6 +55,36 @@ def drop(data: Any, path: Path) -> Any:
     if not rest:
         return {key: value for key, value in data.items() if key != head}
     return {**data, head: drop(data[head], rest)}
+
+
+def drop_all(data: Any, paths: Iterable[Path]) -> Any:
+    """`drop` for many paths, with one copy of the data: a file may have a problem on every line."""
+    data = _copied(data)
+    for path in paths:
+        if not path:
+            return {}
+        parent = data
+        for part in path[:-1]:
+            parent = _inside(parent, part)
+        last = path[-1]
+        if isinstance(parent, dict):
+            parent.pop(last, None)
+        elif isinstance(parent, list) and isinstance(last, int) and last < len(parent):
+            parent[last] = {}
+    return data
+
+
+def _inside(data: Any, part: str | int) -> Any:
+    if isinstance(data, list):
+        return data[part] if isinstance(part, int) and part < len(data) else None
+    return data.get(part) if isinstance(data, dict) else None
+
+
+def _copied(data: Any) -> Any:
+    """A copy in which nothing is shared, also where the file says the same twice by an alias."""
+    if isinstance(data, dict):
+        return {key: _copied(child) for key, child in data.items()}
+    return [_copied(child) for child in data] if isinstance(data, list) else data
 
 
 def locate(root: Node, path: Path, chosen: dict[Path, Node], *, key: bool = False) -> Place:

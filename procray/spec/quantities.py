@@ -18,3 +18,12 @@ QUANTITIES = {
     "last_delta": "it minus the baseline's, nats",
 }
 SHARES = frozenset(name for name in QUANTITIES if "accuracy" in name or "fraction" in name or name == "exact_match")
+
+
+def published_effect(quantity: str, value: float, base: float | None) -> float | None:
+    """What the published value says was gained or lost; None where the published baseline is not known."""
+    if quantity.startswith("data_fraction"):
+        return value - 1
+    if quantity.endswith("delta"):
+        return value
+    return None if base is None else value - base

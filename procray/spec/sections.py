@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from procray import tasks
 from procray.errors import TaskError
-from procray.spec.quantities import SHARES
+from procray.spec.quantities import SHARES, published_effect
 from procray.spec.values import (
     Corpus,
     Count,
@@ -252,7 +252,8 @@ class Published(Section):
     value: Share | None = Field(None, description="shares also as 99 %")
     source: str | None = Field(None, min_length=1)
     strength: str | None = Field(None, min_length=1, description="how good the evidence for the value is")
-    tolerance: Tolerance | None = None
+    tolerance: Tolerance | None = Field(None, description="smaller than the published effect")
+    baseline: Share | None = Field(None, description="the published baseline; needed unless the value is a difference")
     quantity: Quantity | None = Field(None, description="default data_fraction")
     variant: str | None = Field(None, description="its name, in which * stands for anything")
     target: str | None = None
@@ -268,7 +269,7 @@ class Published(Section):
         quantity = data.get("quantity", "data_fraction")
         if not isinstance(quantity, str):
             return data  # the field says what is wrong
-        for key in ("value", "tolerance"):
+        for key in ("value", "tolerance", "baseline"):
             given = data.get(key)
             if isinstance(given, str) and given.rstrip().endswith("%"):
                 if quantity not in SHARES:
@@ -280,6 +281,19 @@ class Published(Section):
             elif quantity in SHARES and isinstance(given, int | float) and abs(given) > 1:
                 raise wrong(f"{quantity} is a share: write {given / 100:g} or {given:g} %", key)
         return data
+
+    @model_validator(mode="after")
+    def _effect(self) -> Published:
+        """A value that could be reproduced by no effect at all, or by the opposite one, compares nothing."""
+        if self.comparable or self.value is None or self.tolerance is None or "baseline" in (self.variant or ""):
+            return self
+        quantity = self.quantity or "data_fraction"
+        effect = published_effect(quantity, self.value, self.baseline)
+        if effect is None:
+            raise wrong(f"missing key 'baseline', the published one: without it {quantity} has no direction")
+        if not self.tolerance < abs(effect) * (1 - 1e-9):
+            raise wrong(f"must be smaller than the published effect of {abs(effect):.6g}", "tolerance")
+        return self
 
 
 class Select(Section):
@@ -318,6 +332,11 @@ class Sweep(Section):
     question: str | None = None
     setting: Literal["additive", "substitutive"] | None = Field(None, description="default additive")
     seeds: Seeds | None = Field(None, description="default [0]")
+    donors: Seeds | None = Field(
+        None,
+        description="seeds of the warm-ups, each of which then goes before every seed of `seeds`; default: of each "
+        "target its own",
+    )
     model: Model | None = None
     precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="auto: bf16 on a GPU, else fp32")
     procedural: TaskPhase | None = None  # type: ignore[valid-type]

@@ -55,6 +55,7 @@ class SweepSpec:
     """A valid sweep at one scale.
 
     Attributes:
+        donors: the seeds of the warm-ups, each with every seed; empty where each target's warm-up has its seed.
         base: the checked and converted settings, every grid at its first value.
         resolved: the settings as written, overlays applied, grids kept.
         source: the text of the file.
@@ -84,6 +85,7 @@ class SweepSpec:
     root: Node = field(repr=False)
     search: Search | None = None
     settings: str = ""
+    donors: list[int] = field(default_factory=list)
 
     def relevant(self, path: Path) -> frozenset[int]:
         """The axes that change the value at a path."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from procray.errors import Problem, did_you_mean
 from procray.spec.axes import Axis
 from procray.spec.counts import WITHOUT_COMMAS, has_commas
-from procray.spec.paths import Path, drop, find, get, locate, put
+from procray.spec.paths import Path, drop, drop_all, find, get, locate, put
 from procray.spec.sections import LATER, Section, Sweep, section_at, section_of
 from procray.spec.tree import Node, plain
 from procray.spec.written import show_shortly
@@ -47,6 +47,7 @@ def _model(root: Node, data: dict[str, Any], chosen: dict[Path, Node]) -> tuple[
         try:
             return Sweep.model_validate(data).model_dump(exclude_none=True), problems
         except ValidationError as error:
+            gone = []
             for item in error.errors(include_url=False):
                 loc = tuple(item["loc"])
                 if loc not in dropped:
@@ -54,7 +55,8 @@ def _model(root: Node, data: dict[str, Any], chosen: dict[Path, Node]) -> tuple[
                 while loc in dropped:  # an entry of a list stays, empty: then the list goes
                     loc = loc[:-1]
                 dropped.add(loc)
-                data = drop(data, loc)
+                gone.append(loc)
+            data = drop_all(data, gone)
 
 
 def _missing(root: Node, chosen: dict[Path, Node]) -> list[Problem]:

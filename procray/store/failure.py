@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from procray.visible import on_one_line
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -52,7 +54,7 @@ def _recorded(status: dict[str, Any]) -> list[Failure]:
     """The phase's state, or one that a training for an earlier mark has left standing; a final one first."""
     told = [status] if status.get("state") == "failed" else []
     told += [status["failure"]] if status.get("failure") else []
-    found = [Failure(str(one.get("reason") or "failed"), one.get("step"), bool(one.get("final"))) for one in told]
+    found = [Failure(_said(one) or "failed", one.get("step"), bool(one.get("final"))) for one in told]
     return sorted(found, key=lambda one: not one.final)
 
 
@@ -64,4 +66,9 @@ def state_until(status: dict[str, Any], step: int) -> tuple[str, str]:
     state = str(status["state"])
     if state in ("failed", "done"):  # after it, or up to an earlier mark only
         return "waiting", ""
-    return state, str(status.get("reason") or "")
+    return state, _said(status)
+
+
+def _said(status: dict[str, Any]) -> str:
+    """The reason, as whoever writes to a store left it; what a terminal would obey is written out."""
+    return on_one_line(str(status.get("reason") or ""))

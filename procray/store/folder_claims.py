@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from procray.files import write_atomic
+from procray.modes import file_mode
 from procray.store.kept_files import clock
 from procray.store.lease import HEARTBEAT_EVERY, claims_in
 
@@ -69,7 +70,7 @@ def _create(path: Path, text: str) -> bool:
     """Makes `path` with its whole content, or returns False when it exists already."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".claim-")
     try:
-        os.fchmod(handle, 0o644)  # who may read the store may see who writes in it
+        os.fchmod(handle, file_mode())  # who may read the store may see who writes in it
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

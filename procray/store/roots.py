@@ -11,6 +11,7 @@ from procray.errors import StoreError
 from procray.files import read_json
 from procray.store.plans import StoredPlan
 from procray.store.store import Store
+from procray.visible import on_one_line
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def read(store: Store, forget: Iterable[StoredPlan] = ()) -> Roots:
             value = read_json(plan.path)
             plans.append((plan, tuple(phase["id"] for phase in value["phases"])))
             for phase in value["phases"]:
-                labels.setdefault(phase["id"], {})[phase["label"]] = None
+                labels.setdefault(phase["id"], {})[on_one_line(phase["label"])] = None
                 needed |= {phase["id"], *(need["phase"] for need in phase["needs"]), *phase["parents"]}
                 last[phase["id"]] = max(last.get(phase["id"], 0), *phase["marks"])
                 if "corpus" in phase["recipe"]["data"]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from procray.errors import EnvironmentProblem
+from procray.errors import EnvironmentProblem, ProcrayError
 from procray.redaction import redact, without_credentials
 from procray.store.nearby import on_network
 
@@ -215,6 +215,8 @@ def may_heal(error: BaseException) -> bool:
         return True
     if isinstance(error, EnvironmentProblem):  # of ours: what its cause is, if it has one
         return error.__cause__ is not None and may_heal(error.__cause__)
+    if isinstance(error, ProcrayError):  # of the store: it stays as it is
+        return False
     if isinstance(error, MlflowException):
         text = str(error)
         if "Name or service not known" in text:  # nobody has this name; "temporary failure" would be another answer

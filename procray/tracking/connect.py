@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from procray.errors import EnvironmentProblem
 from procray.files import read_json, write_json
 from procray.planning.plan_text import plan_lines
-from procray.tracking import backend, lineage, owner, views
+from procray.tracking import backend, lineage, locations, owner, views
 from procray.tracking.session import PHASE, ROLE, SWEEP, Session
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def open_session(plan: Plan, store: Store, uri: str) -> Session:
 
     Raises:
         EnvironmentProblem: the address is unusable, or the experiment was deleted in MLflow.
+        StoreError: the store's own database leads out of the store.
     """
+    if locations.is_own(store, uri):
+        locations.check(store)
     client = backend.connect(uri)
     session = Session(plan, store, uri, client, "", _digest_of(plan), owner.store_id(store))
     with turn(session):

@@ -202,6 +202,7 @@ def parameters(index: Index, phase: str) -> dict[str, str]:
         "freeze": "+".join(recipe.init.freeze),
         "target": cells[0].target if cells else "",
         "seed": recipe.seed,
+        "donor": donor(index, phase),
         "setting": index.plan.setting,
         "scale": index.plan.scale,
         "layers": recipe.model.layers,
@@ -222,6 +223,17 @@ def parameters(index: Index, phase: str) -> dict[str, str]:
     if cells and cells[0].fraction is not None:
         values["fraction"] = cells[0].fraction
     return {name: _shown(value) for name, value in values.items() if value not in ("", None)}
+
+
+def donor(index: Index, phase: str) -> int | None:
+    """The seed of the warm-ups that a phase descends from, which all have one; None without any, and of a warm-up."""
+    waiting = [phase]
+    while waiting:
+        planned = index.phases[waiting.pop()]
+        if planned.kind == "procedural":
+            return None if planned.id == phase else planned.recipe.seed
+        waiting += [parent.phase for parent in planned.parents]
+    return None
 
 
 def _shown(value: Any) -> str:

@@ -133,8 +133,9 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
     inputs = []
     for split in ("train", "validation"):
         if "task" in recipe.data:
-            seed = recipe.seed if split == "train" else 0
-            about = {**shown, "seed": seed, "stream": split}
+            training = split == "train"
+            about = {**shown, "seed": recipe.seed if training else 0, "stream": split}
+            about |= {"role": recipe.role} if training and recipe.role else {}
             print_of_data = digest(about, 16)
         else:
             about = {**shown, "split": split}
@@ -195,10 +196,8 @@ def note(
         parts.append(f"Done to what was carried: {init.perturb.words}{about}.")
     if init.freeze:
         parts.append(f"Frozen: {' + '.join(init.freeze)}.")
-    if carried:
-        parts.append(f"All other weights are drawn from seed {planned.recipe.seed}.")
-    else:
-        parts.append(f"All weights are drawn from seed {planned.recipe.seed}.")
+    keys = f"seed {planned.recipe.seed}" + (f" as {planned.recipe.role}" if planned.recipe.role else "")
+    parts.append(f"All {'other ' if carried else ''}weights are drawn from {keys}.")
     if users := index.users.get(phase):
         more = f" and {len(users) - 8} more" if len(users) > 8 else ""
         parts.append(f"Feeds: {', '.join(users[:8])}{more}.")

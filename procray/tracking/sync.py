@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from procray.errors import EnvironmentProblem
+from procray.errors import EnvironmentProblem, ProcrayError
 from procray.selection.standing import Standing
 from procray.tracking import backend, overview
 from procray.tracking.connect import open_session, read_back, save_watermark, turn
@@ -39,12 +39,13 @@ def sync(plan: Plan, store: Store, tracking_uri: str | None = None, limit: float
 
     Raises:
         EnvironmentProblem: MLflow cannot be reached or refuses the work. Nothing is lost.
+        StoreError: the store's MLflow data lead out of the store.
     """
     uri = backend.tracking_uri(store.path, tracking_uri)
     try:
         session = open_session(plan, store, uri)
         return write(session, limit)
-    except EnvironmentProblem:
+    except ProcrayError:
         raise
     except Exception as error:  # MLflow lets requests', SQLAlchemy's and its own errors through
         _raise_own(error)

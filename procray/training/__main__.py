@@ -27,6 +27,7 @@ from procray.training.loop import train
 from procray.training.recipe import PhaseRecipe
 from procray.training.source import Source, task_source, text_source
 from procray.training.trace import Trace, read_range, trace_name
+from procray.visible import visible
 
 INTERRUPTED = 130
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _train(options)
     except ProcrayError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
 
 

@@ -48,7 +48,7 @@ def begin(recipe: PhaseRecipe, source: Source, context: Context, runtime: rt.Run
     """
     rt.set_process(runtime)
     config = rt.model_config(recipe, source.vocab, source.rows, runtime.pad_vocab)
-    model = GPT2(config, seed=recipe.seed)
+    model = GPT2(config, seed=recipe.seed, role=recipe.role)
     freeze(model, recipe.init.freeze)
     resume = context.latest_resume()
     transfer = carry_in(model, recipe, context) if resume is None else None

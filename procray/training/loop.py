@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import torch
 from procray.batch import Batch, RowBatch
 from procray.errors import PhaseFailed, StoreError
 from procray.model import flops_per_token
+from procray.model.draws import draw_key
 from procray.training import keep, record
 from procray.training import runtime as rt
 from procray.training.begin import begin
@@ -182,8 +182,7 @@ class Run:
             group["lr"] = lr
         if recipe.model.dropout > 0:
             # Dropout is a function of the step too: there is no random state to save, or to lose.
-            key = hashlib.sha256(f"{recipe.seed}/dropout/{state.step}/{context.rank}".encode()).digest()
-            torch.manual_seed(int.from_bytes(key[:8]) >> 1)
+            torch.manual_seed(draw_key(recipe.seed, recipe.role, "dropout", state.step, context.rank))
         # Gradients are averaged over ranks; the objective wants the sum over all of them.
         weight = context.world_size / scored
         loss: torch.Tensor | None = None

@@ -42,7 +42,7 @@ def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, An
                 other_known,
             )
         )
-    return compose(pieces, model, init.perturb, recipe.seed)
+    return compose(pieces, model, init.perturb, recipe.seed, recipe.role)
 
 
 def _named(parent: Parent, folder: Path) -> tuple[str, str]:

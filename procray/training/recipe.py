@@ -22,7 +22,7 @@ Kind = Literal["procedural", "semantic", "finetune", "diagnostic"]
 Schedule = Literal["constant", "linear", "cosine", "wsd"]
 
 # Raised when the same recipe gives other numbers than before. The golden curves guard it.
-NUMERICS = 2
+NUMERICS = 3
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Init:
-    """Where the weights come from, and what of them is not trained; what is not named is drawn from the seed.
+    """Where the weights come from, and what of them is not trained; what is not named is drawn anew.
 
     Attributes:
         components: by component, or part of one (`procray.model.NAMES`), the mark that gives it whole.
@@ -193,7 +193,8 @@ class PhaseRecipe:
     `data` is the canonical description of the stream: `{"task": {...}}` as returned by
     `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
     `corpora.recipe()`. `steps` is the length of a decaying schedule and None for a constant one,
-    where a longer budget extends the same run.
+    where a longer budget extends the same run. `role` keys what is drawn, together with the seed:
+    see `procray.model.draws`; recipes of the first two `numerics` have none.
     """
 
     kind: Kind
@@ -206,6 +207,7 @@ class PhaseRecipe:
     steps: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     init: Init = field(default_factory=Init)
+    role: str = ""
     numerics: int = NUMERICS
 
     def __post_init__(self) -> None:
@@ -249,7 +251,7 @@ class PhaseRecipe:
             evaluation["solved"] = dict(vars(self.evaluation.solved))
         if self.evaluation.split == "validation":
             del evaluation["split"]
-        return {
+        value = {
             **vars(self),
             "model": dict(vars(self.model)),
             "data": _copied(self.data),
@@ -257,6 +259,9 @@ class PhaseRecipe:
             "evaluation": evaluation,
             "init": self.init.to_json(),
         }
+        if not self.role:
+            del value["role"]
+        return value
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> PhaseRecipe:

@@ -63,7 +63,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Batches of a task: stream `train` of the recipe's seed, stream `validation` (or `tuning`) of seed 0.
+    """Batches of a task: a training stream of the recipe's seed and role, stream `validation` (or `tuning`) of seed 0.
 
     With `disjoint`, training sequences that occur in the held-out set are drawn anew.
     """
@@ -75,6 +75,7 @@ class TaskSource:
     split: str = "validation"
     whole_answers: bool = True
     disjoint: bool = False
+    role: str = ""
     _counted: list[tuple[int, list[int]]] = field(default_factory=list, compare=False, repr=False)  # step, tokens
     _test_sets: dict[int | None, TestSet] = field(default_factory=dict, compare=False, repr=False)  # by length
 
@@ -94,12 +95,17 @@ class TaskSource:
     def curriculum(self) -> Curriculum | None:
         return self.task.curriculum
 
+    @property
+    def stream(self) -> str:
+        """The name of the training stream, which no held-out one bears."""
+        return f"train/{self.role}" if self.role else "train"
+
     def batch(self, step: int, length: int | None) -> Batch | RowBatch:
-        batch = self.task.sample(self.seed, "train", step, self.size, length)
+        batch = self.task.sample(self.seed, self.stream, step, self.size, length)
         if not self.disjoint:
             return batch
         assert isinstance(batch, Batch)
-        return self._test_set(length).kept_clear(batch, self.seed, "train", step, length)
+        return self._test_set(length).kept_clear(batch, self.seed, self.stream, step, length)
 
     def validation(self, length: int | None) -> Iterator[Batch | RowBatch]:
         return iter(self._test_set(length).batches) if self.disjoint else self._drawn(length)
@@ -125,14 +131,14 @@ class TaskSource:
         known, tokens = (
             self._counted[0] if self._counted and self._counted[0][0] <= step else (0, [0] * len(self.task.parts))
         )
-        more = self.task.tokens_by_part(self.seed, "train", range(known, step), self.size)
+        more = self.task.tokens_by_part(self.seed, self.stream, range(known, step), self.size)
         self._counted[:] = [(step, [a + b for a, b in zip(tokens, more, strict=True)])]
         return dict(zip(self.task.labels, self._counted[0][1], strict=True))
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """Blocks of a prepared corpus in the order of the recipe's seed."""
+    """Blocks of a prepared corpus in the order of the recipe's seed and role."""
 
     prepared: Prepared
     seed: int
@@ -143,13 +149,14 @@ class TextSource:
     rows: int | None = None
     whole_answers: bool = False
     curriculum: Curriculum | None = None
+    role: str = ""
 
     @property
     def vocab(self) -> int:
         return self.prepared.vocab_size
 
     def batch(self, step: int, length: int | None) -> Batch:
-        return self.prepared.batch(self.seed, step, self.size, self.context)
+        return self.prepared.batch(self.seed, step, self.size, self.context, self.role)
 
     def validation(self, length: int | None) -> Iterator[Batch]:
         size = max(1, min(self.held_out, VALIDATION_POSITIONS // self.context))
@@ -173,7 +180,9 @@ def task_source(recipe: PhaseRecipe) -> TaskSource:
         )
     held_out = recipe.evaluation
     disjoint = recipe.kind == "diagnostic" and isinstance(task, BaseTask) and task.rows is None
-    return TaskSource(task, recipe.seed, recipe.batch, held_out.sequences, held_out.split, disjoint=disjoint)
+    return TaskSource(
+        task, recipe.seed, recipe.batch, held_out.sequences, held_out.split, disjoint=disjoint, role=recipe.role
+    )
 
 
 def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
@@ -185,4 +194,6 @@ def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
     if "corpus" not in recipe.data:
         raise CorpusError(f"a corpus was expected in the recipe's data, which has {', '.join(sorted(recipe.data))}")
     held_out = recipe.evaluation
-    return TextSource(prepared, recipe.seed, recipe.batch, held_out.sequences, recipe.model.context, held_out.split)
+    return TextSource(
+        prepared, recipe.seed, recipe.batch, held_out.sequences, recipe.model.context, held_out.split, role=recipe.role
+    )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,45 @@ resources: {workers: 1, cpu: 1}
 OWN_FILES = ("profile", "mlflow", "torch", "ray", "numpy", "json", "random", "uvicorn")
 
 
+# Those that train, serve or follow are tested as they are started.
+WHOLE = ("sweep", "ui", "sync", "doctor", "--help")
+
+
+class Forks:
+    """Runs commands in forks of one interpreter: importing is half of what a command takes."""
+
+    def __init__(self) -> None:
+        self._host: subprocess.Popen[str] | None = None
+
+    def __call__(self, words: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        if self._host is None:
+            program = [sys.executable, "-P", str(Path(__file__).with_name("forking.py"))]
+            self._host = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._host.stdin is not None
+        assert self._host.stdout is not None
+        with tempfile.TemporaryDirectory() as said:
+            out, err, learned = (Path(said, name) for name in ("out", "err", "learned"))
+            asked = {"words": words, "folder": str(folder), "environment": environment}
+            asked |= {"out": str(out), "err": str(err), "learned": str(learned)}
+            self._host.stdin.write(json.dumps(asked) + "\n")
+            self._host.stdin.flush()
+            code = int(self._host.stdout.readline())
+            return subprocess.CompletedProcess(words, code, *(file.read_text("utf-8") for file in (out, err)))
+
+    def end(self) -> None:
+        if self._host is not None:
+            self._host.communicate("")
+
+
+FORKS = Forks()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_fork_left() -> Iterator[None]:
+    yield
+    FORKS.end()
+
+
 class Command:
     """The installed command, run as a user runs it, from a folder with files of the user's own."""
 
@@ -69,10 +111,14 @@ class Command:
         )
 
     def __call__(self, *words: object, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words, **variables)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == code, f"exit code {process.returncode}, expected {code}\n{out}\n{err}"
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        if words[0] in WHOLE:
+            process = self.start(*words, **variables)
+            said = subprocess.CompletedProcess(process.args, 0, *process.communicate())
+            said.returncode = process.returncode
+        else:
+            said = FORKS([*map(str, words)], self.folder, {**self.environment(), **variables})
+        assert said.returncode == code, f"exit code {said.returncode}, expected {code}\n{said.stdout}\n{said.stderr}"
+        return said
 
 
 @pytest.fixture

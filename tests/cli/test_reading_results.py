@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(400)
+from procray.cli import main
 
 
 @contextmanager
@@ -116,7 +117,23 @@ def test_why_of_what_is_all_new_is_a_plain_sentence(command):
     assert not command.store.exists()
 
 
-def test_a_phase_has_one_name_in_every_command(finished, tmp_path):
+@pytest.fixture
+def analyzed(monkeypatch, capsys):
+    """What `procray analyze` says, in this process and without its pictures, which take long to draw."""
+
+    def run(phase: str, command, out: Path) -> str:
+        monkeypatch.setattr("procray.report.figures.inside.pictures", lambda inside: [])
+        monkeypatch.setenv("PROCRAY_STORE", str(command.store))
+        monkeypatch.setattr("sys.argv", ["procray", "analyze", phase, "--out", str(out)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_phase_has_one_name_in_every_command(finished, tmp_path, analyzed):
     command, _ = finished
     rows = json.loads(command("status", command.file, "--json").stdout)
     label, id = next((row["label"], row["id"]) for row in rows if row["kind"] == "procedural")
@@ -131,7 +148,7 @@ def test_a_phase_has_one_name_in_every_command(finished, tmp_path):
         command("export", name, tmp_path / str(number))
         assert json.loads((tmp_path / str(number) / "manifest.json").read_text())["step"] == step
         assert f"* {label}  [{id}]" in command("lineage", name).stdout
-    assert f"step {first} ({id})" in command("analyze", f"{label}@2k", "--out", tmp_path / "page").stdout
+    assert f"step {first} ({id})" in analyzed(f"{label}@2k", command, tmp_path / "page")
     command("transfer", f"{label}@2k", f"{label}", tmp_path / "both", "--mode", "attention")
     assert json.loads((tmp_path / "both" / "transfer.json").read_text())["counts"]["tensors_carried"] == 8
     for words in (["export", "revers L6 s0", tmp_path / "x"], ["lineage", "revers L6 s0"], ["analyze", "revers L6 s0"]):

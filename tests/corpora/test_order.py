@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -54,15 +53,13 @@ def test_neighbours_are_scattered(form):
 def test_a_hundred_million_blocks_cost_no_memory():
     permuted((0, 0), np.arange(8), 100_000_007)
     tracemalloc.start()
-    began = time.perf_counter()
     found = permuted((1, 0), np.arange(5000), 100_000_007)
-    seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(set(found.tolist())) == 5000
     assert 0 <= found.min() < 1e7
     assert 9e7 < found.max() < 100_000_007
     assert peak < 5e6
-    assert seconds < 2
 
 
 def test_order_is_the_same_for_ever():

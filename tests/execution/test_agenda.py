@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
+from agendas import Watched, everything, item, make
 
 from procray.errors import StoreError
-from procray.execution.agenda import NODES_LOST, Agenda, Item, State
+from procray.execution.agenda import NODES_LOST, State
 from procray.store.phase import PhaseFolder
 from procray.store.store import Store
 
@@ -15,43 +17,6 @@ from procray.store.store import Store
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")
-
-
-def item(phase: str, until: int = 10, needs=(), weight: float = 1.0, marks=None) -> Item:
-    return Item(phase, phase.upper(), until, tuple(marks or [until]), tuple(needs), weight)
-
-
-def make(store: Store, phase: str, *steps: int) -> None:
-    folder = store.phase(phase)
-    held = folder.acquire()
-    for step in steps:
-        folder.write_mark(held, step, lambda path: {}, {})
-    held.release()
-
-
-class Watched(Agenda):
-    def __init__(self, items, store, **options):
-        self.events: list[dict] = []
-        super().__init__(items, store, on_event=self.events.append, recheck=0.0, **options)
-
-    def told(self, event: str) -> list[str]:
-        return [e["phase"] for e in self.events if e["event"] == event]
-
-    def succeed(self, store: Store, key: str) -> None:
-        done = self.items[key]
-        make(store, done.phase, *done.marks)
-        self.report(key, {"state": "done"})
-
-
-def everything(agenda: Watched, store: Store) -> list[str]:
-    """Runs one segment after the other."""
-    order = []
-    while not agenda.finished():
-        nxt = agenda.next()
-        assert nxt is not None
-        order.append(nxt.key)
-        agenda.succeed(store, nxt.key)
-    return order
 
 
 def test_longest_remaining_chain_first(store):
@@ -67,6 +32,12 @@ def test_longest_remaining_chain_first(store):
     )
     assert everything(agenda, store) == ["head@10", "middle@10", "tail@10", "alone@10", "short@10"]
     assert agenda.told("done") == ["head", "middle", "tail", "alone", "short"]
+
+
+def test_of_several_chains_behind_a_segment_the_longest_counts(store):
+    children = [item("long", needs=[("head", 10)], weight=9), item("short", needs=[("head", 10)], weight=1)]
+    agenda = Watched([item("alone", weight=5), item("head"), *children], store)
+    assert everything(agenda, store) == ["head@10", "long@10", "alone@10", "short@10"]
 
 
 def test_a_child_starts_at_the_mark_it_needs(store):
@@ -233,6 +204,26 @@ def test_success_without_marks_is_not_believed(store):
     assert "its marks are not in the store" in agenda.failed["a"]
 
 
+def test_a_worker_that_ends_otherwise_is_tried_again_for_its_reason_if_it_gave_one(store):
+    agenda = Watched([item("a")], store)
+    for result in ({}, {"state": "killed", "reason": "killed by the memory monitor"}):
+        agenda.next()
+        agenda.report("a@10", result)
+    reasons = [event["reason"] for event in agenda.events if event["event"] == "retry"]
+    assert reasons == ["its worker ended without a result", "killed by the memory monitor"]
+
+
+def test_the_store_is_asked_once_and_only_about_phases_of_the_sweep_that_it_holds(store, monkeypatch):
+    """In a bucket each costs requests, and other sweeps may have left thousands."""
+    for phase in ("a", "foreign"):
+        make(store, phase, 10)
+    asked = []
+    monkeypatch.setattr(store, "refresh", lambda phases: asked.append(sorted(phases)))
+    assert everything(Watched([item("a"), item("b")], store), store) == ["b@10"]
+    assert asked[0] == ["a"]
+    assert asked[1:] == [["b"]], "and again about what has just run"
+
+
 def test_a_phase_that_another_sweep_trains_is_waited_for(store):
     held = store.phase("a").acquire()
     agenda = Watched([item("a"), item("child", needs=[("a", 10)])], store)
@@ -291,14 +282,23 @@ def test_a_preempted_segment_goes_on_without_counting(store):
 
 
 def test_thousands_of_segments_are_handed_out_quickly(store, monkeypatch):
-    import time
-
     agenda = Watched([item(f"p{n}", weight=n) for n in range(2000)], store)
-    monkeypatch.setattr("procray.execution.agenda.complete", lambda item, store: False)
-    before = time.perf_counter()
-    keys = [agenda.next().key for _ in range(2000)]
+    looks = []
+    monkeypatch.setattr("procray.execution.agenda.complete", lambda item, store: bool(looks.append(item)))
+    calls = 0
+
+    def count(frame, event, what):
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        keys = [agenda.next().key for _ in range(2000)]
+    finally:
+        sys.setprofile(None)
     assert keys[0] == "p1999@10"
-    assert time.perf_counter() - before < 5.0
+    assert len(looks) <= 3 * 2000
+    assert calls <= 100 * 2000, "none looks at all the others"
 
 
 def test_what_has_no_room_waits_and_lets_others_pass(store):

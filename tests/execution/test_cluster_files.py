@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from random import Random
 
 import pytest
+import yaml
 
 from procray.errors import ProcrayError
 from procray.execution import cluster_files
@@ -173,6 +175,12 @@ MISTAKES = [
         "    headGroupSpec:\n      serviceType: LoadBalancer\n",
         "open beyond Kubernetes",
     ),
+    (
+        "kuberay.yaml",
+        "namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kuberay-system}}",
+        "namespaceSelector: {}",
+        "pods of every namespace may come in",
+    ),
     # what the operator's shell takes apart
     ("kuberay.yaml", QUOTED, """'{"train_driver": 16}'""", "makes ['{train_driver:', '16}'] of"),
     ("kuberay.yaml", QUOTED, """'{"train_driver":16}'""", """write resources: '"{\\"train_dri"""),
@@ -323,6 +331,84 @@ def test_the_store_of_the_command_line_counts():
     assert "gs://" in problem.message
 
 
+def test_a_bucket_is_better_with_versions(bucket):
+    import boto3
+
+    found = cluster_files.check(FOLDER / "aws.yaml", store=bucket)
+    assert (found.bucket, found.advice) == (bucket.split("/")[2], [])  # nobody is asked yet
+    cluster_files.ask_bucket(found)
+    (advice,) = found.advice
+    assert f"let the bucket {found.bucket} keep versions" in advice
+    enabled = {"Status": "Enabled"}
+    boto3.client("s3").put_bucket_versioning(Bucket=found.bucket, VersioningConfiguration=enabled)
+    again = cluster_files.check(FOLDER / "aws.yaml", store=bucket)
+    cluster_files.ask_bucket(again)
+    assert (again.advice, again.problems) == ([], [])
+
+
+def test_a_bucket_that_does_not_answer_is_not_checked(bucket):
+    found = cluster_files.check(FOLDER / "aws.yaml", store="s3://nobody-has-this-bucket/store")
+    cluster_files.ask_bucket(found)
+    assert any(what.startswith("whether the bucket nobody-has-this-bucket keeps") for what in found.unchecked)
+    example = cluster_files.check(FOLDER / "aws.yaml")
+    cluster_files.ask_bucket(example)
+    assert not any("keeps versions" in what for what in example.unchecked)
+
+
+def test_the_head_on_google_cloud_changes_its_own_cluster_only():
+    """Every role that may change machines is bound with a condition on their names: Ray's for this cluster."""
+    text = (FOLDER / "gcp.yaml").read_text()
+    bindings = [line for line in text.splitlines() if "projects add-iam-policy-binding" in line]
+    changing = [
+        line for line in bindings if "instanceAdmin" in line or "compute.admin" in line or "roles/editor" in line
+    ]
+    assert changing
+    name = re.search(r"(?m)^cluster_name: (\S+)", text)[1]
+    for line in changing:
+        places = re.findall(r'startsWith\("([^"]+)"\)', line)
+        assert "--condition='" in line
+        assert places
+        assert all(place.endswith((f"/instances/ray-{name}-", f"/disks/ray-{name}-")) for place in places)
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml", "local.yaml"])
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+def test_keys_of_this_machine_are_copied_to_no_node(tmp_path, name):
+    """rsync, told what Ray tells it."""
+    config = yaml.safe_load((FOLDER / name).read_text())
+    home = tmp_path / "home"
+    for path in (
+        ".env",
+        "docker/.env",
+        "docker/.env.example",
+        "docker/.env.prod",
+        "my.pem",
+        "procray/a.py",
+        ".git/config",
+    ):
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text("x")
+    for ignored in (True, False):  # also where a checkout has no .gitignore
+        node = tmp_path / f"node-{ignored}"
+        if ignored:
+            shutil.copy(ROOT / ".gitignore", home)
+        else:
+            (home / ".gitignore").unlink()
+        words = [word for one in config["rsync_exclude"] for word in ("--exclude", one)]
+        words += [word for one in config["rsync_filter"] for word in ("--filter", f"dir-merge,- {one}")]
+        subprocess.run(["rsync", "--archive", *words, f"{home}/", f"{node}/"], check=True)
+        there = {str(path.relative_to(node)) for path in node.rglob("*") if path.is_file()}
+        assert there - {".gitignore"} == {"procray/a.py"}
+
+
+def test_git_ignores_keys():
+    asked = ["docker/.env", ".env", "my.pem", "docker/.env.example"]
+    done = subprocess.run(["git", "check-ignore", *asked], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == 128:
+        pytest.skip("no checkout of git")
+    assert done.stdout.split() == asked[:-1]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -374,7 +460,7 @@ def broken(random: Random, lines: list[str]) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("count", [15, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("count", [15, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FILES)
 def test_broken_files_never_crash_the_check(tmp_path, monkeypatch, name, count):
     """Whatever a file looks like, it has problems or none; nothing else is raised."""

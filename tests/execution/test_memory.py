@@ -17,8 +17,6 @@ from small_plans import phase, plan
 from procray.execution.train import broken_group
 from procray.execution.tuning import _Pulse
 
-pytestmark = pytest.mark.timeout(400)
-
 # As Ray 2.60 words it, without its middle.
 TEXT = """\
 1 worker(s) were killed due to the node running low on memory. Memory on the node (IP: 127.0.0.1, ID: e7d259c8) was \

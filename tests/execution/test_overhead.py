@@ -10,7 +10,7 @@ from small_plans import phase, plan
 from procray.execution import RunOptions, run
 from procray.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def forty(steps: int):

@@ -158,7 +158,7 @@ def bring_up(patch: pytest.MonkeyPatch) -> SimpleNamespace:
         tags = {TAG_RAY_NODE_KIND: NODE_KIND_WORKER, TAG_RAY_USER_NODE_TYPE: kind, TAG_RAY_NODE_NAME: "worker"}
         node_config = dict(booted["available_node_types"][kind]["node_config"])
         workers[kind] = next(iter(provider.create_node(node_config, tags, 1)))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while len(provider.non_terminated_nodes({})) < 4 and time.monotonic() < deadline:
         time.sleep(0.1)
     provider.set_node_tags(workers["cpu"], {"ray-node-status": "up-to-date"})
@@ -300,6 +300,12 @@ def test_policies_name_what_the_file_names(up):
     statement = next(s for s in json.loads(head)["Statement"] if s["Sid"] == "StartWorkersOfThisCluster")
     types = sorted({kind["node_config"]["InstanceType"] for kind in workers})
     assert sorted(statement["Condition"]["StringEquals"]["ec2:InstanceType"]) == types
+    (disks,) = (s["Condition"] for s in json.loads(head)["Statement"] if "volume/*" in s["Resource"])
+    wanted = [volume["Ebs"] for kind in workers for volume in kind["node_config"]["BlockDeviceMappings"]]
+    assert int(disks["NumericLessThanEquals"]["ec2:VolumeSize"]) == max(volume["VolumeSize"] for volume in wanted)
+    assert {volume["VolumeType"] for volume in wanted} == {disks["StringEquals"]["ec2:VolumeType"]}
+    assert all(volume["Encrypted"] for volume in wanted)
+    assert disks["Bool"] == {"ec2:Encrypted": "true"}
     assert all(kind["node_config"]["ImageId"] in head for kind in workers)
     assert all(group in head for kind in workers for group in kind["node_config"]["SecurityGroupIds"])
     assert f'"{config["cluster_name"]}"' in head

@@ -16,7 +16,7 @@ from procray.execution.agenda import Agenda, Item
 from procray.execution.cluster_files.findings import Findings
 from procray.execution.cluster_files.fit import Need, NodeType, check_fit
 from procray.execution.growth import launched, types_of
-from procray.execution.room import Nodes, Room, _growth, check_feasible, slots
+from procray.execution.room import Nodes, Room, _growth, check_feasible, look, slots
 from procray.store.store import Store
 
 
@@ -228,6 +228,127 @@ def test_room_that_is_kept_is_not_kept_for_what_can_never_start():
     assert not may_start(item("pair", gpu=2.0))
     assert not may_start(item("small", gpu=1.0))
     assert may_start(item("without", cpu=6.0)), "processors that it does not need are free"
+
+
+def test_what_just_fits_is_feasible_and_a_little_more_is_not():
+    machine = [{"CPU": 8.0, "GPU": 2.0}]
+    check_feasible([item(cpu=8.0, gpu=2.0), item(workers=2, cpu=4.0, gpu=1.0)], machine, "here")
+    check_feasible([item(workers=3, cpu=0.1)], [{"CPU": 0.3}], "here")  # 0.1 three times is a little more than 0.3
+    pair = [{"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0}]
+    for wanted, nodes, text in (
+        (item(cpu=8.5), machine, "1 worker with 8.5 processors each, 8.5 in all, but here has 8; lower"),
+        (item(cpu=4.5), pair, "1 worker with 4.5 processors each, but no node of here has more than 4; lower"),
+        (item(workers=2, cpu=4.5), pair, "2 workers with 4.5 processors each, 9 in all, but here has 8; lower"),
+        (item(gpu=0.5), pair[:1], "1 worker with 0.5 GPUs each, 0.5 in all, but here has 0; lower"),
+        (item(), [], "1 worker with 1 processors each, 1 in all, but here has 0; lower"),
+        (item(gpu=1.5), machine, "1 worker with 1.5 GPUs each; above 1, GPUs are whole"),
+    ):
+        with pytest.raises(EnvironmentProblem) as refused:
+            check_feasible([wanted], nodes, "here")
+        assert str(refused.value).startswith(f"phase 'a' wants {text}")
+
+
+def test_what_nodes_have_together_but_not_each_is_told_by_what_was_asked_for():
+    three = [{"CPU": 3.0}, {"CPU": 3.0}]
+    with pytest.raises(EnvironmentProblem) as refused:
+        check_feasible([item(workers=3, cpu=2.0)], three, "here")
+    assert "3 workers with 2 processors each, but the nodes of here have room for 2 such at once; lower" in str(
+        refused.value
+    )
+    whole = [{"CPU": 1.0, "GPU": 2.0}, {"CPU": 3.0, "GPU": 1.0}]
+    with pytest.raises(EnvironmentProblem) as refused:
+        check_feasible([item(workers=3, gpu=1.0)], whole, "here")
+    assert "with 1 processors and 1 GPUs each, but the nodes of here have room for 2 such at once; lower" in str(
+        refused.value
+    )
+    with pytest.raises(EnvironmentProblem) as refused:
+        check_feasible([item(workers=3, gpu=0.6)], [{"CPU": 8.0, "GPU": 2.0}], "here")
+    assert "room for 2 such at once (the share of a worker lies on one GPU); lower" in str(refused.value)
+
+
+def test_the_first_of_those_that_ask_for_too_much_is_named():
+    with pytest.raises(EnvironmentProblem, match="phase 'first' wants"):
+        check_feasible([item("good"), item("first", gpu=9.0), item("second", gpu=9.0)], [{"CPU": 1.0}], "here")
+    with pytest.raises(EnvironmentProblem, match="phase 'group' wants a worker group"):
+        check_feasible([item("single"), item("group", "train-warm")], [{"CPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}], "here")
+
+
+def test_the_cluster_is_looked_at_once_a_second(monkeypatch):
+    clock, looks = [0.5], []
+    monkeypatch.setattr("procray.execution.room.time.monotonic", lambda: clock[0])
+    room = Room(lambda: looks.append(clock[0]) or Nodes(({"CPU": 1.0},)))
+    for now in (0.5, 0.6, 1.4, 1.5, 1.6, 2.4, 2.6):
+        clock[0] = now
+        assert room.fits(item(), [])
+    assert looks == [0.5, 1.5, 2.6]
+
+
+def test_what_a_cluster_is_told_to_be():
+    assert not Room(lambda: Nodes(())).many
+    for nodes, many in ((Nodes(({"CPU": 1.0},)), False), (Nodes(({"CPU": 1.0},), ({"CPU": 1.0},)), True)):
+        room = Room(lambda nodes=nodes: nodes)
+        room.fits(item(), [])
+        assert room.many is many
+    assert Room(lambda: Nodes(()), lambda: 7.0).lost == 7.0
+    assert Room(lambda: Nodes(())).lost < -1e9
+
+
+def test_nodes_that_are_drained_take_no_work_and_dead_ones_do_not_count(monkeypatch):
+    """What Ray says of a node; of a type with at most three, two that live are there, one of which is leaving."""
+    gpu = {"CPU": 4.0, "GPU": 1.0}
+    told = [("head", {"CPU": 2.0}, True), ("stays", gpu, True), ("leaves", gpu, True), ("dead", gpu, False)]
+    nodes = [{"NodeID": name, "Resources": resources, "Alive": alive} for name, resources, alive in told]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    monkeypatch.setattr("ray._private.state.state.get_draining_nodes", lambda: {"leaves": 0})
+    monkeypatch.setattr("procray.execution.room.node_types", lambda: [(gpu, 3)])
+    found = look()
+    assert found.live == ({"CPU": 2.0}, gpu)
+    assert found.more == (gpu, gpu)
+    assert found.all == found.live + found.more
+    assert (found.names, found.leaving) == ({"head", "stays", "leaves"}, {"leaves"})
+
+
+def test_a_node_type_without_gpus_has_the_shape_of_a_node_that_names_none():
+    assert _growth([{"CPU": 8.0, "memory": 1.0}], [({"CPU": 8, "GPU": 0}, 2)]) == [{"CPU": 8.0, "GPU": 0.0}]
+    assert _growth([{"CPU": 8.0}] * 3, [({"CPU": 8}, 2), ({"CPU": 8}, 2), ({"CPU": 9}, 1)]) == [
+        *[{"CPU": 8.0}, {"CPU": 9.0}],
+    ]
+
+
+def test_large_segments_that_run_are_placed_before_small_ones():
+    room = Room(lambda: Nodes(({"CPU": 4.0}, {"CPU": 3.0})))
+    running = [item("one"), item("three", cpu=3.0), item("another", cpu=3.0)]
+    assert not room.fits(item("more"), running), "the machines are full"
+    assert slots([item(cpu=2.0), item(gpu=1.0)], [{"CPU": 8.0, "GPU": 2.0}]) == 4, "the one without a GPU is smaller"
+
+
+def test_a_segment_whose_node_is_gone_counts_again_when_one_is_back(monkeypatch):
+    monkeypatch.setattr("procray.execution.room._LOOK_EVERY", 0.0)
+    nodes = [{"CPU": 1.0}]
+    room = Room(lambda: Nodes(tuple(nodes)))
+    running = [item("lost", "train", workers=2, cpu=2.0, least=1)]
+    assert room.fits(item(), running)
+    nodes[:] = [{"CPU": 4.0}]
+    assert not room.fits(item(), running)
+    assert room.fits(item(), []), "what has ended holds nothing"
+    assert not room.fits(item(cpu=1.0), [item("lost", "train", workers=2, cpu=2.0, least=1)])
+
+
+def test_room_is_kept_where_the_least_is_missing():
+    room = Room(lambda: Nodes(({"CPU": 8.0, "GPU": 4.0}, {"CPU": 4.0, "GPU": 4.0})))
+    may_start = room.asker([item("most", cpu=4.0, gpu=3.0), item("little", gpu=1.0)])
+    assert not may_start(item("big", cpu=4.0, gpu=4.0)), "one GPU is missing on the first node, three on the other"
+    assert not may_start(item("small", gpu=1.0)), "three are free on the first"
+    assert may_start(item("without", cpu=3.0))
+
+
+def test_room_is_kept_for_the_first_that_waits_also_when_others_wait_after_it():
+    room = Room(lambda: Nodes(({"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0})))
+    may_start = room.asker([item("gpu", gpu=1.0), item("two", cpu=2.0)])
+    assert not may_start(item("big", cpu=8.0))
+    assert not may_start(item("other", gpu=1.0))
+    assert not may_start(item("small", cpu=2.0)), "the first node is kept, the other has one processor left"
+    assert may_start(item("smaller", cpu=1.0))
 
 
 def test_no_room_is_said_once_a_minute(tmp_path, monkeypatch):

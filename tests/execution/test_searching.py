@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import textwrap
 
-import pytest
-
 from procray.execution import RunOptions, run
 from procray.planning import plan
 from procray.planning.load import load_text
 from procray.selection import select
-
-pytestmark = pytest.mark.timeout(400)
 
 FILE = textwrap.dedent("""\
     name: tuned

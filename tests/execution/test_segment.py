@@ -223,10 +223,10 @@ def test_a_worker_ends_with_the_command_that_started_it():
     ready = fork.Queue()
     worker = fork.Process(target=_worker, args=(who, ready))
     worker.start()
-    ready.get(timeout=20)
+    ready.get(timeout=600)
     assert worker.is_alive()
     os.kill(driver.pid, signal.SIGKILL)
-    worker.join(timeout=20)
+    worker.join(timeout=600)
     assert worker.exitcode == 1
     driver.join()
 

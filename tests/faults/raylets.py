@@ -85,7 +85,7 @@ class Raylets:
             return next((node for node, raylet in self.nodes.items() if raylet in above), None)
         return None
 
-    def rest(self, seconds: float = 40.0) -> None:
+    def rest(self, seconds: float = 600.0) -> None:
         """Waits until nothing of a sweep is left: processes, placement groups, resources.
 
         Raises:
@@ -119,7 +119,7 @@ class Raylets:
         assert self._host.stdin is not None
         self._host.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._host.wait(30)
+            self._host.wait(600)
         for process in [*below, psutil.Process(self._host.pid)] if self._host.poll() is None else below:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -153,7 +153,7 @@ class Sweep:
                 self.events.append(json.loads(line))  # anything else on stdout ends the thread, and the test
                 self._changed.notify_all()
 
-    def until(self, condition: Callable[[dict[str, Any]], Any], seconds: float = 120.0) -> dict[str, Any]:
+    def until(self, condition: Callable[[dict[str, Any]], Any], seconds: float = 600.0) -> dict[str, Any]:
         """The first event, from the beginning on, for which the condition holds."""
         deadline, seen = time.monotonic() + seconds, 0
         while True:
@@ -171,7 +171,7 @@ class Sweep:
         wanted = {"event": name, **facts}
         return [event for event in list(self.events) if wanted.items() <= event.items()]
 
-    def result(self, code: int = 0, seconds: float = 240.0) -> dict[str, Any]:
+    def result(self, code: int = 0, seconds: float = 600.0) -> dict[str, Any]:
         """Waits for the end; its last event."""
         found = self.process.wait(seconds)
         self._reader.join(5)
@@ -192,7 +192,7 @@ class Sweep:
             self.process.wait()
 
 
-def trainer_of(store: Store, phase: str, seconds: float = 60.0) -> int:
+def trainer_of(store: Store, phase: str, seconds: float = 600.0) -> int:
     """The process that trains a phase now, once its first mark is there."""
     folder, until = store.phase(phase), time.monotonic() + seconds
     while True:
@@ -203,7 +203,7 @@ def trainer_of(store: Store, phase: str, seconds: float = 60.0) -> int:
         time.sleep(0.05)
 
 
-def wait(condition: Callable[[], Any], seconds: float = 60.0) -> float:
+def wait(condition: Callable[[], Any], seconds: float = 600.0) -> float:
     """Seconds until the condition holds."""
     started = time.monotonic()
     while not condition():

@@ -13,8 +13,6 @@ from raylets import Raylets, trainer_of, wait
 from procray.store import phase_copy
 from procray.store.store import Store
 
-pytestmark = pytest.mark.timeout(400)
-
 
 def test_a_sweep_on_a_bucket_gives_the_numbers_of_one_in_a_folder(bucket, sweep, reference, same_numbers):
     small = pair(100)

@@ -13,8 +13,6 @@ from raylets import trainer_of
 from procray.execution.disk import disk_full
 from procray.store.store import Store
 
-pytestmark = pytest.mark.timeout(400)
-
 
 @pytest.fixture
 def small_disk(tmp_path):

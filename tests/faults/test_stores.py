@@ -22,8 +22,6 @@ from procray.store import lease
 from procray.store.folder_claims import FolderClaims
 from procray.store.store import Store
 
-pytestmark = pytest.mark.timeout(400)
-
 # Holds a claim as a process of another host would, with a clock that is an hour off.
 HOLD = """
 import sys, time

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -241,3 +242,22 @@ def test_without_a_seed_the_weights_follow_torchs_generator():
     wte = lambda model: model.transformer.wte.weight
     assert not torch.equal(wte(a), wte(b))
     assert torch.equal(wte(a), wte(c))
+
+
+def test_models_of_two_roles_share_no_draw():
+    donor, target = GPT2Config(2, 4, 64, 102, 49, tied=False), GPT2Config(2, 4, 64, 256, 23, tied=False)
+
+    def shared(one, other):
+        """Of the drawn parameters, those that begin alike."""
+        a, b = (dict(model.named_parameters()) for model in (one, other))
+        drawn = [name for name in a if name.endswith("weight") and ".ln_" not in name]
+        return [name for name in drawn if bool((a[name][: len(b[name])] == b[name][: len(a[name])]).any())]
+
+    assert len(shared(GPT2(donor, seed=0), GPT2(target, seed=0))) == 11  # nothing tells them apart
+    roles = ("target/diagnostic", "target/diagnostic#1", "warmup/identity", "warmup/identity#1", "warmup/set")
+    for one, other in itertools.combinations(roles, 2):
+        assert shared(GPT2(donor, seed=0, role=one), GPT2(target, seed=0, role=other)) == []
+    for role in roles:
+        assert len(shared(GPT2(donor, seed=0, role=role), GPT2(target, seed=0, role=role))) == 11
+        assert shared(GPT2(donor, seed=0, role=role), GPT2(donor, seed=1, role=role)) == []
+        assert shared(GPT2(donor, seed=0, role=role), GPT2(donor, seed=0)) == []

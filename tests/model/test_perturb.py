@@ -72,13 +72,16 @@ def test_a_tensor_of_zeros_stays(kind):
 
 
 @pytest.mark.parametrize("perturbation", [Perturbation("noise", 0.1), Perturbation("shuffle"), Perturbation("random")])
-def test_the_seed_and_the_name_decide(perturbation):
+def test_the_seed_the_role_and_the_name_decide(perturbation):
     x = drawn(1, 8, 8)
     kept = x.clone()
     one = perturbed(x, NAME, perturbation, 0)
     assert torch.equal(one, perturbed(x, NAME, perturbation, 0))
     assert not torch.equal(one, perturbed(x, NAME, perturbation, 1))
     assert not torch.equal(one, perturbed(x, NAME.replace("0", "1"), perturbation, 0))
+    roles = [perturbed(x, NAME, perturbation, 0, role) for role in ("target/semantic", "target/semantic#1")]
+    assert not any(torch.equal(one, other) for other in roles)
+    assert not torch.equal(*roles)
     assert torch.equal(x, kept)
 
 

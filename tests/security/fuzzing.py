@@ -524,6 +524,119 @@ def corpus_target(folder: Path) -> One:
     return one
 
 
+NAMES = (
+    ".run-", ".run-00000000-²-000000", ".run-aaaaaaaa-" + "9" * 30 + "-bbbbbb", ".run-aaaaaaaa-1-bbbbbb", ".tmp-x",
+    ".clock-²",
+    "²", "-1", "0x10", "1e3", "00010", "9" * 200, "a\nb", "a b", "\u202ex", "\x1b[31mred",
+    "‥", "~", "*", "a" * 255, "x@y",
+    ".machine.json.aaaaaaaa", "journal", "1.json", "²." + "json", "a" * 12, "0" * 16,
+)  # fmt: skip
+SIZES = (0, 1, 4096, 2**20, 2**31, 2**33, 2**40)  # bytes; the large ones are holes and take no room
+
+
+def neighbour_target(folder: Path) -> One:
+    """What somebody who shares a store leaves in it: links, names and sizes. Nothing outside of it may change."""
+    from procray.cli.live import row
+    from procray.planning import plan
+    from procray.planning.load import load_text
+    from procray.planning.plan_json import read_plan
+    from procray.selection.naming import find
+    from procray.selection.standing import Standing
+    from procray.store import garbage
+    from procray.store.contents import contents
+    from procray.store.store import Store
+    from procray.store.verification import verify
+
+    store, phase_id = small_phase(folder / "good")
+    graph = plan(load_text(SWEEPS[2], "chains.yaml"))
+    store.write_plan(graph)
+    (folder / "good" / "corpora").mkdir(exist_ok=True)
+    outside = folder / "outside"
+    work = folder / "work"
+
+    def content_of(place: Path) -> dict[str, tuple[int, int]]:
+        return {
+            str(path.relative_to(place)): (path.lstat().st_size, path.lstat().st_mtime_ns)
+            for path in sorted(place.rglob("*"))
+            if not path.is_dir()
+        }
+
+    def gone(place: Path) -> bool:
+        """Removes what is there; whether it was a folder."""
+        folder_there = place.is_dir() and not place.is_symlink()
+        if folder_there:
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+        return folder_there
+
+    def plant(rng: random.Random) -> None:
+        places = sorted(work.rglob("*"))
+        place = rng.choice(places)
+        kind = rng.randrange(5)
+        if kind == 0 and place.parent.is_dir():  # a link in place of what is there
+            gone(place)
+            target = rng.choice((outside, outside / "mine.txt", Path("/dev/zero"), place, Path("../..")))
+            place.symlink_to(target)
+        elif kind == 1 and place.is_file():  # a size
+            os.truncate(place, rng.choice(SIZES))
+        elif kind == 2 and place.parent.is_dir():  # another kind of file
+            if gone(place):
+                place.write_bytes(b"{}")
+            else:
+                place.mkdir()
+        else:  # a name
+            parent = place if place.is_dir() else place.parent
+            new = parent / rng.choice(NAMES)
+            if not new.exists() and not new.is_symlink():
+                how = rng.randrange(3)
+                if how == 0:
+                    new.mkdir()
+                elif how == 1:
+                    new.write_bytes(rng.choice((b"", b"{}", b"[]", b"\xff")))
+                else:
+                    new.symlink_to(rng.choice((outside, outside / "mine.txt", Path("nowhere"))))
+
+    def one(rng: random.Random) -> None:
+        for place in (work, outside):
+            shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder / "good", work)
+        (outside / "phases" / ("0" * 16)).mkdir(parents=True)
+        (outside / "mine.txt").write_text("mine")
+        (outside / "phases" / ("0" * 16) / "phase.json").write_text("{}")
+        before = content_of(outside)
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            plant(rng)
+        shared = Store(work)
+        phase = shared.phase(phase_id)
+
+        def read() -> None:
+            for path in work.glob("sweeps/*/plan.json"):
+                found = read_plan(path)
+                standing = Standing(found, shared)
+                for one_of in found.phases.values():
+                    row(one_of, shared, standing)
+                    find(one_of.id, shared)
+
+        def claim() -> None:
+            held = phase.acquire({"sweep": "x@y"})
+            if held is not None:
+                held.release()
+
+        def clean() -> None:
+            garbage.collect(shared, garbage.find(shared, older_than=0.0))
+
+        each([
+            phase.status, phase.progress, phase.curve, phase.description, phase.holder, phase.marks, phase.resumes,
+            phase.resume, lambda: phase.mark(10), lambda: contents(shared), lambda: verify(shared), read, claim,
+            clean,
+        ])  # fmt: skip
+        if content_of(outside) != before:
+            raise AssertionError("something outside of the store has changed")
+
+    return one
+
+
 def each(acts: list[Callable[[], Any]]) -> None:
     """Does all of them; the last clean error, if any, counts."""
     from procray.errors import ProcrayError
@@ -540,8 +653,9 @@ def each(acts: list[Callable[[], Any]]) -> None:
 
 TARGETS: dict[str, tuple[Callable[[Path], One], float]] = {  # with their share of the inputs
     "sweep": (sweep_target, 0.15),
-    "store": (store_target, 0.25),
-    "plan": (plan_target, 0.15),
+    "store": (store_target, 0.2),
+    "neighbour": (neighbour_target, 0.1),
+    "plan": (plan_target, 0.1),
     "checkpoint": (checkpoint_target, 0.25),
     "official": (official_target, 0.05),
     "corpus": (corpus_target, 0.15),

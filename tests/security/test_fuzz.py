@@ -21,7 +21,15 @@ from procray.model.checkpoint import load_weights
 from procray.planning import load_sweep, plan
 from procray.planning.load import load_text
 
-COUNTS = {"sweep": 120, "store": 250, "plan": 1000, "checkpoint": 300, "official": 150, "corpus": 1200}
+COUNTS = {
+    "sweep": 120,
+    "store": 250,
+    "neighbour": 120,
+    "plan": 1000,
+    "checkpoint": 300,
+    "official": 150,
+    "corpus": 1200,
+}
 
 
 @pytest.fixture(autouse=True)

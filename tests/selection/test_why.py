@@ -174,6 +174,14 @@ def test_new_numbers_for_the_same_settings_are_told(monkeypatch):
     ]
 
 
+def test_numbers_of_another_role_are_told_where_nothing_else_is():
+    now = build()
+    then = renumbered(now, lambda recipe: replace(recipe, role=f"{recipe.role}#1"))
+    assert told(why(now, then), BASE) == ["role in the chain: target/semantic#1 -> target/semantic"]
+    before = renumbered(now, lambda recipe: replace(recipe, role="", numerics=2))
+    assert told(why(now, before), BASE) == ["numerics: version 2 -> 3: the same settings give other numbers since"]
+
+
 def test_a_recipe_in_an_older_form_is_told_to_be_that_and_nothing_else():
     now = build()
     then = renumbered(now, lambda recipe: recipe)

@@ -198,9 +198,34 @@ MISTAKES = {
         f.yaml:10:16: matched.1: a fraction lies between 0 and 1 (got 2)""",
     ),
     "a published value without a source": (
-        ("transfer:", "published: [{value: 1, strength: weak, tolerance: 0}]\ntransfer:"),
+        ("transfer:", "published: [{value: 0.5, strength: weak, tolerance: 0}]\ntransfer:"),
         """\
         f.yaml:10:13: published.0: missing key 'source'""",
+    ),
+    "a tolerance that no data saved would meet": (
+        ("transfer:", "published: [{value: 0.9, tolerance: 0.1, source: a, strength: b}]\ntransfer:"),
+        """\
+        f.yaml:10:37: published.0.tolerance: must be smaller than the published effect of 0.1""",
+    ),
+    "a tolerance that the baseline would meet": (
+        (
+            "transfer:",
+            "published:\n"
+            "  - {quantity: perplexity, value: 57.8, baseline: 59.8, tolerance: 2, source: a, strength: b}\n"
+            "  - {quantity: perplexity, value: 57.8, tolerance: 9, source: a, strength: b, comparable: other data}\n"
+            "  - {quantity: perplexity, variant: baseline, value: 59.8, tolerance: 9, source: a, strength: b}\n"
+            "transfer:",
+        ),
+        """\
+        f.yaml:11:68: published.0.tolerance: must be smaller than the published effect of 2""",
+    ),
+    "a published value without its direction": (
+        (
+            "transfer:",
+            "published: [{quantity: perplexity, value: 57.8, tolerance: 1, source: a, strength: b}]\ntransfer:",
+        ),
+        """\
+        f.yaml:10:13: published.0: missing key 'baseline', the published one: without it perplexity has no direction""",
     ),
     "a name for a folder": (
         ("name: good", "name: a/b"),

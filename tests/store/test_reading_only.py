@@ -67,7 +67,7 @@ def answers(place: Path, file: Path, store: Store) -> dict[str, list]:
         **os.environ, "HOME": str(theirs), "XDG_CACHE_HOME": str(theirs), "MPLCONFIGDIR": str(theirs), "NO_COLOR": "1",
     }  # fmt: skip
     words = [sys.executable, "-c", SCRIPT, str(file), str(store.path), str(theirs / "report"), "65534"]
-    done = subprocess.run(words, env=environment, cwd=theirs, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, env=environment, cwd=theirs, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return {line: rest for line, *rest in json.loads(done.stdout.splitlines()[-1])}
 

@@ -168,7 +168,7 @@ def test_only_the_clock_of_the_bucket_says_how_old_a_claim_is(machines, monkeypa
         assert other.holder().alive()
         assert other.acquire() is None
     monkeypatch.setattr(lease, "STALE_AFTER", 1.5)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while (held := machines("late").phase(PHASE).acquire()) is None and time.monotonic() < deadline:
         time.sleep(0.2)
     assert held.attempt == 2
@@ -223,10 +223,9 @@ def test_live_numbers_never_keep_a_training_waiting(machines, faulty):
     folder = machines("one").phase(PHASE)
     folder.acquire()
     faulty.decide = lambda method, path: "drop" if "progress" in path else None
-    began = time.monotonic()
     folder.write_progress({"step": 1})
     folder.write_progress({"step": 2})
-    assert time.monotonic() - began < 10
+    assert sum("progress" in path for _, path in faulty.requests) == 1, "tried once, and then left for a while"
 
 
 def test_a_release_that_fails_is_made_up_for(machines, faulty, monkeypatch):
@@ -236,7 +235,7 @@ def test_a_release_that_fails_is_made_up_for(machines, faulty, monkeypatch):
     faulty.decide = lambda method, path: "503"
     held.release()
     faulty.decide = lambda method, path: None
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 600
     while (again := machines("two").phase(PHASE).acquire()) is None and time.monotonic() < deadline:
         time.sleep(0.2)
     assert again.attempt == 2
@@ -318,9 +317,9 @@ def test_killed_anywhere_the_store_stays_whole(machines, bucket):
         before = watch.below(f"phases/{PHASE}").entries
         process = fork.Process(target=_write_for_ever, args=(bucket,))
         process.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 600
         while len(watch.below(f"phases/{PHASE}").entries) < len(before) + 9 + life and time.monotonic() < deadline:
-            time.sleep(0.003 * life)
+            time.sleep(0.05 + 0.003 * life)  # to look costs the service more than to write
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         seen = machines(f"look {life}").phase(PHASE)

@@ -38,9 +38,11 @@ def assert_shifted(batch: Batch, pad: int) -> None:
     assert (batch.targets_BT[:, -1] == pad).all()
 
 
-def distance(samples: Iterable[Sequence[int]], chances: dict[tuple[int, ...], float]) -> float:
+def distance(samples: np.ndarray | Iterable[Sequence[int]], chances: dict[tuple[int, ...], float]) -> float:
     """Total variation between observed frequencies and a distribution; fails on an impossible sample."""
-    counts = Counter(tuple(sample) for sample in samples)
+    drawn = samples if isinstance(samples, np.ndarray) else np.array(list(samples))
+    rows, times = np.unique(drawn, axis=0, return_counts=True)
+    counts = Counter(dict(zip(map(tuple, rows.tolist()), times.tolist(), strict=True)))
     assert set(counts) <= set(chances), f"impossible: {sorted(set(counts) - set(chances))[:3]}"
     total = sum(counts.values())
     return sum(abs(counts[sequence] / total - chance) for sequence, chance in chances.items()) / 2

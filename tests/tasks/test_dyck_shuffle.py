@@ -50,7 +50,7 @@ def test_words_have_the_probabilities_of_the_rule(length, k, p_open, max_depth):
     task = tasks.get("dyck_shuffle", length=length, k=k, p_open=p_open, max_depth=max_depth)
     assert sum(chances.values()) == pytest.approx(1)
     tokens = task.sample(0, "train", 0, 200_000).tokens_BT
-    assert distance(tokens.tolist(), chances) < 0.5 * np.sqrt(len(chances) / 200_000)
+    assert distance(tokens, chances) < 0.5 * np.sqrt(len(chances) / 200_000)
 
 
 def test_brackets_cross_and_may_stay_open():

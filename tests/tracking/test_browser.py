@@ -36,7 +36,7 @@ PLAN = synthetic.build()
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Iterator[tuple[Store, str]]:
+def site(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Iterator[tuple[Store, ui.Page]]:
     folder = tmp_path_factory.mktemp("site")
     shutil.copy(fresh_database, folder / backend.DATABASE)
     store = Store(folder)
@@ -44,8 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Iter
     synthetic.write_report(store, PLAN)
     uri = f"sqlite:///{folder / backend.DATABASE}"
     assert sync(PLAN, store, uri).complete
-    with ui.server(store, uri) as address:
-        yield store, address
+    with ui.server(store, uri) as page:
+        yield store, page
 
 
 def drawn(link: str, folder: Path, ready: Callable[[str], bool]) -> str:
@@ -54,7 +54,7 @@ def drawn(link: str, folder: Path, ready: Callable[[str], bool]) -> str:
     for attempt, budget in enumerate((20_000, 60_000, 180_000)):
         profile = folder / f"profile-{attempt}"
         words = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={profile}", f"--virtual-time-budget={budget}"]
-        done = subprocess.run([*words, "--dump-dom", link], capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run([*words, "--dump-dom", link], capture_output=True, text=True, check=False)
         page = done.stdout
         if ready(page):
             break
@@ -71,11 +71,11 @@ def rgb(colour: str) -> str:
     return f"rgb({int(colour[1:3], 16)}, {int(colour[3:5], 16)}, {int(colour[5:7], 16)})"
 
 
-def test_deep_link_opens_on_the_curves(site: tuple[Store, str], tmp_path: Path) -> None:
-    store, address = site
-    link = deep_link(address, mirror.experiment(mirror.client(store), PLAN))
+def test_deep_link_opens_on_the_curves(site: tuple[Store, ui.Page], tmp_path: Path) -> None:
+    store, served = site
+    link = deep_link(served.address, mirror.experiment(mirror.client(store), PLAN))
     compared = [cell for cell in PLAN.cells if cell.fraction is None]
-    page = drawn(link, tmp_path, lambda page: len(lines(page)) >= 3 * len(compared))
+    page = drawn(served.link(link), tmp_path, lambda page: len(lines(page)) >= 3 * len(compared))
     # Three charts for each target, with one line for every compared run of that target.
     assert len(lines(page)) >= 3 * len(compared)
     for text in ("Data efficiency: haystack", "Data efficiency: code", "haystack/accuracy/val", "tokens/total"):
@@ -86,23 +86,23 @@ def test_deep_link_opens_on_the_curves(site: tuple[Store, str], tmp_path: Path) 
     assert "identity L2-24 s0" not in page  # a warm-up: not among the compared runs
 
 
-def test_means_by_variant(site: tuple[Store, str], tmp_path: Path) -> None:
-    store, address = site
-    link = deep_link(address, mirror.experiment(mirror.client(store), PLAN), views.MEANS)
-    page = drawn(link, tmp_path, lambda page: len(lines(page)) >= 3 * len(PLAN.variants))
+def test_means_by_variant(site: tuple[Store, ui.Page], tmp_path: Path) -> None:
+    store, served = site
+    link = deep_link(served.address, mirror.experiment(mirror.client(store), PLAN), views.MEANS)
+    page = drawn(served.link(link), tmp_path, lambda page: len(lines(page)) >= 3 * len(PLAN.variants))
     assert len(lines(page)) >= 3 * len(PLAN.variants)
     assert "Group by: variant" in re.sub(r"<[^>]+>", "", page)
 
 
-def test_checkpoint_page_lists_the_runs_that_used_it(site: tuple[Store, str], tmp_path: Path) -> None:
-    store, address = site
+def test_checkpoint_page_lists_the_runs_that_used_it(site: tuple[Store, ui.Page], tmp_path: Path) -> None:
+    store, served = site
     mlflow = mirror.client(store)
     experiment = mirror.experiment(mlflow, PLAN)
     warm = next(cell.warmups[0] for cell in PLAN.cells if cell.warmups)
     models = {m.tags["procray.mark"]: m for m in mlflow.search_logged_models([experiment])}
     model = models[f"{warm.phase}/{warm.step}"]
     users = [phase.label for phase in PLAN.phases.values() if warm in phase.parents]
-    link = f"{address}/#/experiments/{experiment}/models/{model.model_id}?workflowType=machine_learning"
-    page = drawn(link, tmp_path, lambda page: all(f">{label}<" in page for label in users))
+    link = f"{served.address}/#/experiments/{experiment}/models/{model.model_id}?workflowType=machine_learning"
+    page = drawn(served.link(link), tmp_path, lambda page: all(f">{label}<" in page for label in users))
     for label in users:
         assert f">{label}<" in page

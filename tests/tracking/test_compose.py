@@ -61,8 +61,8 @@ def test_services_wait_until_the_others_are_well():
             assert how["condition"] == wanted, (name, other)
             assert other == "bucket" or "healthcheck" in SERVICES[other]
     for service in SERVICES.values():
-        tag = service["image"].rpartition(":")[2]
-        assert re.search(r"\d+\.\d+|\d{4}-\d{2}", tag), service["image"]
+        assert re.search(r":v?\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$", service["image"]), service["image"]
+        assert "build" in service or "@sha256:" in service["image"], "an image of others is named by its digest"
         assert service["security_opt"] == ["no-new-privileges:true"]
     assert set(COMPOSE["volumes"]) == {
         volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])
@@ -72,11 +72,13 @@ def test_services_wait_until_the_others_are_well():
 def test_the_image_runs_without_rights_from_a_pinned_base():
     text = (FOLDER / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert re.fullmatch(r"ARG BASE=python:3\.11\.\d+-slim-\w+", lines[0])
+    assert re.fullmatch(r"ARG BASE=python:3\.11\.\d+-slim-\w+@sha256:[0-9a-f]{64}", lines[0])
     assert [line for line in lines if line.startswith("USER")] == ["USER ${UID}:${UID}"]
     assert lines.index("USER ${UID}:${UID}") > max(n for n, line in enumerate(lines) if line.startswith("RUN"))
     assert "HEALTHCHECK" in text
-    assert "--constraint constraints.txt" in text
+    assert text.count("pip install") == 2
+    assert "pip install --require-hashes" in text  # and the other is procray itself, without dependencies
+    assert "pip install --no-deps --no-build-isolation ." in text
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     copied = {name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]}
     assert ignored[0] == "*"
@@ -92,14 +94,43 @@ def test_hadolint_finds_nothing():
     assert (said.returncode, said.stdout) == (0, "")
 
 
-def test_the_requirements_that_the_image_installs_are_locked():
-    """The Dockerfile's own line reads them out of pyproject.toml; each has its version in constraints.txt."""
-    code = re.search(r"RUN python -c '(.*)' > /tmp/requirements", (FOLDER / "Dockerfile").read_text())[1]
-    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_requirements_that_the_image_installs_are_locked(device):
+    """All that pyproject.toml asks for and what that needs here, in the versions of constraints.txt, with hashes."""
+    lines = [line for line in (FOLDER / f"requirements-{device}.txt").read_text().splitlines() if line[0] != "#"]
+    locked = {}
+    for line in lines:
+        name, version = re.fullmatch(r"([a-z0-9-]+)==([\w.]+(?:\+cpu)?) --hash=sha256:[0-9a-f]{64}", line).groups()
+        locked[name] = version
+    assert len(locked) == len(lines)
+    constraints = {
+        re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower(): line.partition("==")[2]
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    assert locked["torch"] == constraints["torch"] + ("+cpu" if device == "cpu" else "")
+    others = {name for name, version in locked.items() if name != "torch" and constraints.get(name) != version}
+    cuda = re.compile(r"nvidia-.*|cuda-.*|triton")
+    assert {name for name in others if not cuda.fullmatch(name)} == {"setuptools"}
+    assert bool([name for name in others if cuda.fullmatch(name)]) == (device == "cuda")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert out.split("\n")[:-1] == [*project["dependencies"], *project["optional-dependencies"]["cluster"]]
-    locked = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    assert {re.match(r"[\w-]+", line)[0].lower() for line in out.splitlines()} <= locked
+    asked = [*project["dependencies"], *project["optional-dependencies"]["cluster"]]
+    assert {re.match(r"[\w-]+", text)[0].lower() for text in asked} <= set(locked)
+
+
+def test_mlflow_has_no_keys_of_the_root():
+    """Those of an account that may use one bucket, which the storage reads from a file of accounts."""
+    root = {"STORAGE_ROOT_ACCESS_KEY", "STORAGE_ROOT_SECRET_KEY"}
+    holders = {
+        name
+        for name, service in SERVICES.items()
+        if root & {found[0] for found in VARIABLE.findall(json.dumps(service))}
+    }
+    assert holders == {"storage", "bucket"}
+    values = {"STORAGE_ACCESS_KEY": "an-account", "STORAGE_SECRET_KEY": "its-secret"}
+    accounts = json.loads(VARIABLE.sub(lambda match: values[match[1]], COMPOSE["configs"]["accounts"]["content"]))
+    (account,) = accounts["accessAccounts"].values()
+    assert (account["access"], account["secret"], account["role"]) == ("an-account", "its-secret", "user")
 
 
 def free_port() -> int:
@@ -201,6 +232,7 @@ def test_the_steps_of_compose_work(tmp_path, monkeypatch, postgres, s3_service):
     bucket_server = s3_service["AWS_ENDPOINT_URL"]
     port = free_port()
     values = {"POSTGRES_PASSWORD": password, "STORAGE_ACCESS_KEY": "key", "STORAGE_SECRET_KEY": secrets.token_hex(8)}
+    values |= {"STORAGE_ROOT_ACCESS_KEY": "root", "STORAGE_ROOT_SECRET_KEY": secrets.token_hex(8)}
     moved = {
         "@db:5432/": f"@127.0.0.1:{database_port}/",
         "http://storage:9000": bucket_server,

@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from procray.planning import planner
+from procray.planning.load import load_text
 from procray.store.store import Store
-from procray.tracking import backend, sync
+from procray.tracking import backend, facts, sync
+from procray.tracking.index import Index
 from tests.tracking import mirror, synthetic
 
 
@@ -101,3 +104,20 @@ def test_an_outside_checkpoint_is_a_model_that_lists_its_users(store: Store, tmp
     assert "Frozen: attention." in note
     assert (run.data.params["freeze"], run.data.params["transfer"]) == ("attention", "attention+mlp")
     assert run.data.params["perturb"] == '{"components":["mlp"],"noise":0.05}'
+
+
+def test_a_runs_donor_is_the_seed_of_its_warm_ups():
+    text = """\
+name: crossed
+donors: [5, 6]
+model: {layers: 1, heads: 1, width: 8, context: 16}
+procedural: {task: set, length: 4, batch: 4, tokens: 1k, optimizer: {lr: 1e-3}}
+diagnostic: {task: haystack, pairs: 2, batch: 4, tokens: 1k, optimizer: {lr: 1e-3}}
+"""
+    index = Index(planner.plan(load_text(text, "f.yaml")))
+    found = {planned.label: facts.parameters(index, phase).get("donor") for phase, planned in index.phases.items()}
+    assert sorted(found.values(), key=str) == ["5", "6", None, None, None]
+    assert found["baseline s0"] is None
+    assert {label: donor for label, donor in found.items() if donor} == {
+        label: label.split()[-2][1:] for label in found if " d" in label
+    }

@@ -29,8 +29,10 @@ def test_ports_are_ones_that_browsers_accept() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(EnvironmentProblem, match=str(port)):
-            ui.free_port(port)
-    assert ui.free_port() in ui.PORTS
+            ui.listening(port)
+    with ui.listening() as free:
+        assert free.getsockname()[0] == ui.HOST
+        assert free.getsockname()[1] in ui.PORTS
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_its_own_server_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: py
     with http.server.HTTPServer((ui.HOST, 0), Health) as served, subprocess.Popen(["sleep", "600"]) as process:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         try:
-            ui._await_health(process, f"http://{ui.HOST}:{served.server_port}", tmp_path / "log")
+            ui._await_health(process, f"http://{ui.HOST}:{served.server_port}", tmp_path / "log", "secret")
         finally:
             served.shutdown()
             process.kill()
@@ -74,13 +76,14 @@ def test_its_own_server_is_asked_without_a_proxy(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["exp#3", "a?b", "50%25"])
-def test_the_page_of_a_store_whatever_it_is_called(store: Store, name: str) -> None:
+def test_the_page_of_a_store_whatever_it_is_called(store: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Store(store.path.rename(store.path.with_name(name)))
     plan = synthetic.build(seeds=(0,), targets=("code",))
     synthetic.finish_all(place, plan)
     sync(plan, place)
-    with ui.server(place, backend.tracking_uri(place.path)) as address:
-        found = backend.connect(address).get_experiment_by_name(plan.title)
+    with ui.server(place, backend.tracking_uri(place.path)) as page:
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", page.secret)
+        found = backend.connect(page.address).get_experiment_by_name(plan.title)
         assert found is not None
     assert [path.name for path in place.path.parent.iterdir()] == [name]
 
@@ -104,10 +107,10 @@ def test_serve_prints_the_link_and_ends_on_interrupt(store: Store) -> None:
     assert process.stdout is not None
     line = next(line for line in process.stdout if "http" in line)
     assert "workflowType=machine_learning" in line
-    address = line.split()[-1].split("#")[0]
-    assert urllib.request.urlopen(address, timeout=30).status == 200
+    opened = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    assert b"MLflow" in opened.open(line.split()[-1].split("#")[0], timeout=600).read()
     servers = psutil.Process(process.pid).children(recursive=True)
     assert servers
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(600) == 0
     assert not [server for server in servers if server.is_running() and server.status() != psutil.STATUS_ZOMBIE]

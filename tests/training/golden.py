@@ -42,15 +42,21 @@ def recipe(name: str, folder: Path) -> PhaseRecipe:
     match name:
         case "union_constant":
             shape = ModelShape(layers=2, heads=4, width=32, context=40)
-            return PhaseRecipe("procedural", shape, union(), optimizer=Optimizer(lr=3e-3, clip=0.5), **common)
+            return PhaseRecipe(
+                "procedural", shape, union(), optimizer=Optimizer(lr=3e-3, clip=0.5), role="warmup/union", **common
+            )
         case "eca_rows_wsd":
             shape = ModelShape(layers=2, heads=2, width=32, context=16)
             optimizer = Optimizer(lr=3e-3, schedule="wsd", warmup_steps=5, min_lr=0.1, decay=0.5)
-            return PhaseRecipe("procedural", shape, rows(), optimizer=optimizer, steps=STEPS, **common)
+            return PhaseRecipe(
+                "procedural", shape, rows(), optimizer=optimizer, steps=STEPS, role="warmup/eca_rows", **common
+            )
         case "text_cosine":
             shape = ModelShape(layers=1, heads=2, width=32, context=24, tied=False)
             optimizer = Optimizer(lr=1e-2, schedule="cosine", min_lr=0.1, weight_decay=0.01, beta2=0.95)
-            return PhaseRecipe("semantic", shape, text(folder), optimizer=optimizer, steps=STEPS, **common)
+            return PhaseRecipe(
+                "semantic", shape, text(folder), optimizer=optimizer, steps=STEPS, role="target/semantic", **common
+            )
     raise ValueError(name)
 
 

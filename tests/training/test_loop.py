@@ -242,12 +242,13 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path):
     assert curve(tmp_path / "without")[1]["train_loss"] != curve(tmp_path / "with")[1]["train_loss"]
 
 
-def test_every_step_of_every_seed_drops_other_values(tmp_path, monkeypatch):
+def test_every_step_of_every_seed_and_role_drops_other_values(tmp_path, monkeypatch):
     keys = []
     monkeypatch.setattr(torch, "manual_seed", keys.append)
-    for seed in (0, 1):
-        run(recipe(seed=seed, model=replace(SHAPE, dropout=0.5)), tmp_path / str(seed), 4)
-    assert len(set(keys)) == len(keys) == 8
+    for seed, role in ((0, ""), (1, ""), (0, "target/semantic"), (0, "warmup/set")):
+        phase = recipe(seed=seed, role=role, model=replace(SHAPE, dropout=0.5))
+        run(phase, tmp_path / f"{seed}{role.replace('/', ' ')}", 4)
+    assert len(set(keys)) == len(keys) == 16
 
 
 def test_large_vocabularies_are_scored_in_pieces(tmp_path, monkeypatch):

@@ -56,6 +56,7 @@ MEMBERS = {
         recipe(data=RANGE, steps=40, optimizer=Optimizer(lr=3e-3, schedule="cosine", warmup_steps=5)),
     ],
     "tasks": [recipe(data=RANGE), recipe(data=SET)],
+    "roles": [recipe(data=RANGE, role=role) for role in ("", "target/diagnostic", "warmup/identity#1")],
     "untied": [
         recipe(data=SET, model=ModelShape(3, 4, 16, context=32, tied=False), seed=seed, batch=5) for seed in (3, 4)
     ],

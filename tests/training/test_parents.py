@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,6 +35,21 @@ def test_named_components_come_from_their_parents_and_the_rest_from_the_seed(tmp
     assert manifest == outcome.transfer
     assert {entry["from"] for entry in manifest["parameters"].values()} == {"first@4", "second@4", "drawn anew"}
     assert not (tmp_path / "baseline" / "marks" / "0" / "transfer.json").exists()
+
+
+def test_what_a_target_draws_anew_is_the_baselines_and_no_donors(tmp_path):
+    donor = recipe(data=RANGE, role="warmup/identity")
+    run(donor, tmp_path / "donor", 4, marks=(0,))
+    init = Init({"attention": Parent("donor", 4)})
+    target = recipe(data=SET, role="target/diagnostic")
+    run(replace(target, init=init), tmp_path / "variant", 4, marks=(0,))
+    run(target, tmp_path / "baseline", 4, marks=(0,))
+    start, cold, first = (tensors(tmp_path / name, 0) for name in ("variant", "baseline", "donor"))
+    anew = [name for name in start if name.endswith("weight") and ".ln_" not in name and ".attn." not in name]
+    assert len(anew) == 6
+    for name in anew:
+        assert torch.equal(start[name], cold[name]), name
+        assert not (start[name] == first[name][: len(start[name])]).any(), name
 
 
 def test_a_resumed_child_keeps_its_manifest_and_needs_its_parents_no_more(tmp_path):

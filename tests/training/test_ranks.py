@@ -34,7 +34,7 @@ def root(tmp_path_factory):
         command = [sys.executable, str(Path(__file__).with_name("two_workers.py")), str(folder)]
         workers.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     for worker in workers:
-        _, errors = worker.communicate(timeout=120)
+        _, errors = worker.communicate()
         assert worker.returncode == 0, errors
     torch.set_num_threads(1)
     run(PHASE, folder / "single", 10)

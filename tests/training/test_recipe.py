@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from procray.corpora import recipe
 from procray.files import digest
 from procray.tasks import get
@@ -33,6 +35,16 @@ def test_how_often_a_warm_up_is_looked_at_is_no_part_of_its_id_and_of_another_ph
     assert one.to_json() != other.to_json()
     assert phase("procedural", 10, 4, Solved(0.9)).id != phase("procedural", 20, 4, Solved(0.9)).id
     assert phase("diagnostic", 10, 4).id != phase("diagnostic", 20, 4).id != phase("diagnostic", 20, 8).id
+
+
+def test_a_recipe_from_before_roles_reads_and_keeps_its_id():
+    shape, data = ModelShape(layers=1, heads=1, width=8, context=16), get("set", length=8).recipe()
+    phase = PhaseRecipe("procedural", shape, {"task": data}, 4, Optimizer(1e-3), Evaluation(10, 4), 0)
+    assert "role" not in phase.to_json()
+    assert PhaseRecipe.from_json(phase.to_json()) == phase
+    named = replace(phase, role="warmup/set")
+    assert PhaseRecipe.from_json(named.to_json()) == named
+    assert len({one.id for one in (phase, named, replace(phase, role="warmup/set#1"))}) == 3
 
 
 def test_an_earlier_versions_id_is_known_as_one():

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,41 @@ def test_a_task_trains_on_the_recipes_seed_and_validates_on_one_set_for_all_seed
     for left, right in zip(one.validation(None), two.validation(None), strict=True):
         assert np.array_equal(left.tokens_BT, right.tokens_BT)
     assert one.exposure(5) == {}
+
+
+@pytest.mark.parametrize("kind", ["set", "curriculum", "mixture", "shuffled", "rows", "diagnostic", "text"])
+def test_no_two_roles_see_one_batch_and_all_are_validated_on_one_set(text, kind):
+    set_task = tasks.get("set", length=6, vocab=12)
+    parts = [(set_task, 1.0), (tasks.get("union", length=6, vocab=12), 1.0)]
+    data = {
+        "set": SET,
+        "curriculum": CURRICULUM,
+        "mixture": {"task": tasks.get("mixture", parts=parts).recipe()},
+        "shuffled": {"task": {"shuffled": set_task.recipe()}},
+        "rows": ROWS,
+        "diagnostic": {"task": tasks.get("haystack", pairs=4).recipe()},
+        "text": text[0],
+    }[kind]
+
+    def source(role):
+        phase = recipe(data=data, role=role, kind="diagnostic" if kind == "diagnostic" else "procedural")
+        return text_source(phase, text[1]) if kind == "text" else task_source(phase)
+
+    def rows(batches):
+        """Every sequence whole, as bytes."""
+        arrays = [batch.rows_BTW if kind == "rows" else batch.tokens_BT for batch in batches]
+        return [row.tobytes() for array in arrays for row in array]
+
+    length = 6 if kind == "curriculum" else None
+    roles = ("target/diagnostic", "warmup/set", "warmup/set#1")
+    streams = [[rows([source(role).batch(step, length)]) for step in range(3)] for role in roles]
+    for one, other in itertools.combinations(streams, 2):
+        assert all(mine != theirs for mine, theirs in zip(one, other, strict=True))
+    assert streams[1] == [rows([source(roles[1]).batch(step, length)]) for step in range(3)]
+    held = [rows(source(role).validation(length)) for role in roles]
+    assert held[0] == held[1] == held[2]
+    if kind in ("text", "diagnostic"):  # of the small tasks single sequences may be alike by chance
+        assert not set(held[0]) & {row for stream in streams for batch in stream for row in batch}
 
 
 def test_the_validation_set_has_the_size_that_the_recipe_says():

@@ -35,16 +35,22 @@ def validate(
         str | None, typer.Option("--store", help="The store that the sweep will use, in place of the file's own.")
     ] = None,
     ready: Annotated[
-        bool, typer.Option("--ready", help="Values that are still the shipped examples are problems.")
+        bool,
+        typer.Option(
+            "--ready",
+            help="Values that are still the shipped examples are problems; and S3 is asked about the store's bucket.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """List everything that is wrong with a cluster file, offline, before it costs money."""
+    """List everything that is wrong with a cluster file, before it costs money; --ready asks S3 too."""
     from procray.execution import cluster_files
     from procray.selection.select import foreseen
 
     plan = None if sweep is None else foreseen(load(sweep, scale, set))
     found = cluster_files.check(file, plan, store)
+    if ready:
+        cluster_files.ask_bucket(found)
     problems = sorted({*found.problems, *(found.examples if ready else [])})
     if json:
         answer_json(
@@ -54,6 +60,7 @@ def validate(
                 "problems": [_plain(problem) for problem in problems],
                 "examples": [_plain(problem) for problem in found.examples],
                 "unchecked": found.unchecked,
+                "advice": found.advice,
             }
         )
     else:
@@ -63,6 +70,8 @@ def validate(
                 answer(f"  line {problem.line}: {problem.message}")
         for what in found.unchecked:
             answer(f"not checked: {what}")
+        for what in found.advice:
+            answer(f"recommended: {what}")
     if problems and json:
         raise typer.Exit(2)
     if problems:

@@ -20,8 +20,9 @@ def doctor(
 ) -> None:
     """Check this machine, measure it, and store what `plan` needs for its predictions."""
     from procray.cli.doctor import examine
+    from procray.redaction import redacted
 
-    facts, problems = examine(open_store(store), load(file, scale, set) if file else None)
+    facts, problems = redacted(examine(open_store(store), load(file, scale, set) if file else None))
     if json:
         answer_json({"facts": facts, "problems": problems})
     else:

@@ -145,8 +145,10 @@ def report(
 ) -> None:
     """Write the report of a sweep, also while it runs: curves, tables, lineage, one HTML page."""
     from procray import report as room
+    from procray import tracking
 
     opened = open_store(store)
+    tracking.check_locations(opened, mend=False)  # whoever shows results of this store also shows its MLflow page
     found = read(file, scale, set, opened)
     paths = room.write_report(found.plan, opened, out, file=found.file or None, analyze=analyze, say=say)
     if json:

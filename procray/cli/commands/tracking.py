@@ -24,7 +24,9 @@ def ui(
     from procray import tracking
 
     opened = open_store(store)
-    tracking.serve(opened, read(file, scale, set, opened).plan if file else None, port=port, open_browser=browser)
+    tracking.serve(
+        opened, read(file, scale, set, opened).plan if file else None, port=port, open_browser=browser, say=answer
+    )
 
 
 def sync(file: Shown, scale: Scale = None, set: Settings = None, store: StorePath = STORE) -> None:

@@ -17,9 +17,10 @@ from procray.execution.cluster_files.kuberay import check_kuberay, is_kuberay
 from procray.execution.cluster_files.launcher import check_launcher
 from procray.execution.cluster_files.secrets import check_examples, check_secrets
 from procray.execution.cluster_files.slurm import check_slurm, is_slurm
+from procray.execution.cluster_files.stores import ask_bucket
 from procray.spec.tree import read
 
-__all__ = ["Findings", "check"]
+__all__ = ["Findings", "ask_bucket", "check"]
 
 _LARGEST = 2**20  # bytes; a cluster file has some kilobytes
 

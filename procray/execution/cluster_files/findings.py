@@ -32,6 +32,8 @@ class Findings:
         problems: to be mended before it is used.
         examples: values that are still the shipped examples; they work nowhere.
         unchecked: what could not be looked at, in words.
+        advice: what would be better otherwise, and works as it is.
+        bucket: of the store, where that is one of S3 and no example.
     """
 
     file: str
@@ -39,6 +41,8 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     examples: list[Problem] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    bucket: str = ""
 
     def add(self, place: Place | None, message: str) -> None:
         self.problems.append(place.problem(message) if place else Problem(0, 0, message, "", self.file))
@@ -99,6 +103,18 @@ class Tree:
             return parent.keys[str(path[-1])]
         node = self.find(path)
         return node.place if node is not None else self.place(*path[:-1])
+
+    def empty_mappings(self) -> Iterator[tuple[str | int, ...]]:
+        """The path of every `{}`."""
+        waiting: list[tuple[tuple[str | int, ...], Node]] = [((), self.root)]
+        while waiting:
+            path, node = waiting.pop()
+            if isinstance(node.value, dict) and not node.value and path:
+                yield path
+            elif isinstance(node.value, dict):
+                waiting += [((*path, key), child) for key, child in node.value.items()]
+            elif isinstance(node.value, list):
+                waiting += [((*path, number), child) for number, child in enumerate(node.value)]
 
     def scalars(self) -> Iterator[tuple[tuple[str | int, ...], Node]]:
         """Every text, number and truth value with its path."""

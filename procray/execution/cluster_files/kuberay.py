@@ -226,6 +226,13 @@ def _check_exposed(tree: Tree, findings: Findings) -> None:
         findings.add(tree.place("kind"), "a Secret with its content does not belong into a file; kubectl create secret")
     if tree.get("kind") == "Ingress" or tree.get("spec", "type") in ("LoadBalancer", "NodePort"):
         findings.add(tree.place("kind"), f"{tree.get('kind')}: opens Ray beyond Kubernetes; use kubectl port-forward")
+    if tree.get("kind") == "NetworkPolicy":
+        for path in tree.empty_mappings():
+            if path[-1] == "namespaceSelector":
+                text = "pods of every namespace may come in, if they carry the label; name the operator's namespace"
+                findings.add(
+                    tree.key(*path), f"{text}: {{matchLabels: {{kubernetes.io/metadata.name: kuberay-system}}}}"
+                )
 
 
 def _ray_pods(tree: Tree, cluster: Path) -> list[tuple[str, Path]]:

@@ -36,8 +36,36 @@ def check_store(store: str | None, mounted: list[str], place: Place | None, find
         bucket = rest.partition("/")[0]
         if bucket != EXAMPLE and not _BUCKET.match(bucket):
             findings.add(place, f"'{bucket}' is no name that S3 gives a bucket (3 to 63 of a-z, 0-9, '.' and '-')")
+        elif bucket != EXAMPLE:
+            findings.bucket = bucket
     elif scheme == "file":
         findings.add(place, f"write the folder as a path: {'/' + rest.lstrip('/')}")
     else:
         why = "it cannot say 'write only if nobody has' through one client, so two sweeps could spoil each other's work"
         findings.add(place, f"a store on {scheme}:// is refused: {why}; use s3:// or a folder that all nodes mount")
+
+
+def ask_bucket(findings: Findings) -> None:
+    """Asks S3 whether the store's bucket keeps versions: whoever may write to a store may delete all of it.
+
+    The only question here that is put to somebody. Where there is no answer it is listed as not checked.
+    """
+    if not findings.bucket:
+        return
+    what = f"whether the bucket {findings.bucket} keeps versions"
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        findings.skip(f"{what} (it needs boto3: pip install 'procray[cluster]')")
+        return
+    config = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2})
+    try:
+        state = boto3.client("s3", config=config).get_bucket_versioning(Bucket=findings.bucket).get("Status")
+    except (BotoCoreError, ClientError, ValueError) as error:
+        findings.skip(f"{what}: {error}")
+        return
+    if state != "Enabled":
+        text = "what is deleted or overwritten there is gone; aws s3api put-bucket-versioning"
+        findings.advice.append(f"let the bucket {findings.bucket} keep versions: {text} (cluster/aws/README.md)")

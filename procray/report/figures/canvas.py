@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from procray.files import digest
 from procray.report.numbers.wording import count, percent, signed
+from procray.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ _STYLE = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "axes.unicode_minus": True,
 }
 
@@ -108,7 +110,7 @@ def finish(figure: Any, name: str, target: str, title: str, caption: str) -> Pic
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, pil_kwargs={"compress_level": 2})
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
-    return Picture(name, target, title, caption, png.getvalue(), _own_ids(svg.getvalue(), name))
+    return Picture(name, target, title, caption, png.getvalue(), _own_ids(visible(svg.getvalue()), name))
 
 
 def _own_ids(svg: str, name: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from procray.palette import BLACK, colours
 from procray.report.numbers.lineage import Box, boxes, brief, budgets, origin
 from procray.report.numbers.wording import count, plural
+from procray.visible import visible
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -72,7 +73,7 @@ def lineage_svg(plan: Plan, store: Store | None = None) -> str:
             end = (number - (len(order) - 1) / 2) * 16
             parts.append(_edge_svg(by_key[parent], step, box, end, place, shades))
     parts += [_box_svg(box, place[box.key], shades, _lines(box, plan)) for box in found]
-    return "\n".join([*parts, "</svg>", ""])
+    return visible("\n".join([*parts, "</svg>", ""]))
 
 
 def _column(box: Box, found: Iterable[Box]) -> int:

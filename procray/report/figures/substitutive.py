@@ -39,7 +39,8 @@ def _forms(target: Target, base: Variant) -> list[_Form]:
     else:
         forms.append(_Form("read-off: full-length runs", base.t2, lambda v: v.readoff))
     if any(variant.points for variant in target.warmed):
-        forms.append(_Form("matched: schedules made for the budget", base.t2, lambda v: v.matched))
+        best = base.matched.of or base.t2
+        forms.append(_Form("matched: schedules made for the budget", best, lambda v: v.matched))
     return forms
 
 

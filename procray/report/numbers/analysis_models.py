@@ -76,14 +76,14 @@ def open_models(store: Store, phase: str, step: int | None, notes: list[str]) ->
 
 
 def _begun(like: GPT2, recipe: PhaseRecipe, store: Store) -> GPT2:
-    """The model before the first step: drawn from the recipe's seed, with what it takes over from its parents."""
+    """The model before the first step: drawn as the recipe says, with what it takes over from its parents."""
     import torch
 
     from procray.model import GPT2
     from procray.store.context import StoreContext
     from procray.training.parents import carry_in
 
-    model = GPT2(like.config, seed=recipe.seed)
+    model = GPT2(like.config, seed=recipe.seed, role=recipe.role)
     # A rank that does not write may read parents, and nothing else is asked of it here.
     reader = StoreContext(store.phase(recipe.id), None, store, 1, 2, torch.device("cpu"), lambda: False)
     carry_in(model, recipe, reader)

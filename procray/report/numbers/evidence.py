@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from procray.report.numbers.crossing import Mode, tokens_to_match
-from procray.report.numbers.pairs import Cells, cells, donor_of
+from procray.report.numbers.pairs import Cells, cells
 from procray.report.numbers.results import LEVELS, Evidence, Fraction, Left, Speed, Target, Variant, paired
 from procray.report.numbers.runs import Curve, Run
 from procray.report.numbers.statistics import (
@@ -299,7 +299,7 @@ class Null:
 
 def between_seeds(base: Variant) -> Null | None:
     """None for fewer than two finished seeds."""
-    runs = [run for run in base.finished if donor_of(run) is None]
+    runs = [run for run in base.finished if run.donor is None]
     if len(runs) < 2:
         return None
     ends = [run.final(base.metric) for run in runs]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from procray.report.numbers.evidence import FEWEST, between_seeds, leaves
-from procray.report.numbers.pairs import donor_of
 from procray.report.numbers.results import Fraction, Left, Match, Target, Variant, paired
 from procray.report.numbers.statistics import Difference
 from procray.report.numbers.warmups import chance_text, last_fifth, still_text
@@ -319,7 +318,7 @@ def _of_donors(target: Target) -> list[str]:
         difference = variant.difference
         if difference is None or difference.donor_sd is None or difference.target_sd is None:
             continue
-        donors = len({donor_of(run) for run in variant.runs})
+        donors = len({run.donor for run in variant.runs})
         said.append(
             f"{variant.short}: its effect differs by {scale * difference.donor_sd:.{decimals}f} {unit} (sd) between "
             f"donors and by {scale * difference.target_sd:.{decimals}f} between target seeds; "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from procray.visible import on_one_line
+
 
 @dataclass(frozen=True)
 class Look:
@@ -84,7 +86,17 @@ class Inside:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Inside:
+        value = _shown(value)  # of a file in a store
         return Inside(**{**value, "looks": tuple(Look(**look) for look in value["looks"])})
+
+
+def _shown(value: Any) -> Any:
+    """Plain data whose every text may be shown."""
+    if isinstance(value, dict):
+        return {name: _shown(one) for name, one in value.items()}
+    if isinstance(value, list) and value and not isinstance(value[0], float):
+        return [_shown(one) for one in value]
+    return on_one_line(value) if isinstance(value, str) else value
 
 
 def repeat_text(rows: int | None, period: int, symbols: int) -> str:

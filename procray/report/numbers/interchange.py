@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from procray.report.numbers.headline import headline, remarks
-from procray.report.numbers.pairs import donor_of, key_of
+from procray.report.numbers.pairs import key_of
 from procray.report.numbers.published import compare
 from procray.report.numbers.results import Evidence, Fraction, Results, Target, Trouble, Variant
 from procray.report.numbers.statistics import Difference, Spread
@@ -111,6 +111,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "match_state": _match_json(variant, "state"),
         "match_is_upper_bound": _match_json(variant, "at_most"),
         "data_fraction": _match_json(variant, "fraction"),
+        "data_fraction_of": _match_json(variant, "of"),
         "tokens_total": _match_json(variant, "total"),
         "total_fraction": _match_json(variant, "total_fraction"),
         "unique_tokens": _match_json(variant, "unique"),
@@ -137,7 +138,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "per_seed": [
             {
                 "seed": run.seed,
-                "donor": donor_of(run),
+                "donor": run.donor,
                 "phase": run.phase,
                 "state": run.state,
                 "reason": run.reason or None,

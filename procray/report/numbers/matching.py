@@ -5,7 +5,9 @@ Both forms of *tokens to match* follow the analysis in arXiv 2601.21725 and what
 - Differences are taken seed by seed, then averaged, so that a partial sweep compares like with like.
 - *Read-off*: where the mean curve of the full-length runs reaches the baseline's final level for good.
 - *Matched*: the same question asked of reruns whose schedule was made for a fraction of the budget; the smallest
-  fraction that matches, interpolated between the fractions that were run.
+  budget that matches, interpolated between those that were run. The baseline has the same reruns: the level is the
+  best that it reaches with any of its budgets, and what is saved is measured against the smallest of its budgets that
+  reaches it. On a small corpus the longest budget may be the worst, for the baseline and for everyone.
 """
 
 from __future__ import annotations
@@ -38,17 +40,18 @@ def against_baseline(variant: Variant, base: Variant | None) -> Variant:
         return variant
     if variant.is_baseline:
         return _fill_baseline(variant)
+    best = _best_budget(base)
     pairs = paired(variant.runs, base.runs)
     with_accuracy = [(a, b) for a, b in pairs if a.accuracy is not None and b.accuracy is not None]
     variant = replace(
         variant,
         score_deltas=_score_deltas(pairs),
-        points=tuple(_fill_point(point, variant, base) for point in variant.points),
+        points=tuple(_fill_point(point, variant, best) for point in variant.points),
         delta=_difference(pairs, "loss"),
         accuracy_delta=_difference(with_accuracy, "accuracy"),
     )
     readoff = _readoff(variant, base, pairs)
-    return replace(variant, readoff=readoff, matched=readoff if variant.constant else _matched(variant, base))
+    return replace(variant, readoff=readoff, matched=readoff if variant.constant else _matched(variant, base, best))
 
 
 def _score_deltas(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Difference]:
@@ -76,17 +79,50 @@ def _difference(pairs: Sequence[tuple[Run, Run]], metric: str) -> Difference | N
 
 
 def _fill_baseline(variant: Variant) -> Variant:
-    """The baseline matches itself at its own budget, by definition."""
+    """The baseline matches itself, by definition: at its full length, and at its best budget."""
+    best = _best_budget(variant)
+    points = tuple(_fill_point(point, variant, best) for point in variant.points)
     if not variant.finished or variant.final is None:
-        return replace(variant, matched=Match("pending"))
-    spent = _spent(variant)
-    own = Match(
-        "baseline", variant.t2, False, 1.0, variant.t1 + variant.t2, 1.0,
-        spent[0], None if spent[0] is None else 1.0, spent[1], None if spent[1] is None else 1.0,
-    )  # fmt: skip
+        return replace(variant, matched=Match("pending"), points=points)
+    full = _full(variant)
     tokens, values = mean_curve([run.curve for run in variant.finished], variant.metric)
     settled = tokens_to_match(tokens, values, variant.final.mean, variant.mode)
-    return replace(variant, readoff=own, matched=own, settled=settled)
+    matched = Match("pending") if _may_change([*variant.points, full]) else _itself(variant, best)
+    return replace(variant, points=points, readoff=_itself(variant, full), matched=matched, settled=settled)
+
+
+def _itself(variant: Variant, point: MatchedPoint) -> Match:
+    unique, flops = _spent(point)
+    return Match(
+        "baseline", point.tokens, False, 1.0, variant.t1 + point.tokens, 1.0,
+        unique, None if unique is None else 1.0, flops, None if flops is None else 1.0, of=point.tokens,
+    )  # fmt: skip
+
+
+def _full(variant: Variant) -> MatchedPoint:
+    """The full-length runs as one more budget."""
+    return MatchedPoint(1.0, variant.t2, variant.final, variant.difference, variant.runs)
+
+
+def _best_budget(base: Variant) -> MatchedPoint:
+    """The budget of the baseline that ends best on the mean over seeds, the smallest of equals.
+
+    Only seeds that finished every budget are compared. The full length where nothing is known of others.
+    """
+    points = [point for point in (*base.points, _full(base)) if any(run.done for run in point.runs)]
+    seeds = [{run.seed for run in point.runs if run.done} for point in points]
+    common = set.intersection(*seeds) if seeds else set()
+    sign = 1 if base.mode == "min" else -1
+
+    def mean(point: MatchedPoint) -> float:
+        return sign * sum(run.final(base.metric) for run in point.runs if run.done and run.seed in common)
+
+    return min(points, key=mean) if common else _full(base)
+
+
+def _may_change(points: Sequence[MatchedPoint]) -> bool:
+    """Whether a run may still come that could change the answer; one that failed cannot come any more."""
+    return any(run.state not in ("failed", "skipped", "done") for point in points for run in point.runs)
 
 
 def _level(variant: Variant, level: float) -> float | None:
@@ -117,42 +153,51 @@ def _readoff(variant: Variant, base: Variant, pairs: Sequence[tuple[Run, Run]]) 
         for run, other in pairs
     }
     if place is None:
-        return Match("not reached", per_seed=per_seed)
+        return Match("not reached", per_seed=per_seed, of=base.t2)
     unique = _mean(value_at(run.curve.tokens, run.curve.unique, place) for run, _ in pairs)
     flops = _mean(_plus(value_at(run.curve.tokens, run.curve.flops, place), run.warmup_flops) for run, _ in pairs)
-    return _in_all_currencies(variant, base, place, place == tokens[0], unique, flops, per_seed)
+    return _in_all_currencies(variant, base, _full(base), place, place == tokens[0], unique, flops, per_seed)
 
 
-def _fill_point(point: MatchedPoint, variant: Variant, base: Variant) -> MatchedPoint:
+def _fill_point(point: MatchedPoint, variant: Variant, best: MatchedPoint) -> MatchedPoint:
     return replace(
         point,
         final=spread([run.final(variant.metric) for run in point.runs if run.done]),
-        difference=_difference(paired(point.runs, base.runs), variant.metric),
+        difference=None if point.runs == best.runs else _difference(paired(point.runs, best.runs), variant.metric),
     )
 
 
-def _matched(variant: Variant, base: Variant) -> Match:
-    """Interpolates between the fractions that were run; the full-length run is the fraction 1."""
+def _matched(variant: Variant, base: Variant, best: MatchedPoint) -> Match:
+    """Interpolates between the budgets that were run, up to the first one that is good enough.
+
+    Each budget was trained by itself, so that a longer one that is worse takes nothing back.
+    """
     if not variant.points:
         return Match("not planned")
-    full = MatchedPoint(1.0, variant.t2, variant.final, variant.difference, variant.runs)
-    points = [*variant.points, full]
-    # A run that may still come could change the answer, and points of unlike seeds are no curve; one that failed
-    # cannot come any more.
-    if any(run.state not in ("failed", "skipped", "done") for point in points for run in point.runs):
+    if _may_change([*variant.points, _full(variant), *base.points, _full(base)]):
         return Match("pending")
-    known = [point for point in points if point.difference is not None]
-    if not known or known[-1] is not full:
+    known = [
+        point
+        for point in (_fill_point(point, variant, best) for point in (*variant.points, _full(variant)))
+        if point.difference is not None
+    ]
+    if not known:
         return Match(_why_not(variant.runs, base))
     tokens = [point.tokens for point in known]
-    means = [point.difference.mean for point in known if point.difference is not None]
-    place = tokens_to_match(tokens, means, 0.0, variant.mode)
-    per_seed = _matched_per_seed(known, variant, base)
+    place = _first(tokens, [point.difference.mean for point in known if point.difference], 0.0, variant.mode)
+    per_seed = _matched_per_seed(known, variant, best)
     if place is None:
-        return Match("not reached", per_seed=per_seed)
+        return Match("not reached", per_seed=per_seed, of=best.tokens)
     unique = value_at(tokens, [_mean_end(point.runs, "unique") for point in known], place)
     flops = value_at(tokens, [_mean_end(point.runs, "flops") for point in known], place)
-    return _in_all_currencies(variant, base, place, place == tokens[0], unique, flops, per_seed)
+    return _in_all_currencies(variant, base, best, place, place == tokens[0], unique, flops, per_seed)
+
+
+def _first(tokens: Sequence[float], values: Sequence[float], level: float, mode: Literal["min", "max"]) -> float | None:
+    """Where separately trained budgets first reach a level."""
+    reached = (value <= level if mode == "min" else value >= level for value in values)
+    first = next((index for index, there in enumerate(reached) if there), None)
+    return None if first is None else tokens_to_match(tokens[: first + 1], values[: first + 1], level, mode)
 
 
 def _why_not(runs: Sequence[Run], base: Variant) -> MatchState:
@@ -167,15 +212,15 @@ def _planned(variant: Variant) -> dict[Key, float | None]:
     return dict.fromkeys(map(key_of, variant.runs))
 
 
-def _matched_per_seed(points: Sequence[MatchedPoint], variant: Variant, base: Variant) -> dict[Key, float | None]:
+def _matched_per_seed(points: Sequence[MatchedPoint], variant: Variant, best: MatchedPoint) -> dict[Key, float | None]:
     result = _planned(variant)
-    levels = {run.seed: run.final(variant.metric) for run in base.finished}
+    levels = {run.seed: run.final(variant.metric) for run in best.runs if run.done}
     for run in variant.runs:
         mine = [(point.tokens, own) for point in points for own in point.runs if key_of(own) == key_of(run)]
         if run.seed in levels and len(mine) == len(points) and all(own.done for _, own in mine):
             values = [own.final(variant.metric) for _, own in mine]
             places = [place for place, _ in mine]
-            result[key_of(run)] = tokens_to_match(places, values, levels[run.seed], variant.mode)
+            result[key_of(run)] = _first(places, values, levels[run.seed], variant.mode)
     return result
 
 
@@ -186,33 +231,36 @@ def _mean_end(runs: Sequence[Run], what: Literal["unique", "flops"]) -> float:
     return sum(ends) / len(ends) if ends else math.nan
 
 
-def _spent(base: Variant) -> tuple[float | None, float | None]:
-    return tuple(finite(_mean_end(base.finished, what)) for what in ("unique", "flops"))  # type: ignore[return-value]
+def _spent(point: MatchedPoint) -> tuple[float | None, float | None]:
+    """Unique tokens and FLOPs of a budget of the baseline."""
+    return finite(_mean_end(point.runs, "unique")), finite(_mean_end(point.runs, "flops"))
 
 
 def _in_all_currencies(
     variant: Variant,
     base: Variant,
+    against: MatchedPoint,
     place: float,
     at_most: bool,
     unique: float | None,
     flops: float | None,
     per_seed: dict[Key, float | None],
 ) -> Match:
-    base_unique, base_flops = _spent(base)
+    base_unique, base_flops = _spent(against)
     total = variant.t1 + place
     return Match(
         "reached",
         place,
         at_most,
-        place / base.t2,
+        place / against.tokens,
         total,
-        total / (base.t1 + base.t2),
+        total / (base.t1 + against.tokens),
         unique := finite(unique),
         ratio(unique, base_unique),
         flops := finite(flops),
         ratio(flops, base_flops),
         per_seed,
+        against.tokens,
     )
 
 

@@ -18,15 +18,8 @@ Key = int | tuple[int, int]  # of a run within its variant: the seed, or donor a
 Pair = tuple[Run, Run]
 
 
-def donor_of(run: Run) -> int | None:
-    """The seed of the warm-up, where it is another than the target's own by an axis of the sweep."""
-    donor: int | None = getattr(run, "donor", None)
-    return donor
-
-
 def key_of(run: Run) -> Key:
-    donor = donor_of(run)
-    return run.seed if donor is None else (donor, run.seed)
+    return run.seed if run.donor is None else (run.donor, run.seed)
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class Cells:
 def cells(pairs: Sequence[Pair]) -> Cells:
     """All pairs; of crossed ones the largest part without gaps."""
     by_key: dict[tuple[int | None, int], Pair] = {
-        (donor, run.seed): (run, other) for run, other in pairs if (donor := donor_of(run)) is not None
+        (run.donor, run.seed): (run, other) for run, other in pairs if run.donor is not None
     }
     if not by_key:
         return Cells(tuple(pairs), (len(pairs),))

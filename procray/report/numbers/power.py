@@ -92,7 +92,7 @@ def _ends(cells: list[Cell], metric: str, reader: Reader) -> dict[str, _Ends]:
     variants: dict[str, _Ends] = {}
     for cell in cells:
         ends = variants.setdefault(cell.variant, _Ends(cell.baseline))
-        key = (getattr(cell, "donor", None), cell.seed)
+        key = (cell.donor, cell.seed)
         ends.planned.add(key)
         row = reader.row(cell.compared, cell.step) or {}
         if finite(row.get("loss")) is not None and (value := finite(row.get(metric))) is not None:

@@ -1,7 +1,8 @@
 """Comparison with published values: reproduced, not reproduced, or not comparable, always with the reason.
 
-*Reproduced* needs both: our mean lies within the stated tolerance of the published value, and the 95 % interval of the
-effect excludes no effect. An entry whose file says why ours is another number is *not comparable*, however near it is.
+*Reproduced* needs all three: our effect has the published direction and its 95 % interval excludes no effect; our mean
+lies within the stated tolerance of the published value, which is smaller than the published effect; and so does the
+95 % interval of our mean. An entry whose file says why ours is another number is *not comparable*, however near it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from procray.errors import did_you_mean
 from procray.report.numbers.results import Match, Results, Target, Variant
 from procray.report.numbers.statistics import Difference, Spread, spread, t_quantile
 from procray.report.numbers.wording import MINUS, listing, percent, signed
-from procray.spec.quantities import QUANTITIES, SHARES
+from procray.spec.quantities import QUANTITIES, SHARES, published_effect
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "not comparable")
@@ -34,6 +35,7 @@ class Comparison:
         ours, sd, n: our mean and standard deviation over n seeds.
         low, high: the 95 % interval of `effect`: the paired difference from the baseline, or the fraction itself.
         note: what else the entry says.
+        baseline: the published one, from which the published effect follows.
     """
 
     quantity: str
@@ -52,11 +54,15 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    baseline: float | None = None
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """Our number. `excludes` says whether the interval of the effect leaves out "no effect"; None without one."""
+    """Our number, and the effect that it stands for with its 95 % interval.
+
+    `lost` says why the interval of the effect is not to be trusted.
+    """
 
     mean: float | None = None
     sd: float | None = None
@@ -64,8 +70,15 @@ class _Measured:
     effect: float | None = None
     low: float | None = None
     high: float | None = None
-    excludes: bool | None = None
+    lost: str = ""
     missing: str = "no finished result"
+
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean, by Student's t; None from fewer than two seeds."""
+        if self.mean is None or self.sd is None or self.n < 2:
+            return None
+        half = t_quantile(self.n - 1) * self.sd / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
 
 
 def compare(results: Results, published: Sequence[dict[str, Any]] | None = None) -> list[Comparison]:
@@ -82,6 +95,7 @@ def at_a_glance(comparisons: Sequence[Comparison]) -> str:
 def _compare(results: Results, entry: dict[str, Any]) -> Comparison:
     quantity = entry.get("quantity") or "data_fraction"
     value, tolerance = float(entry["value"]), float(entry["tolerance"])
+    base = None if entry.get("baseline") is None else float(entry["baseline"])
     found = _variant(results, entry)
     measured = _Measured()
     target, name = str(entry.get("target") or ""), str(entry.get("variant") or "")
@@ -94,12 +108,13 @@ def _compare(results: Results, entry: dict[str, Any]) -> Comparison:
     else:
         target, name = found[0].name, found[1].name
         measured = _measured(found[0], found[1], quantity)
-        verdict, reason = _judge(measured, found[1], quantity, value, tolerance)
+        verdict, reason = _judge(measured, found[1], quantity, value, tolerance, base)
     if entry.get("comparable"):
         verdict, reason = "not comparable", str(entry["comparable"])
     return Comparison(
         quantity, name, value, tolerance, str(entry["source"]), str(entry["strength"]), measured.mean, verdict, reason,
         target, measured.sd, measured.n, measured.effect, measured.low, measured.high, str(entry.get("note") or ""),
+        base,
     )  # fmt: skip
 
 
@@ -135,23 +150,56 @@ def _fits(wanted: str | None, variant: Variant) -> bool:
     return any(fnmatchcase(name, wanted) for name in (variant.name, variant.short))
 
 
-def _judge(measured: _Measured, variant: Variant, quantity: str, value: float, tolerance: float) -> tuple[Verdict, str]:
+def _judge(
+    measured: _Measured, variant: Variant, quantity: str, value: float, tolerance: float, base: float | None
+) -> tuple[Verdict, str]:
     ours = measured.mean
     if ours is None:
         verdict: Verdict = "not reproduced" if measured.missing.endswith("not reached") else "not comparable"
         return verdict, measured.missing
+    effect = published_effect(quantity, value, base)
+    if not variant.is_baseline:
+        if effect is None:
+            return "not comparable", "the direction is not known: the entry does not state the published baseline"
+        if not tolerance < abs(effect) * (1 - 1e-9):
+            return (
+                "not comparable",
+                f"the tolerance of {number(quantity, tolerance)} is not smaller than the published effect of "
+                f"{number(quantity, abs(effect))}",
+            )
     if abs(ours - value) > tolerance * (1 + 1e-12):
         return (
             "not reproduced",
             f"{number(quantity, ours)} is further than {number(quantity, tolerance)} from {number(quantity, value)}",
         )
-    if variant.is_baseline:
-        return "reproduced", "within the tolerance; a baseline has no effect to exclude"
-    if measured.excludes is None:
+    interval = measured.interval()
+    if interval is None:
         return "not reproduced", "within the tolerance, but one seed gives no interval"
-    if not measured.excludes:
-        return "not reproduced", "within the tolerance, but the 95 % interval includes no effect"
-    return "reproduced", "within the tolerance, and the 95 % interval excludes no effect"
+    if not variant.is_baseline:
+        assert effect is not None
+        wrong = _against(measured, quantity, effect)
+        if wrong:
+            return "not reproduced", f"within the tolerance, but {wrong}"
+    if any(abs(end - value) > tolerance * (1 + 1e-12) for end in interval):
+        low, high = (number(quantity, end) for end in interval)
+        return "not reproduced", f"the mean is within the tolerance, but its 95 % interval, {low} to {high}, is not"
+    if variant.is_baseline:
+        return "reproduced", "the 95 % interval is within the tolerance; a baseline has no effect to exclude"
+    return "reproduced", "the 95 % interval is within the tolerance, and that of the effect excludes no effect"
+
+
+def _against(measured: _Measured, quantity: str, effect: float) -> str:
+    """Why our effect is not the published one, or nothing."""
+    if measured.lost:
+        return measured.lost
+    if measured.effect is None or measured.low is None or measured.high is None:
+        return "one seed gives no interval of the effect"
+    none = 1.0 if quantity.startswith("data_fraction") else 0.0
+    if (measured.effect - none) * effect < 0:
+        return "the effect has the opposite direction"
+    if measured.low <= none <= measured.high:
+        return "the 95 % interval of the effect includes no effect"
+    return ""
 
 
 def _measured(target: Target, variant: Variant, quantity: str) -> _Measured:
@@ -197,10 +245,7 @@ def _of(quantity: str, final: Spread | None, difference: Difference | None, valu
         shown = Spread(math.exp(final.mean), each.sd if each else None, final.n)
     else:
         shown = final
-    return _Measured(
-        shown.mean, shown.sd, shown.n, difference.mean if difference else None, effect.low, effect.high,
-        effect.excludes_zero,
-    )  # fmt: skip
+    return _Measured(shown.mean, shown.sd, shown.n, difference.mean if difference else None, effect.low, effect.high)
 
 
 def _fraction(target: Target, variant: Variant, match: Match) -> _Measured:
@@ -216,7 +261,9 @@ def _fraction(target: Target, variant: Variant, match: Match) -> _Measured:
         return found
     half = t_quantile(own.n - 1) * own.sd / own.n**0.5
     low, high = own.mean - half, own.mean + half
-    return replace(found, low=low, high=high, excludes=len(fractions) == len(match.per_seed) and high < 1)
+    lost = len(match.per_seed) - len(fractions)
+    missing = f"{lost} of {len(match.per_seed)} seeds {'does' if lost == 1 else 'do'} not reach the level"
+    return replace(found, low=low, high=high, lost=missing if lost else "")
 
 
 def number(quantity: str, value: float) -> str:

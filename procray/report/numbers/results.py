@@ -30,7 +30,9 @@ class Match:
     """An answer to "how many tokens until the baseline's final level?" with the same in other currencies.
 
     `tokens` is None unless the state is `reached` (or `baseline`, where it is the baseline's own budget). `at_most`
-    says that already the first place looked at was good enough. Fractions are of what the baseline spent.
+    says that already the first place looked at was good enough. Fractions are of what the baseline spent, and `of` is
+    its tokens: all of them where curves are read off, its best budget where reruns are matched. A fraction above 1 is
+    an answer too: as good, with more data.
     """
 
     state: MatchState
@@ -44,6 +46,7 @@ class Match:
     flops: float | None = None
     flops_fraction: float | None = None
     per_seed: dict[Key, float | None] = field(default_factory=dict)  # every planned run
+    of: float | None = None
 
     @property
     def seeds_reached(self) -> int:
@@ -112,7 +115,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class MatchedPoint:
-    """The reruns made for one fraction of the budget; `difference` is against the full-length baseline."""
+    """The reruns made for one fraction of the budget; `difference` is against the baseline at its best budget."""
 
     fraction: float
     tokens: int

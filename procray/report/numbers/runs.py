@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from procray.selection.standing import Standing, nominal
@@ -52,7 +52,7 @@ def mean_curve(curves: Sequence[Curve], metric: str) -> tuple[list[int], list[fl
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of one variant at one length of schedule."""
+    """One seed of one variant at one length of schedule, after the warm-ups of one donor."""
 
     seed: int
     phase: str
@@ -68,6 +68,7 @@ class Run:
     accuracy: float | None = None
     solved: int | None = None  # tokens after which it stopped because its task was solved
     scores: dict[str, float] = field(default_factory=dict)  # by SCORES
+    donor: int | None = None  # seed of the warm-ups, where each goes before every seed; None: `seed`, or there are none
 
     @property
     def done(self) -> bool:
@@ -140,7 +141,7 @@ class Reader:
         return total
 
     def run(self, cell: Cell) -> Run:
-        return self._run(cell.compared, cell.step, cell.seed, cell.warmups)
+        return replace(self._run(cell.compared, cell.step, cell.seed, cell.warmups), donor=cell.donor)
 
     def phase_run(self, phase: PlannedPhase) -> Run:
         """A whole phase as a run, such as a warm-up, which no cell compares."""

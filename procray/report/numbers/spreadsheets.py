@@ -8,7 +8,6 @@ from typing import Any
 
 from procray.files import canonical_json
 from procray.report.numbers.interchange import results_json
-from procray.report.numbers.pairs import donor_of
 from procray.report.numbers.results import Results, Variant
 from procray.report.numbers.runs import Run
 
@@ -64,6 +63,7 @@ def _rows(target: str, name: str, before: int, run: Run, fraction: float) -> lis
             "target": target,
             "variant": name,
             "seed": run.seed,
+            "donor": "" if run.donor is None else run.donor,
             "fraction": fraction,
             "phase": run.phase,
             "step": step,
@@ -74,7 +74,6 @@ def _rows(target: str, name: str, before: int, run: Run, fraction: float) -> lis
             "flops_total": _number(flops + run.warmup_flops),
             "unique_tokens": _number(unique),
             "role": "target",
-            "donor": "" if donor_of(run) is None else donor_of(run),
         }
         for step, tokens, loss, accuracy, flops, unique in columns
     ]

@@ -60,7 +60,7 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
             continue
         names = _names(full[0], plan)
         whole = {cell.compared for cell in full}
-        runs = tuple(reader.run(cell) for cell in sorted(full, key=lambda cell: (cell.seed, _donor(cell))))
+        runs = tuple(reader.run(cell) for cell in sorted(full, key=_order))
         reruns: dict[float, list[Run]] = {}
         for cell in own:
             # With a constant schedule the full-length run is the rerun for every fraction: nothing to add.
@@ -97,10 +97,8 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
     return judge(replace(target, validation=validation_text(phase)))
 
 
-def _donor(cell: Cell) -> int:
-    """The seed of the warm-up where donors are crossed with target seeds; the order of cells needs no more."""
-    donor = getattr(cell, "donor", None)
-    return -1 if donor is None else int(donor)
+def _order(cell: Cell) -> tuple[int, int]:
+    return cell.seed, -1 if cell.donor is None else cell.donor
 
 
 def _metric(kind: str) -> str:
@@ -132,7 +130,7 @@ def _shares(cell: Cell, plan: Plan) -> dict[str, float]:
 
 def _stages(cells: Sequence[Cell], plan: Plan, reader: Reader) -> tuple[Stage, ...]:
     found = []
-    cells = sorted(cells, key=lambda cell: (cell.seed, _donor(cell)))
+    cells = sorted(cells, key=_order)
     for marks in zip(*(cell.stages for cell in cells), strict=True):
         recipe = plan.phases[marks[0].phase].recipe
         runs = tuple(

@@ -41,7 +41,10 @@ def variants_html(target: Target) -> str:
         heads.append(("solved after", "tokens after which training stopped, the task being solved (k/n seeds)"))
     heads += [
         ("read-off", "data fraction and tokens where the full-length curve reaches the baseline's level (k/n seeds)"),
-        ("matched", "data fraction and tokens from reruns with a schedule made for it (k/n seeds)"),
+        (
+            "matched",
+            "data fraction and tokens from reruns with own schedules, of the baseline's best budget (k/n seeds)",
+        ),
         ("total", "procedural and other tokens together, as a fraction of the baseline's: read-off / matched"),
         ("unique", "distinct tokens, as a fraction of the baseline's: read-off / matched"),
         ("FLOPs", "with the warm-up's, as a fraction of the baseline's: read-off / matched"),

@@ -9,11 +9,12 @@ from procray.files import digest
 from procray.report.figures.canvas import Picture
 from procray.report.page.analysis_tables import Table
 from procray.report.page.style import CSS
+from procray.visible import visible
 
 
 def document(title: str, body: str) -> str:
     """A whole file that opens from disk and asks nothing of a network; `body` is finished HTML."""
-    return (
+    return visible(
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)} - procray</title><style>{CSS}</style></head>\n"

@@ -225,18 +225,10 @@ def crossed(results, donors, targets):
     base, only = found.variants
     runs = []
     for run in only.runs:
-        one = replace(run, seed=run.seed % targets, **({"donor": run.seed // targets} if has_donor() else {}))
-        object.__setattr__(one, "donor", run.seed // targets)
-        runs.append(one)
+        runs.append(replace(run, seed=run.seed % targets, donor=run.seed // targets))
     base = replace(base, runs=base.runs[:targets])
     variants = tuple(against_baseline(v, base) for v in (base, replace(only, runs=tuple(runs))))
     return judge(Target(found.name, found.title, found.kind, found.metric, variants))
-
-
-def has_donor():
-    from procray.report.numbers.runs import Run
-
-    return "donor" in Run.__dataclass_fields__
 
 
 def test_three_donors_times_three_targets_are_not_nine(tmp_path):

@@ -55,3 +55,17 @@ def test_a_phase_that_was_cut_off_is_not_taken_for_solved(solved):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     cell = next(cell for cell in plan.cells if cell.compared == phase.id)
     assert not Reader(plan, store).run(cell).done
+
+
+def test_every_donor_is_a_run_paired_with_the_baseline_of_its_target(tmp_path):
+    plan, store = make_plan(tmp_path, donors=[7, 8]), Store(tmp_path / "store")
+    fill(plan, store)
+    for target in summarise(plan, store).targets:
+        for variant in target.variants:
+            runs = [(run.seed, run.donor) for run in variant.runs]
+            donors = [None] if variant.is_baseline else [7, 8]
+            assert runs == [(seed, donor) for seed in (0, 1, 2) for donor in donors]
+            assert variant.state == "complete"
+            base = {run.seed: run for run in target.baseline_of(variant).runs}
+            expected = [run.final(target.metric) - base[run.seed].final(target.metric) for run in variant.runs]
+            assert target.seed_differences(variant) == expected

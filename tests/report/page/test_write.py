@@ -170,6 +170,6 @@ def test_the_page_opens_in_a_browser(report, tmp_path):
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
                "--disable-background-networking", "--disable-component-update", "--dump-dom",
                f"--user-data-dir={tmp_path / 'profile'}", report.page.as_uri()]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert dom.count("<figure>") == len(report.pictures) // 2
     assert "What the words mean" in dom
