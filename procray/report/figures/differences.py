@@ -46,7 +46,7 @@ def final(target: Target, palette: dict[str, str], name: str, where: str) -> Pic
             number = axes.annotate(
                 delta_text(target, difference.mean), (1.0, row), xycoords=("axes fraction", "data"), xytext=(10, 0),
                 textcoords="offset points", va="center", fontsize=11, color=readable(colour), annotation_clip=False,
-                fontweight="bold" if difference.excludes_zero else "normal",
+                fontweight="bold" if variant.verdict in ("better", "worse") else "normal",
             )  # fmt: skip
             number.set_in_layout(False)
         axes.set_yticks(range(len(rows)), [variant.short for variant in rows])
@@ -60,8 +60,8 @@ def final(target: Target, palette: dict[str, str], name: str, where: str) -> Pic
             axes.set_xlabel("difference in final validation loss (nats per token; to the left is better)")
         caption = (
             f"Final {metric_name(target)} of every variant minus the same seed's baseline on {target.title}; dots are "
-            f"means of {pairs} with 95 % t-intervals. An interval that includes zero shows no difference; "
-            f"numbers in bold belong to intervals that exclude it."
+            f"means of {pairs} with 95 % t-intervals, each by itself. An interval that includes zero shows no "
+            f"difference; numbers in bold are better or worse by a test at 5 % for the whole table."
         )
         return finish(figure, name, target.name, title, caption)
 

@@ -13,7 +13,7 @@ from procray.report.numbers.wording import percent
 
 # From worse to better; orange and blue are told apart by every common kind of colour vision.
 _SHADES = ("#D55E00", "#FBE3CF", "#FFFFFF", "#CFE3F0", "#0072B2")
-_HOW = "blue: better, orange: worse · bold: 95 % interval excludes zero"
+_HOW = "blue: better, orange: worse · bold: by a test for the whole table"
 
 
 def modes(target: Target) -> list[str]:
@@ -86,7 +86,7 @@ def _squares(
             face = shades(norm(sign * difference.mean)) if difference else (0.95, 0.95, 0.95)
             axes.fill_between([x - 0.48, x + 0.48], y - 0.46, y + 0.46, color=face, lw=0)
             ink = ink_on(face) if difference else FAINT
-            bold = "bold" if difference and difference.excludes_zero else "normal"
+            bold = "bold" if variant and variant.verdict in ("better", "worse") else "normal"
             final = variant.final if variant else None
             if difference is None or variant is None:
                 text = variant.state if variant else "not run"

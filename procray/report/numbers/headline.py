@@ -1,138 +1,163 @@
-"""What the numbers of a target say, in words."""
+"""What the numbers of a target say, in words: the same on the terminal, in JSON and on the page."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from procray.report.numbers.matching import level_match
-from procray.report.numbers.results import Match, Target, Variant
-from procray.report.numbers.wording import count, listing, percent, plural, signed
+from procray.report.numbers.evidence import FEWEST, between_seeds, leaves
+from procray.report.numbers.results import Fraction, Left, Match, Target, Variant, paired
+from procray.report.numbers.statistics import Difference
+from procray.report.numbers.warmups import chance_text, last_fifth, still_text
+from procray.report.numbers.wording import count, listing, percent, plural, probability, share_interval, signed
 
 
 def headline(target: Target) -> str:
-    """One honest sentence: the smallest data fraction found, out of how many tries, or that there is none."""
-    bases = [base for base in target.baselines if base.n]
-    warmed = [variant for variant in target.warmed if variant.difference]
-    if not bases:
+    """One honest sentence for each baseline: the best variant's difference, and only what that allows to say."""
+    if not any(base.n for base in target.baselines):
         planned = max((len(base.runs) for base in target.baselines), default=0)
         return f"No answer yet: the baseline has finished 0 of {plural(planned, 'seed')}."
     if not target.warmed:
         return "This sweep has no warmed-up variant to compare with the baseline."
-    if not warmed:
+    if not any(variant.difference for variant in target.warmed):
         return "No answer yet: no warmed-up variant has finished a seed that the baseline has finished too."
-    said = _accuracy_headline(target, warmed) if target.metric == "accuracy" else _loss_headline(target, warmed)
+    said = " ".join(filter(None, (_sentence(target, base) for base in target.baselines)))
     return said if all(variant.state == "complete" for variant in target.variants) else f"So far: {said}"
 
 
-def _loss_headline(target: Target, warmed: Sequence[Variant]) -> str:
-    base = target.baseline_of(warmed[0])
-    assert base is not None
-    assert base.final is not None
-    goal = (
-        f"the baseline's final loss of {base.final.mean:.3f} nats"
-        if len(target.baselines) == 1
-        else "its baseline's final loss"
-    )
-    best = _best_match(warmed)
-    if best is None:
-        nearest = min(warmed, key=lambda v: v.difference.mean if v.difference else 0.0)
-        who = f"none of {len(warmed)} variants reaches" if len(warmed) > 1 else f"{nearest.short} does not reach"
-        nearest_one = f"the nearest, {nearest.short}," if len(warmed) > 1 else "it"
-        return (
-            f"Not reached: {who} {goal} within {count(base.t2)} tokens; "
-            f"{nearest_one} ends {difference_text(nearest)} from it."
-        )
-    form, variant = best
-    match = getattr(variant, form)
-    other = variant.matched if form == "readoff" else variant.readoff
-    best_of = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
-    alike = sum(getattr(v, form).fraction == match.fraction for v in warmed) - 1 if match.at_most else 0
-    if alike:  # several reach it already at the smallest fraction that was run
-        best_of = f", as {'does' if alike == 1 else 'do'} {alike} of the other {plural(len(warmed) - 1, 'variant')}"
-    return (
-        f"{variant.short} reaches {goal} with {_fraction(match)} of the {count(base.t2)} tokens "
-        f"({form_name(form)}{_k_of_n(match)}{'' if variant.constant else _other_form(form, other)}){best_of}"
-        f"{_with_warmup(variant, match.total_fraction)}; "
-        f"at full length its final loss differs by {difference_text(variant)}."
-    )
-
-
-def _accuracy_headline(target: Target, warmed: Sequence[Variant]) -> str:
-    base = target.baseline_of(warmed[0])
-    assert base is not None
-    assert base.final is not None
-    level = target.level
-    if level is None:
-        top = max(warmed, key=lambda v: v.final.mean if v.final else 0.0)
-        own_base = target.baseline_of(top)
-        assert top.final is not None
-        assert own_base is not None
-        assert own_base.final is not None
-        best_of = f"the best of {len(warmed)} variants, {top.short}," if len(warmed) > 1 else top.short
-        if len(target.baselines) > 1:
-            who = f"The best of {len(warmed)} variants, {top.short}," if len(warmed) > 1 else top.short
-            return (
-                f"{who} ends at {percent(top.final.mean, 1)} accuracy, its baseline at "
-                f"{percent(own_base.final.mean, 1)}: {difference_text(top)}."
-            )
-        return (
-            f"The baseline ends at {percent(own_base.final.mean, 1)} accuracy; "
-            f"{best_of} ends at {percent(top.final.mean, 1)}: {difference_text(top)}."
-        )
-    needs = base.levels[level]
-    assert needs is not None
-    there = [variant for variant in warmed if variant.levels.get(level) is not None]
-    best = min(there, key=lambda v: v.levels[level] or 0.0, default=None)
-    if best is None:
-        who = f"none of {len(warmed)} variants gets" if len(warmed) > 1 else f"{warmed[0].short} does not get"
-        return (
-            f"Not reached: the baseline stays above {percent(level)} accuracy from {count(needs)} tokens on; "
-            f"{who} there for good within {count(base.t2)} tokens."
-        )
-    own = best.levels[level]
-    assert own is not None
-    if own >= needs:  # also where both are there before they have seen anything
-        return (
-            f"No data saved: the baseline stays above {percent(level)} accuracy from {count(needs)} tokens on; the "
-            f"quickest of {plural(len(warmed), 'variant')}, {best.short}, needs {count(own)}."
-        )
-    share = own / needs
-    extra = f", the best of {len(warmed)} variants" if len(warmed) > 1 else ""
-    return (
-        f"{best.short} stays above {percent(level)} accuracy from {count(own)} tokens on, the baseline from "
-        f"{count(needs)}: {percent(share)} of the data ({_seeds_there(best, level)}){extra}"
-        f"{_with_warmup(best, (own + best.t1) / needs)}; its final accuracy differs by {difference_text(best)}."
-    )
-
-
-def _best_match(warmed: Sequence[Variant]) -> tuple[str, Variant] | None:
-    """The variant with the smallest data fraction: by the matched form where it was run, else by the read-off."""
-    for form in ("matched", "readoff"):
-        if form == "matched" and any(v.matched.state in ("not planned", "pending") for v in warmed):
-            continue  # unlike forms are never ranked against each other
-        if form == "matched" and all(v.constant for v in warmed):
-            continue  # both forms are one
-        there = [v for v in warmed if getattr(v, form).fraction is not None]
-        if there:
-            return form, min(there, key=lambda v: (getattr(v, form).fraction, v.readoff.fraction or math.inf))
-    return None
-
-
-def _seeds_there(variant: Variant, level: float) -> str:
-    match = level_match(variant, level)
-    return f"{match.seeds_reached} of {plural(len(match.per_seed), 'seed')}"
-
-
-def _with_warmup(variant: Variant, share: float | None) -> str:
-    """What the saving is worth when the warm-up's tokens are counted too, where they are more than a trifle."""
-    if share is None or variant.t1 < 0.01 * variant.t2:
+def _sentence(target: Target, base: Variant) -> str:
+    """Of one baseline and its variants; empty where it has none."""
+    group = [variant for variant in target.warmed if variant.baseline == base.name]
+    if not group:
         return ""
-    return f"; counting its {count(variant.t1)} procedural tokens, {percent(share)}"
+    several = f"{base.short}: " if len(target.baselines) > 1 else ""
+    best = leading(target, group)
+    if best is None:
+        return f"{several}no answer yet, no variant has finished a seed that it has finished too."
+    said = _left_sentence(target, base, group, best) if target.all_or_nothing else _ends_sentence(base, group, best)
+    lost = [variant.short for variant in group if variant.lost and variant is not best]
+    if lost:
+        said += f"; {_some(lost)} lost seeds and {'stands' if len(lost) == 1 else 'stand'} last"
+    begins_low = said.startswith(("no difference", "not reached", "worse:"))  # names of variants stay as they are
+    return f"{several}{said if several or not begins_low else said[0].upper() + said[1:]}."
 
 
-def form_name(form: str) -> str:
-    return {"readoff": "read-off", "matched": "schedule-matched reruns"}[form]
+def leading(target: Target, group: Sequence[Variant]) -> Variant | None:
+    """The variant that a headline tells of: of those with every seed the surest saving, then the best end.
+
+    Where none has every seed, those that may still get them come before those that lost some.
+    """
+    known = [variant for variant in group if variant.difference]
+    tiers = (
+        [variant for variant in known if variant.state == "complete"],
+        [variant for variant in known if not variant.lost],
+        known,
+    )
+    tier = next((tier for tier in tiers if tier), None)
+    return None if tier is None else min(tier, key=lambda variant: _rank(target, variant))
+
+
+def _rank(target: Target, variant: Variant) -> tuple[float, ...]:
+    found = variant.evidence
+    limits = [found.speed.high] if found.speed else []
+    limits += [found.fraction.high] if found.fraction and found.fraction.high is not None else []
+    mean = variant.difference.mean if variant.difference else 0.0
+    gain = mean if target.mode == "min" else -mean
+    k = -found.left.k / found.left.n if found.left else 0.0
+    return (not found.saves, min(limits, default=1.0) if found.saves else 0.0, found.verdict != "better", k, gain)
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> str:
+    found = best.evidence
+    assert base.final is not None, "a variant with a difference has a baseline with an end"
+    begin = {"better": "", "worse": "worse: "}.get(found.verdict, "no difference shown: ")
+    if found.saves:
+        begin = ""
+    elif found.verdict == "worse" and all(variant.readoff.state != "reached" for variant in group):
+        none = f"none of {len(group)} variants reaches" if len(group) > 1 else f"{best.short} does not reach"
+        goal = "final accuracy" if best.metric == "accuracy" else "final loss"
+        begin = f"not reached: {none} the baseline's {goal} within {count(base.t2)} tokens; "
+    who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
+    if best.metric == "accuracy":
+        final = best.final.mean if best.final else 0.0
+        ends = (
+            f"{who} ends at {percent(final, 1)} accuracy, the baseline at {percent(base.final.mean, 1)}: "
+            f"{difference_text(best)}"
+        )
+    else:
+        ends = f"{who} ends {difference_text(best)} from the baseline's final loss of {base.final.mean:.3f} nats"
+    return f"{begin}{ends}{_test_text(best)}{_saving(base, best)}"
+
+
+def _test_text(variant: Variant) -> str:
+    found, difference = variant.evidence, variant.difference
+    if difference is None or found.corrected is None:
+        return ""
+    if difference.units < FEWEST:
+        what = "seed" if difference.targets is None else "donor"
+        return f"; with {plural(difference.units, what)} nothing is claimed"
+    lost = sum(run.state in ("failed", "skipped") for run in variant.runs)
+    kept = f"; it lost {plural(lost, 'seed')}, so nothing good is claimed of it" if lost else ""
+    return f"; {probability(found.corrected)}{_for_family(found.family)}{kept}"
+
+
+def _for_family(family: int) -> str:
+    return f" after Holm's correction for {family} variants" if family > 1 else ""
+
+
+def _saving(base: Variant, variant: Variant) -> str:
+    """The data fraction with its interval, where one may be claimed, or why none is."""
+    found = variant.evidence
+    fraction, settled, speed = found.fraction, found.settled, found.speed
+    if not found.saves:
+        if found.verdict != "better":
+            return ""
+        interval = f": its interval, {fraction_text(fraction)}," if fraction else ", for it"
+        return (
+            f"; no data fraction is claimed{interval} does not lie before the baseline's own ({fraction_text(settled)})"
+        )
+    said = ""
+    if found.verdict == "better" and fraction and fraction.high is not None and settled:
+        own = percent(settled.low) if settled.low is not None else "no place"
+        at = f"{percent(variant.readoff.fraction)} " if variant.readoff.fraction is not None else ""
+        limits = share_interval(fraction.low, fraction.high)
+        said = (
+            f"; it saves data: it is as good as that with {at}of the {count(base.t2)} tokens (95 % {limits}, "
+            f"{_k_of_n(variant.readoff)}; the baseline itself from {own} on)"
+            f"{_matched_text(variant)}{_with_warmup(variant, variant.readoff.total_fraction)}"
+        )
+    if speed and speed.high < 1:
+        saves = "" if said else " it saves data:"
+        total = speed.share + variant.t1 / _needs(base, speed.level)
+        said += (
+            f";{saves} it stays above {percent(speed.level)} accuracy after {percent(speed.share)} of the tokens that "
+            f"the baseline needs for it (95 % {share_interval(speed.low, speed.high)}, geometric mean of "
+            f"{_number(variant)}, {probability(speed.p)}{_for_family(found.family)}){_with_warmup(variant, total)}"
+        )
+    return said
+
+
+def _needs(base: Variant, level: float) -> float:
+    """Tokens that a baseline needs for a level that all of its seeds keep, read from its mean curve."""
+    return base.levels.get(level) or base.t2
+
+
+def fraction_text(fraction: Fraction | None) -> str:
+    """`73 to 78 %`, `60 % to none within the budget`, `none within the budget`."""
+    if fraction is None or fraction.low is None:
+        return "none within the budget"
+    return share_interval(fraction.low, fraction.high)
+
+
+def _matched_text(variant: Variant) -> str:
+    if variant.constant or variant.matched.state not in ("reached", "not reached", "pending"):
+        return ""
+    text = variant.matched.state
+    if variant.matched.state == "reached":
+        text = f"{_fraction(variant.matched)} of the baseline's best budget"
+    return f"; schedule-matched reruns: {text}"
 
 
 def _fraction(match: Match) -> str:
@@ -141,14 +166,14 @@ def _fraction(match: Match) -> str:
 
 
 def _k_of_n(match: Match) -> str:
-    return f", {match.seeds_reached} of {plural(len(match.per_seed), 'seed')}" if match.per_seed else ""
+    return f"{match.seeds_reached} of {plural(len(match.per_seed), 'planned run')}"
 
 
-def _other_form(form: str, other: Match) -> str:
-    name = form_name("readoff" if form == "matched" else "matched")
-    if other.state == "reached":
-        return f"; {name}: {_fraction(other)}"
-    return f"; {name}: {other.state}" if other.state in ("not reached", "pending") else ""
+def _with_warmup(variant: Variant, share: float | None) -> str:
+    """What the saving is worth when the warm-up's tokens are counted too, where they are more than a trifle."""
+    if share is None or variant.t1 < 0.01 * variant.t2:
+        return ""
+    return f"; counting its {count(variant.t1)} procedural tokens, {percent(share)}"
 
 
 def difference_text(variant: Variant) -> str:
@@ -159,29 +184,64 @@ def difference_text(variant: Variant) -> str:
     scale, unit, decimals = (100, "points", 1) if variant.metric == "accuracy" else (1, "nats", 3)
     mean = f"{signed(scale * difference.mean, decimals)} {unit}"
     if difference.low is None or difference.high is None:
-        return f"{mean} (one seed: no interval)"
+        return f"{mean} ({_one(difference)}: no interval)"
     low, high = signed(scale * difference.low, decimals), signed(scale * difference.high, decimals)
     remark = "" if difference.excludes_zero else ", which includes no difference"
-    return f"{mean} (95 % {low} to {high}, {plural(difference.n, 'seed')}{remark})"
+    return f"{mean} (95 % {low} to {high}, {_number(variant)}{remark})"
+
+
+def _one(difference: Difference) -> str:
+    return "one seed" if difference.targets is None else "one donor" if difference.n == 1 else "one target seed"
+
+
+def _number(variant: Variant) -> str:
+    """`3 seeds`, `2 of 3 seeds` where some lack, `5 donors on 3 target seeds` where these are crossed."""
+    difference = variant.difference
+    assert difference is not None, "asked only of what has been compared"
+    if difference.targets is not None:
+        return f"{plural(difference.n, 'donor')} on {plural(difference.targets, 'target seed')}"
+    planned = len(variant.runs)
+    return plural(planned, "seed") if difference.n == planned else f"{difference.n} of {plural(planned, 'seed')}"
+
+
+# --- all or nothing --------------------------------------------------------------------------------------------------
+
+
+def _left_sentence(target: Target, base: Variant, group: Sequence[Variant], best: Variant) -> str:
+    found, own = best.evidence, base.evidence.left
+    assert target.middle is not None, "all or nothing is said only where cheap strategies are known"
+    begin = {"better": "", "worse": "worse: "}.get(found.verdict, "no difference shown: ")
+    who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
+    pairs = paired(best.runs, base.runs)
+    only = sum(leaves(target, run) and not leaves(target, other) for run, other in pairs)
+    without = sum(leaves(target, other) and not leaves(target, run) for run, other in pairs)
+    test = (
+        f"; {probability(found.corrected)} by Fisher's exact test{_for_family(found.family)}" if found.corrected else ""
+    )
+    if len(pairs) < FEWEST:
+        test = f"; with {plural(len(pairs), 'seed')} nothing is claimed"
+    return (
+        f"{begin}runs either leave a plateau or do not (above or below {percent(target.middle)} accuracy): of {who} "
+        f"{left_text(found.left)}, of the baseline {left_text(own)}; by seed {only} left it only with the warm-up, "
+        f"{without} only without{test}{_saving(base, best) if found.saves else ''}"
+    )
+
+
+def left_text(left: Left | None) -> str:
+    """`2 of 3 (95 % 9 to 99 %)`: runs that left the plateau, of the planned ones that have ended."""
+    if left is None:
+        return "none has ended"
+    return f"{left.k} of {left.n} (95 % {share_interval(left.low, left.high)})"
+
+
+# --- remarks ---------------------------------------------------------------------------------------------------------
 
 
 def remarks(target: Target) -> list[str]:
     """What a careful reader should know beside the headline."""
-    said = []
-    verdicts = [variant.verdict for variant in target.warmed if variant.verdict]
-    if verdicts:
-        better, worse, unclear = (verdicts.count(word) for word in ("better", "worse", "unclear"))
-        text = (
-            f"Of {plural(len(verdicts), 'variant')} the final {'accuracy' if target.metric == 'accuracy' else 'loss'}"
-        )
-        text += f" is better than the baseline's in {better}, worse in {worse} and not told apart in {unclear}"
-        said.append(text + " (95 % interval, each taken by itself).")
+    said = [*_counted(target)]
     for base in target.baselines:
-        if base.settled is not None and base.t2 and base.settled < 0.97 * base.t2:
-            said.append(
-                f"The mean curve of {base.short} itself stays at its final level from {count(base.settled)} tokens on: "
-                f"compare data fractions with {percent(base.settled / base.t2)}, not only with 100 %."
-            )
+        said += _of_baseline(target, base)
     tried = [variant for variant in target.warmed if variant.readoff.state in ("reached", "not reached")]
     reached = [variant for variant in tried if variant.readoff.state == "reached"]
     if tried:
@@ -190,10 +250,80 @@ def remarks(target: Target) -> list[str]:
     if rerun:
         there = [variant for variant in rerun if variant.matched.state == "reached"]
         said.append(f"Matched: {len(there)} of {plural(len(rerun), 'variant')} reach it.")
-    numbers = {variant.n for variant in target.variants if variant.n}
-    if numbers and max(numbers) < 3:
-        said.append(f"With {plural(max(numbers), 'seed')} a difference can easily be chance.")
-    open_cells = [variant.short for variant in target.variants if variant.state != "complete"]
+    said += _of_donors(target)
+    numbers = {variant.difference.units for variant in target.warmed if variant.difference}
+    if numbers and max(numbers) < FEWEST:
+        said.append(f"With {plural(max(numbers), 'seed')} a difference can easily be chance: nothing is claimed.")
+    if target.chance:
+        said.append(f"Chance, what cheap strategies score: {chance_text(target.chance)}.")
+    if target.validation:
+        said.append(f"Every run is judged on {target.validation}.")
+    still = [
+        variant.short
+        for variant in target.variants
+        if still_text(last_fifth([run.curve for run in variant.finished], target.metric))
+    ]
+    if still:
+        rest = "more than 5 % of all that it gained came in the last fifth of the tokens"
+        said.append(f"Still improving at the end: {_some(still)} ({rest}).")
+    open_cells = [variant.short for variant in target.ranked if variant.state != "complete"]
+    open_cells = [base.short for base in target.baselines if base.state != "complete"] + open_cells
     if open_cells:
-        said.append(f"Not complete: {listing(open_cells[:6])}{' and others' if len(open_cells) > 6 else ''}.")
+        said.append(f"Not complete: {_some(open_cells)}.")
     return said
+
+
+def _some(names: Sequence[str]) -> str:
+    return listing([*names[:6], f"{len(names) - 6} others"] if len(names) > 7 else names)
+
+
+def _counted(target: Target) -> list[str]:
+    verdicts = [variant.verdict for variant in target.warmed if variant.verdict]
+    if not verdicts:
+        return []
+    better, worse, unclear = (verdicts.count(word) for word in ("better", "worse", "unclear"))
+    what = "accuracy" if target.metric == "accuracy" else "loss"
+    test = "Fisher's exact tests" if target.all_or_nothing else "t-tests"
+    saving = sum(variant.evidence.saves for variant in target.warmed)
+    return [
+        f"Of {plural(len(verdicts), 'variant')} the final {what} is better than the baseline's in {better}, worse in "
+        f"{worse} and not told apart in {unclear} ({test} at 5 % for the whole table, with Holm's correction for "
+        f"{plural(len(target.warmed), 'variant')}); {saving} may be said to save data, by these numbers."
+    ]
+
+
+def _of_baseline(target: Target, base: Variant) -> list[str]:
+    """Where it settles by itself, and what one of its seeds looks like against another."""
+    said = []
+    if base.settled is not None and base.t2 and base.settled < 0.97 * base.t2:
+        said.append(
+            f"The mean curve of {base.short} itself stays at its final level from {count(base.settled)} tokens on: "
+            f"compare data fractions with {percent(base.settled / base.t2)}, not only with 100 %."
+        )
+    null = between_seeds(base)
+    if null:
+        scale, unit, decimals = (100, "points", 1) if target.metric == "accuracy" else (1, "nats", 3)
+        earliest = "" if null.earliest is None else f", the earliest with {percent(null.earliest)} of the tokens"
+        said.append(
+            f"One seed of {base.short} against another, where nothing is to be found: they end "
+            f"{scale * null.typical:.{decimals}f} {unit} apart (at most {scale * null.largest:.{decimals}f}), and one "
+            f"reaches the end of the other in {null.reached} of {null.tries} cases{earliest}."
+        )
+    return said
+
+
+def _of_donors(target: Target) -> list[str]:
+    """How far donors differ, and how far the target seeds do, where they are crossed."""
+    said = []
+    scale, unit, decimals = (100, "points", 1) if target.metric == "accuracy" else (1, "nats", 3)
+    for variant in target.warmed:
+        difference = variant.difference
+        if difference is None or difference.donor_sd is None or difference.target_sd is None:
+            continue
+        donors = len({run.donor for run in variant.runs})
+        said.append(
+            f"{variant.short}: its effect differs by {scale * difference.donor_sd:.{decimals}f} {unit} (sd) between "
+            f"donors and by {scale * difference.target_sd:.{decimals}f} between target seeds; "
+            f"its {plural(len(variant.runs), 'run')} are {plural(donors, 'donor')}, and not so many independent ones."
+        )
+    return said[:6]

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from procray.report.numbers.headline import headline, remarks
+from procray.report.numbers.pairs import key_of
 from procray.report.numbers.published import compare
-from procray.report.numbers.results import Results, Target, Trouble, Variant
+from procray.report.numbers.results import Evidence, Fraction, Results, Target, Trouble, Variant
 from procray.report.numbers.statistics import Difference, Spread
+from procray.report.numbers.warmups import Warmup
 from procray.selection.select import to_json
 
 
@@ -34,6 +37,7 @@ def results_json(results: Results) -> dict[str, Any]:
         "published": [vars(comparison) for comparison in compare(results)],
         "notes": list(results.notes),
         "selection": to_json(results.search) if results.search else None,
+        "warmups": [_warmup_json(warmup) for warmup in results.warmups],
     }
 
 
@@ -45,6 +49,10 @@ def _difference_json(value: Difference | None) -> dict[str, Any]:
     if value is None:
         return {"mean": None, "low": None, "high": None, "n": 0}
     result: dict[str, Any] = {"mean": value.mean, "low": value.low, "high": value.high, "n": value.n}
+    result["p"] = value.p
+    if value.targets is not None:
+        crossed = {"donors": value.n, "targets": value.targets}
+        result["crossed"] = {**crossed, "donor_sd": value.donor_sd, "target_sd": value.target_sd}
     if value.bootstrap:
         result["bootstrap"] = {"low": value.bootstrap[0], "high": value.bootstrap[1]}
     return result
@@ -72,6 +80,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "metric": variant.metric,
         "state": variant.state,
         "verdict": variant.verdict or None,
+        "evidence": _evidence_json(variant.evidence),
         "n": variant.n,
         "planned": len(variant.runs),
         "t1": variant.t1,
@@ -94,6 +103,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
                 "n": stage.final.n if stage.final else 0,
                 "final": _spread_json(stage.final),
                 "delta": _difference_json(stage.difference),
+                "verdict": stage.verdict or None,
             }
             for stage in variant.stages
         ],
@@ -135,7 +145,7 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
                 "step": run.step,
                 "final_loss": run.loss,
                 "accuracy": run.accuracy,
-                "tokens_to_match": variant.readoff.per_seed.get(run.seed),
+                "tokens_to_match": variant.readoff.per_seed.get(key_of(run)),
                 "solved": run.solved,
                 **run.scores,
             }
@@ -151,6 +161,55 @@ def _target_json(target: Target) -> dict[str, Any]:
         "kind": target.kind,
         "metric": target.metric,
         "baselines": [variant.name for variant in target.baselines],
+        "headline": headline(target),
+        "remarks": remarks(target),
+        "chance": target.chance,
+        "all_or_nothing": target.all_or_nothing,
+        "validation": target.validation,
+    }
+
+
+def _fraction_json(value: Fraction | None) -> dict[str, float | None]:
+    return {"low": value.low if value else None, "high": value.high if value else None}
+
+
+def _evidence_json(found: Evidence) -> dict[str, Any]:
+    """What may be said, corrected for the table; see docs/claims.md."""
+    left, speed = found.left, found.speed
+    return {
+        "test": found.method or None,
+        "family": found.family,
+        "p": found.p,
+        "p_corrected": found.corrected,
+        "level": found.level,
+        "saves": found.saves,
+        "fraction": _fraction_json(found.fraction),
+        "baseline_settles": _fraction_json(found.settled),
+        "speed": vars(speed) if speed else None,
+        "left_plateau": vars(left) if left else None,
+    }
+
+
+def _warmup_json(warmup: Warmup) -> dict[str, Any]:
+    return {
+        "name": warmup.name,
+        "title": warmup.title,
+        "state": warmup.state,
+        "n": len(warmup.finished),
+        "planned": len(warmup.runs),
+        "marks": [
+            {"tokens": mark.tokens, "loss": _spread_json(mark.loss), "accuracy": _spread_json(mark.accuracy)}
+            for mark in warmup.marks
+        ],
+        "chance": warmup.chance,
+        "validation": warmup.validation,
+        "last_fifth": warmup.last_fifth,
+        "still_improving": warmup.still_improving,
+        "variants": list(warmup.variants),
+        "per_seed": [
+            {"seed": run.seed, "phase": run.phase, "state": run.state, "final_loss": run.loss, "accuracy": run.accuracy}
+            for run in warmup.runs
+        ],
     }
 
 

@@ -18,9 +18,10 @@ from dataclasses import replace
 from typing import Literal
 
 from procray.report.numbers.crossing import tokens_to_match, value_at
+from procray.report.numbers.pairs import Key, difference, key_of
 from procray.report.numbers.results import LEVELS, Match, MatchedPoint, MatchState, Stage, Variant, paired
 from procray.report.numbers.runs import SCORES, Run, finite, mean_curve
-from procray.report.numbers.statistics import Difference, paired_difference, ratio, spread
+from procray.report.numbers.statistics import Difference, ratio, spread
 
 
 def against_baseline(variant: Variant, base: Variant | None) -> Variant:
@@ -56,26 +57,25 @@ def against_baseline(variant: Variant, base: Variant | None) -> Variant:
 def _score_deltas(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Difference]:
     found = {}
     for name in SCORES:
-        both = [(a.scores[name], b.scores[name]) for a, b in pairs if name in a.scores and name in b.scores]
-        difference = paired_difference([a for a, _ in both], [b for _, b in both])
-        if difference:
-            found[name] = difference
+        both = [(a, b) for a, b in pairs if name in a.scores and name in b.scores]
+        if against := difference(both, lambda run, name=name: run.scores[name]):  # type: ignore[misc]
+            found[name] = against
     return found
 
 
 def _fill_stages(variant: Variant, base: Variant | None) -> tuple[Stage, ...]:
     stages = []
     for index, stage in enumerate(variant.stages):
-        difference = None
+        against = None
         if base is not None and not variant.is_baseline and len(base.stages) == len(variant.stages):
-            difference = _difference(paired(stage.runs, base.stages[index].runs), stage.metric)
+            against = _difference(paired(stage.runs, base.stages[index].runs), stage.metric)
         ends = spread([run.final(stage.metric) for run in stage.runs if run.done])
-        stages.append(replace(stage, final=ends, difference=difference))
+        stages.append(replace(stage, final=ends, difference=against))
     return tuple(stages)
 
 
 def _difference(pairs: Sequence[tuple[Run, Run]], metric: str) -> Difference | None:
-    return paired_difference([a.final(metric) for a, _ in pairs], [b.final(metric) for _, b in pairs])
+    return difference(pairs, lambda run: run.final(metric))
 
 
 def _fill_baseline(variant: Variant) -> Variant:
@@ -135,8 +135,8 @@ def level_match(variant: Variant, level: float) -> Match:
     if not variant.finished:
         return Match("pending")
     tokens = variant.levels.get(level)
-    per_seed = {
-        run.seed: tokens_to_match(run.curve.tokens, run.curve.accuracy, level, "max") for run in variant.finished
+    per_seed = _planned(variant) | {
+        key_of(run): tokens_to_match(run.curve.tokens, run.curve.accuracy, level, "max") for run in variant.finished
     }
     return Match("not reached" if tokens is None else "reached", tokens, per_seed=per_seed)
 
@@ -148,8 +148,8 @@ def _readoff(variant: Variant, base: Variant, pairs: Sequence[tuple[Run, Run]]) 
     level = sum(other.final(metric) for _, other in pairs) / len(pairs)
     tokens, values = mean_curve([run.curve for run, _ in pairs], metric)
     place = tokens_to_match(tokens, values, level, mode)
-    per_seed = {
-        run.seed: tokens_to_match(run.curve.tokens, run.curve.values(metric), other.final(metric), mode)
+    per_seed = _planned(variant) | {
+        key_of(run): tokens_to_match(run.curve.tokens, run.curve.values(metric), other.final(metric), mode)
         for run, other in pairs
     }
     if place is None:
@@ -207,14 +207,20 @@ def _why_not(runs: Sequence[Run], base: Variant) -> MatchState:
     return "pending" if mine & {run.seed for run in base.runs if run.state not in lost} else "no result"
 
 
-def _matched_per_seed(points: Sequence[MatchedPoint], variant: Variant, best: MatchedPoint) -> dict[int, float | None]:
-    result: dict[int, float | None] = {}
-    for other in best.runs:
-        mine = [(point.tokens, run) for point in points for run in point.runs if run.seed == other.seed and run.done]
-        if other.done and len(mine) == len(points):
-            values = [run.final(variant.metric) for _, run in mine]
-            level = other.final(variant.metric)
-            result[other.seed] = _first([place for place, _ in mine], values, level, variant.mode)
+def _planned(variant: Variant) -> dict[Key, float | None]:
+    """Every planned run, as one that has not got there: also those that failed count among them."""
+    return dict.fromkeys(map(key_of, variant.runs))
+
+
+def _matched_per_seed(points: Sequence[MatchedPoint], variant: Variant, best: MatchedPoint) -> dict[Key, float | None]:
+    result = _planned(variant)
+    levels = {run.seed: run.final(variant.metric) for run in best.runs if run.done}
+    for run in variant.runs:
+        mine = [(point.tokens, own) for point in points for own in point.runs if key_of(own) == key_of(run)]
+        if run.seed in levels and len(mine) == len(points) and all(own.done for _, own in mine):
+            values = [own.final(variant.metric) for _, own in mine]
+            places = [place for place, _ in mine]
+            result[key_of(run)] = _first(places, values, levels[run.seed], variant.mode)
     return result
 
 
@@ -238,7 +244,7 @@ def _in_all_currencies(
     at_most: bool,
     unique: float | None,
     flops: float | None,
-    per_seed: dict[int, float | None],
+    per_seed: dict[Key, float | None],
 ) -> Match:
     base_unique, base_flops = _spent(against)
     total = variant.t1 + place

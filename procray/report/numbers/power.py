@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from procray.garbage import keeping_everything
 from procray.report.numbers.runs import Reader, finite
-from procray.report.numbers.statistics import pooled_sd, smallest_difference
+from procray.report.numbers.statistics import full_table, mean_and_error, pooled_sd, smallest_difference
 from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import plural
 from procray.selection.select import Searched, foreseen, read
@@ -23,10 +25,11 @@ class Power:
 
     Attributes:
         metric: `loss` (nats) or `accuracy` (a fraction), the unit of `sd` and `smallest`.
-        seeds: planned.
+        seeds: planned; where donors are crossed with target seeds, the fewer of both.
         sd: of the paired differences; None where nothing has been measured.
         source: where `sd` comes from, in words; empty without it.
-        smallest: the difference that is shown, two-sided at 5 %, with a probability of 80 %.
+        smallest: the difference that is shown with a probability of 80 %, two-sided at 5 % for the whole table.
+        family: how many variants the table is corrected for.
     """
 
     target: str
@@ -36,15 +39,25 @@ class Power:
     sd: float | None
     source: str
     smallest: float | None
+    family: int = 1
 
 
 @dataclass
 class _Ends:
-    """The finished runs at full length of one variant: by seed, the value at their end."""
+    """The runs at full length of one variant: by donor (None where it is not crossed) and seed, the finished ends."""
 
     baseline: str
-    planned: int = 0
-    values: dict[int, float] = field(default_factory=dict)
+    planned: set[tuple[int | None, int]] = field(default_factory=set)
+    values: dict[tuple[int | None, int], float] = field(default_factory=dict)
+
+    @property
+    def units(self) -> int:
+        """Planned independent ones."""
+        return min(len({donor for donor, _ in self.planned} - {None}) or len(self.planned), self.seeds)
+
+    @property
+    def seeds(self) -> int:
+        return len({seed for _, seed in self.planned})
 
 
 @keeping_everything()
@@ -66,9 +79,11 @@ def power(plan: Plan, store: Store) -> list[Power]:
         metric = "accuracy" if recipe.kind == "diagnostic" else "loss"
         variants = _ends(cells, metric, reader)
         sd, source = _spread(target, variants, searched)
-        seeds = max(variant.planned for variant in variants.values())
-        smallest = None if sd is None else smallest_difference(sd, seeds)
-        found.append(Power(target, target or title_of(recipe.data), metric, seeds, sd, source, smallest))
+        warmed = [variant for name, variant in variants.items() if name != variant.baseline]
+        seeds = max(variant.units for variant in warmed or variants.values())
+        family = max(len(warmed), 1)
+        smallest = None if sd is None else smallest_difference(sd, seeds, family=family)
+        found.append(Power(target, target or title_of(recipe.data), metric, seeds, sd, source, smallest, family))
     return found
 
 
@@ -77,32 +92,48 @@ def _ends(cells: list[Cell], metric: str, reader: Reader) -> dict[str, _Ends]:
     variants: dict[str, _Ends] = {}
     for cell in cells:
         ends = variants.setdefault(cell.variant, _Ends(cell.baseline))
-        ends.planned += 1
+        key = (cell.donor, cell.seed)
+        ends.planned.add(key)
         row = reader.row(cell.compared, cell.step) or {}
         if finite(row.get("loss")) is not None and (value := finite(row.get(metric))) is not None:
-            ends.values[cell.seed] = value
+            ends.values[key] = value
     return variants
 
 
 def _spread(target: str, variants: dict[str, _Ends], searched: Searched | None) -> tuple[float | None, str]:
-    differences = []
+    spreads = []
     for name, variant in variants.items():
         base = variants.get(variant.baseline)
         if name != variant.baseline and base is not None:
-            both = sorted(variant.values.keys() & base.values.keys())
-            differences.append([variant.values[seed] - base.values[seed] for seed in both])
-    sd = pooled_sd(differences)
-    if sd is not None:
-        count = sum(len(group) > 1 for group in differences)
-        return sd, f"the paired differences of {plural(count, 'variant')}"
+            partners = {seed: value for (_, seed), value in base.values.items()}
+            both = {key: value - partners[key[1]] for key, value in variant.values.items() if key[1] in partners}
+            if (own := _spread_of(both)) is not None:
+                spreads.append(own)
+    if degrees := sum(one for _, one in spreads):
+        sd = (sum(square * one for square, one in spreads) / degrees) ** 0.5
+        return sd, f"the paired differences of {plural(len(spreads), 'variant')}"
     sd = _tuning_sd(target, searched) if searched else None
     if sd is not None:
         return sd, "the paired differences of the tuning seeds"
     baselines = [variant for name, variant in variants.items() if name == variant.baseline]
-    sd = pooled_sd([[base.values[seed] for seed in sorted(base.values)] for base in baselines])
+    sd = pooled_sd([list(base.values.values()) for base in baselines])
     if sd is not None:
         return sd * 2**0.5, "the baseline's spread x sqrt(2), as if nothing were shared by a pair"
     return None, ""
+
+
+def _spread_of(differences: dict[tuple[int | None, int], float]) -> tuple[float, int] | None:
+    """Variance of one unit and its degrees of freedom: of a seed, or of donors and targets that are crossed."""
+    if any(donor is None for donor, _ in differences):
+        values, crossed = np.asarray([differences[key] for key in sorted(differences, key=str)]), False
+    else:
+        donors, targets = full_table(differences)
+        crossed = True
+        values = np.asarray([[differences[d, t] for t in targets] for d in donors])
+    if not values.size or min(values.shape) < 2:
+        return None
+    _, error, degrees = mean_and_error(values, crossed)
+    return float(error) ** 2 * (degrees + 1), degrees
 
 
 def _tuning_sd(target: str, searched: Searched) -> float | None:
@@ -123,4 +154,5 @@ def power_text(one: Power) -> str:
     if one.smallest is None:
         return f"{planned}; no spread measured yet"
     amount = f"{100 * one.smallest:.2g} points" if one.metric == "accuracy" else f"{one.smallest:.2g} nats"
-    return f"{planned} show a difference of {amount} four times in five, by {one.source}"
+    corrected = f", corrected for {one.family} variants" if one.family > 1 else ""
+    return f"{planned} show a difference of {amount} four times in five{corrected}, by {one.source}"

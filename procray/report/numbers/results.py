@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 from procray.planning.plan import title
 from procray.report.numbers.crossing import Mode
+from procray.report.numbers.pairs import Key, key_of
 from procray.report.numbers.runs import Run
 from procray.report.numbers.statistics import Difference, Spread, ratio
+from procray.report.numbers.warmups import Warmup
 from procray.selection.select import Searched
 
 MatchState = Literal["reached", "not reached", "pending", "no result", "not planned", "baseline"]
@@ -43,12 +45,72 @@ class Match:
     unique_fraction: float | None = None
     flops: float | None = None
     flops_fraction: float | None = None
-    per_seed: dict[int, float | None] = field(default_factory=dict)
+    per_seed: dict[Key, float | None] = field(default_factory=dict)  # every planned run
     of: float | None = None
 
     @property
     def seeds_reached(self) -> int:
         return sum(tokens is not None for tokens in self.per_seed.values())
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """A share of the baseline's tokens with its interval; `high` is None where no place within the budget is sure.
+
+    `low` is None where already the end of the curve is surely not good enough.
+    """
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens until a fixed accuracy, as a share of those that the same seed's baseline needs: a geometric mean."""
+
+    level: float
+    share: float
+    low: float
+    high: float
+    p: float  # after Holm's correction
+    n: int
+
+
+@dataclass(frozen=True)
+class Left:
+    """How many runs left the plateau, with the interval of Clopper and Pearson, and p of Fisher's exact test."""
+
+    k: int
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What may be said of a variant against its baseline, corrected for its table (docs/claims.md).
+
+    Attributes:
+        method: of the test of the final values: `paired t`, `crossed t`, `Fisher exact`; empty without one.
+        family: how many variants the table has.
+        p: by itself, two-sided; `corrected` by Holm for the family; `level` the step's, by which intervals are made.
+        verdict: `better`, `worse`, `unclear`; empty for a baseline and where there is nothing to compare.
+        fraction: where the curve is as good as the baseline's end; `settled` the baseline's own such place. Both
+            as shares of the baseline's tokens.
+        saves: whether "saves data" may be said, as far as the numbers of this table go.
+    """
+
+    method: str = ""
+    family: int = 0
+    p: float | None = None
+    corrected: float | None = None
+    level: float | None = None
+    verdict: str = ""
+    fraction: Fraction | None = None
+    settled: Fraction | None = None
+    speed: Speed | None = None
+    left: Left | None = None
+    saves: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +137,7 @@ class Stage:
     runs: tuple[Run, ...]
     final: Spread | None = None
     difference: Difference | None = None
+    verdict: str = ""  # corrected for the variants beside it
 
 
 @dataclass(frozen=True)
@@ -114,6 +177,8 @@ class Variant:
     matched: Match = Match("not planned")
     levels: dict[float, float | None] = field(default_factory=dict)
     settled: float | None = None  # baselines: where the mean curve reaches its own final level for good
+    evidence: Evidence = Evidence()
+    score_verdicts: dict[str, str] = field(default_factory=dict)  # as `score_deltas`
 
     @property
     def is_baseline(self) -> bool:
@@ -132,9 +197,9 @@ class Variant:
         return len(self.finished)
 
     @property
-    def solved(self) -> dict[int, int]:
-        """By seed, the tokens after which a finished run was stopped because it had solved its task."""
-        return {run.seed: run.solved for run in self.finished if run.solved is not None}
+    def solved(self) -> dict[Key, int]:
+        """By run, the tokens after which a finished one was stopped because it had solved its task."""
+        return {key_of(run): run.solved for run in self.finished if run.solved is not None}
 
     @property
     def final(self) -> Spread | None:
@@ -162,20 +227,13 @@ class Variant:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse` or `unclear` against the baseline by the 95 % interval; empty for the baseline."""
-        return "" if self.is_baseline else verdict_of(self.difference, self.mode)
+        """`better`, `worse` or `unclear` against the baseline, corrected for the table; empty for the baseline."""
+        return self.evidence.verdict
 
-
-def verdict_of(difference: Difference | None, mode: Mode) -> str:
-    """`better`, `worse` or `unclear` by the 95 % interval; empty where there is nothing to compare.
-
-    One pair has no interval, so it is unclear.
-    """
-    if difference is None:
-        return ""
-    if not difference.excludes_zero:
-        return "unclear"
-    return "better" if (difference.mean < 0) == (mode == "min") else "worse"
+    @property
+    def lost(self) -> bool:
+        """Whether a planned seed failed, or was skipped because of one that did."""
+        return any(run.state in ("failed", "skipped") for run in self.runs)
 
 
 def mode_of(metric: str) -> Mode:
@@ -198,6 +256,19 @@ class Target:
     kind: str
     metric: str
     variants: tuple[Variant, ...]
+    chance: dict[str, float] = field(default_factory=dict)  # accuracies of cheap strategies, by their names
+    all_or_nothing: bool = False  # some runs stay on a plateau and others of the same variant leave it
+    validation: str = ""  # what its runs are judged on, in words
+
+    @property
+    def cheap(self) -> float | None:
+        """The accuracy of the best cheap strategy; None where none is known."""
+        return max(self.chance.values(), default=None)
+
+    @property
+    def middle(self) -> float | None:
+        """Half way between the best cheap strategy and everything right: above it a run has left the plateau."""
+        return None if self.cheap is None else (1 + self.cheap) / 2
 
     @property
     def mode(self) -> Mode:
@@ -240,14 +311,16 @@ class Target:
     def ranked(self) -> list[Variant]:
         """The warmed-up variants by tokens to `level` where there is one, then by final difference.
 
-        What has none comes last.
+        What has none comes last, and before it what has not finished or lost a seed: a diverged seed never makes its
+        variant win.
         """
         sign = 1 if self.mode == "min" else -1
 
-        def rank(variant: Variant) -> tuple[float, float]:
+        def rank(variant: Variant) -> tuple[int, float, float]:
             share = self.level_fraction(variant) if self.level is not None else 0.0
             difference = sign * variant.difference.mean if variant.difference else math.inf
-            return (math.inf if share is None else share, difference)
+            whole = 3 if not variant.difference else 2 if variant.lost else 1 if variant.state != "complete" else 0
+            return (whole, math.inf if share is None else share, difference)
 
         return sorted(self.warmed, key=rank)
 
@@ -286,6 +359,7 @@ class Results:
     published: tuple[dict[str, Any], ...] = ()  # values to compare with, as the sweep file has them
     search: Searched | None = None  # of a sweep with `select:`
     notes: tuple[str, ...] = ()  # what to know beside the numbers
+    warmups: tuple[Warmup, ...] = ()
 
     @property
     def title(self) -> str:

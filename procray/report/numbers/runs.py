@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from procray.selection.standing import Standing, nominal
@@ -141,26 +141,38 @@ class Reader:
         return total
 
     def run(self, cell: Cell) -> Run:
-        phase = self.plan.phases[cell.compared]
-        state, reason, _ = self.state(phase.id, cell.step)
-        rows = [row for row in self.rows(phase.id) if row["step"] <= cell.step]
-        final = self.row(phase.id, cell.step) or {}
+        return replace(self._run(cell.compared, cell.step, cell.seed, cell.warmups), donor=cell.donor)
+
+    def phase_run(self, phase: PlannedPhase) -> Run:
+        """A whole phase as a run, such as a warm-up, which no cell compares."""
+        return self._run(phase.id, phase.end, phase.recipe.seed, phase.parents)
+
+    def values(self, phase: str, step: int) -> tuple[float, float | None] | None:
+        """Loss and, where there is one, accuracy of the evaluation that holds at a step; None without a finite loss."""
+        row = self.row(phase, step) or {}
+        loss = finite(row.get("loss"))
+        return None if loss is None else (loss, finite(row.get("accuracy")))
+
+    def _run(self, phase_id: str, step: int, seed: int, above: Iterable[Parent]) -> Run:
+        phase = self.plan.phases[phase_id]
+        state, reason, _ = self.state(phase.id, step)
+        rows = [row for row in self.rows(phase.id) if row["step"] <= step]
+        final = self.row(phase.id, step) or {}
         return Run(
-            seed=cell.seed,
+            seed=seed,
             phase=phase.id,
             label=phase.label,
             state=state,
             reason=reason,
             step=int(rows[-1]["step"]) if rows else 0,
-            last_step=cell.step,
-            budget=nominal(phase, cell.step),
-            curve=_curve(rows + _carried_forward(phase, rows, cell.step)),
-            warmup_flops=self.flops_before(cell.warmups),
+            last_step=step,
+            budget=nominal(phase, step),
+            curve=_curve(rows + _carried_forward(phase, rows, step)),
+            warmup_flops=self.flops_before(above),
             loss=finite(final.get("loss")),
             accuracy=finite(final.get("accuracy")),
             solved=int(final["tokens"]) if final.get("solved") else None,
             scores=_scores(final),
-            donor=cell.donor,
         )
 
 

@@ -34,7 +34,10 @@ def _flat(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def curves_csv(results: Results) -> str:
-    """One row an evaluation of every run, matched reruns included (their `fraction` is below 1)."""
+    """One row an evaluation of every run, matched reruns included (their `fraction` is below 1).
+
+    Warm-ups stand last, with an empty target and `warm-up` for their role.
+    """
     rows: list[dict[str, Any]] = []
     for variant in results.variants:
         for run in variant.runs:
@@ -42,27 +45,35 @@ def curves_csv(results: Results) -> str:
         for point in variant.points:
             for run in point.runs:
                 rows += _curve_rows(variant, run, point.fraction)
+    for warmup in results.warmups:
+        for run in warmup.runs:
+            rows += [{**row, "role": "warm-up"} for row in _rows("", warmup.name, 0, run, 1.0)]
     return _table(rows)
 
 
 def _curve_rows(variant: Variant, run: Run, fraction: float) -> list[dict[str, Any]]:
+    return _rows(variant.target, variant.name, variant.t1, run, fraction)
+
+
+def _rows(target: str, name: str, before: int, run: Run, fraction: float) -> list[dict[str, Any]]:
     curve = run.curve
     columns = zip(curve.steps, curve.tokens, curve.loss, curve.accuracy, curve.flops, curve.unique, strict=True)
     return [
         {
-            "target": variant.target,
-            "variant": variant.name,
+            "target": target,
+            "variant": name,
             "seed": run.seed,
             "donor": "" if run.donor is None else run.donor,
             "fraction": fraction,
             "phase": run.phase,
             "step": step,
             "tokens": tokens,
-            "tokens_total": variant.t1 + tokens,
+            "tokens_total": before + tokens,
             "loss": _number(loss),
             "accuracy": _number(accuracy),
             "flops_total": _number(flops + run.warmup_flops),
             "unique_tokens": _number(unique),
+            "role": "target",
         }
         for step, tokens, loss, accuracy, flops, unique in columns
     ]

@@ -1,11 +1,15 @@
-"""Means, spreads and intervals over seeds."""
+"""Means, spreads, intervals and tests over seeds. docs/claims.md has the definitions with their sources."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+LEVEL = 0.05  # of every test, two-sided, for a whole table
 
 BOOTSTRAP_FROM = 10  # below this many pairs a resampled interval is narrower than it should be
 _RESAMPLES = 10_000
@@ -24,8 +28,12 @@ class Spread:
 class Difference:
     """The mean of paired differences with its 95 % interval.
 
-    `low` and `high` come from Student's t with n - 1 degrees of freedom and are None for n = 1. `bootstrap` holds
-    the percentile interval over resampled pairs, only from n = 10.
+    `low` and `high` come from Student's t and are None for n = 1. `bootstrap` holds the percentile interval over
+    resampled pairs, only from n = 10. `p` is two-sided, for this difference by itself.
+
+    Where donors are crossed with target seeds, `n` is the number of donors, `targets` that of target seeds, and
+    `donor_sd` and `target_sd` tell the spread between the ones from that between the others (0 where a negative
+    variance would be the estimate).
     """
 
     mean: float
@@ -33,6 +41,15 @@ class Difference:
     high: float | None
     n: int
     bootstrap: tuple[float, float] | None = None
+    p: float | None = None
+    targets: int | None = None
+    donor_sd: float | None = None
+    target_sd: float | None = None
+
+    @property
+    def units(self) -> int:
+        """How many independent values the interval rests on: pairs, or the fewer of donors and target seeds."""
+        return self.n if self.targets is None else min(self.n, self.targets)
 
     @property
     def excludes_zero(self) -> bool | None:
@@ -65,22 +82,147 @@ def paired_difference(values: Sequence[float], references: Sequence[float]) -> D
     count = len(differences)
     if not count:
         return None
-    mean = float(differences.mean())
     if count == 1:
-        return Difference(mean, None, None, 1)
-    half = t_quantile(count - 1) * float(differences.std(ddof=1)) / count**0.5
+        return Difference(float(differences[0]), None, None, 1)
+    found = _with_interval(differences, crossed=False)
     bootstrap = None
     if count >= BOOTSTRAP_FROM:
-        # A fixed seed: the same store gives the same report.
-        picks = np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
-        low, high = np.quantile(differences[picks].mean(axis=1), [0.025, 0.975])
+        low, high = np.quantile(differences[_picks(count)].mean(axis=1), [0.025, 0.975])
         bootstrap = (float(low), float(high))
-    return Difference(mean, mean - half, mean + half, count, bootstrap)
+    return replace(found, bootstrap=bootstrap)
+
+
+@functools.lru_cache(maxsize=2)
+def _picks(count: int) -> np.ndarray:
+    """Which pairs are drawn, by a fixed seed: the same store gives the same report."""
+    return np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
+
+
+def crossed_difference(values_DT: np.ndarray) -> Difference:
+    """The mean of differences of D donors, each tried on the same T target seeds; its unit is the donor.
+
+    The baseline of a target seed stands in all differences of its column, and the donor in all of its row. So the
+    variance of the mean has a part of the donors and one of the targets (two-way random effects, as for MRMC
+    studies), and the degrees of freedom are those of the fewer of both. Without two of each there is no interval.
+    """
+    donors, targets = values_DT.shape
+    mean = float(values_DT.mean())
+    if donors < 2 or targets < 2:
+        return Difference(mean, None, None, donors, targets=targets)
+    donor, target, rest = (float(square) for square in _mean_squares(values_DT))
+    found = _with_interval(values_DT, crossed=True)
+    spreads = max(0.0, donor - rest) / targets, max(0.0, target - rest) / donors
+    return replace(found, n=donors, targets=targets, donor_sd=spreads[0] ** 0.5, target_sd=spreads[1] ** 0.5)
+
+
+def _with_interval(values: np.ndarray, crossed: bool) -> Difference:
+    means, errors, degrees = mean_and_error(values, crossed)
+    mean, error = float(means), float(errors)
+    half = t_quantile(degrees) * error
+    return Difference(mean, mean - half, mean + half, values.shape[-1], p=p_value(mean, error, degrees))
+
+
+def mean_and_error(values: np.ndarray, crossed: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    """Means, their standard errors and degrees of freedom.
+
+    Args:
+        values: shape (..., n), or (..., donors, targets) where `crossed`; two of each at least.
+    """
+    if not crossed:
+        count = values.shape[-1]
+        return values.mean(axis=-1), values.std(axis=-1, ddof=1) / count**0.5, count - 1
+    donors, targets = values.shape[-2:]
+    donor, target, rest = _mean_squares(values)
+    # The unbiased estimate is `donor + target - rest`; it may come out below either part, and is then not believed.
+    square = np.maximum(donor + target - rest, np.maximum(donor, target))
+    return values.mean(axis=(-2, -1)), np.sqrt(square / (donors * targets)), min(donors, targets) - 1
+
+
+def _mean_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a two-way table (..., donors, targets) with one value a cell: between rows, between columns, the rest."""
+    donors, targets = values.shape[-2:]
+    rows, columns = values.mean(axis=-1), values.mean(axis=-2)
+    rest = values - rows[..., :, None] - columns[..., None, :] + values.mean(axis=(-2, -1))[..., None, None]
+    squares = (rest**2).sum(axis=(-2, -1)) / ((donors - 1) * (targets - 1))
+    return targets * rows.var(axis=-1, ddof=1), donors * columns.var(axis=-1, ddof=1), squares
+
+
+def full_table(cells: Collection[tuple[int | None, int]]) -> tuple[list[int | None], list[int]]:
+    """Donors and target seeds of the largest part of a table without gaps, found by leaving out the emptiest line."""
+    donors = list(dict.fromkeys(donor for donor, _ in cells))
+    targets = list(dict.fromkeys(target for _, target in cells))
+    while donors and targets:
+        lacks_by_donor = [sum((d, t) not in cells for t in targets) for d in donors]
+        lacks_by_target = [sum((d, t) not in cells for d in donors) for t in targets]
+        if not any(lacks_by_donor):
+            break
+        if max(lacks_by_donor) / len(targets) >= max(lacks_by_target) / len(donors):
+            donors.pop(lacks_by_donor.index(max(lacks_by_donor)))
+        else:
+            targets.pop(lacks_by_target.index(max(lacks_by_target)))
+    return donors, targets
+
+
+def p_value(mean: float, error: float, degrees: int) -> float:
+    """Two-sided, by Student's t. Without any spread it is 0, and 1 for no difference."""
+    from scipy.special import stdtr  # type: ignore[import-untyped]
+
+    if error == 0:
+        return 0.0 if mean else 1.0
+    return 2 * float(stdtr(degrees, -abs(mean / error)))
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A test among several: its p after Holm's correction, and the level at which it was tested by itself."""
+
+    p: float | None
+    level: float
+
+    @property
+    def rejected(self) -> bool:
+        return self.p is not None and self.p <= LEVEL
+
+
+def holm(p_values: Sequence[float | None], family: int) -> list[Corrected]:
+    """Holm's step-down correction (1979) for `family` tests, those without a p (None) among them.
+
+    The chance of any false rejection is at most 5 %, however the tests depend on each other. A test that is not
+    rejected has the level of the step at which the rejections ended, so that an interval at `level` excludes "no
+    difference" exactly where the test is rejected.
+    """
+    assert family >= len(p_values), "every test belongs to the family"
+    found = [Corrected(None, LEVEL / max(family, 1))] * len(p_values)
+    order = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    highest, level, ended = 0.0, LEVEL / max(family, 1), False
+    for rank, (p, i) in enumerate(order):
+        if not ended:
+            level = LEVEL / (family - rank)
+        highest = max(highest, min(1.0, (family - rank) * p))
+        ended = ended or p > level
+        found[i] = Corrected(highest, level)
+    return found
+
+
+def binomial_interval(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of Clopper and Pearson (1934) for a share of which k of n were seen."""
+    from scipy.special import betaincinv
+
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, level / 2))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - level / 2))
+    return low, high
+
+
+def fisher_exact(k: int, n: int, other_k: int, other_n: int) -> float:
+    """Fisher's exact test, two-sided: the probability of tables at most as likely as that of k of n and k of n."""
+    total = k + other_k
+    ways = [math.comb(n, i) * math.comb(other_n, total - i) for i in range(min(total, n) + 1)]
+    return sum(way for way in ways if way <= ways[k]) / math.comb(n + other_n, total)
 
 
 def t_quantile(degrees: int, probability: float = 0.975) -> float:
     """The quantile of Student's t; the default is the factor of a two-sided 95 % interval."""
-    from scipy.special import stdtrit  # type: ignore[import-untyped]
+    from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))
 
@@ -98,19 +240,20 @@ def pooled_sd(groups: Sequence[Sequence[float]]) -> float | None:
     return (squares / degrees) ** 0.5 if degrees else None
 
 
-def smallest_difference(sd: float, n: int, power: float = 0.8) -> float | None:
+def smallest_difference(sd: float, n: int, power: float = 0.8, family: int = 1) -> float | None:
     """The smallest true mean difference that n pairs show, two-sided at 5 %, with this probability.
 
     The usual approximation for a paired t-test: (t_0.975 + t_power) * sd / sqrt(n), both quantiles with n - 1
-    degrees of freedom.
+    degrees of freedom. In a table of several variants the level is that of the first step of Holm's correction.
 
     Args:
         sd: of the paired differences; the result is in its unit.
         n: pairs; None is returned for fewer than two, which show nothing.
+        family: variants in the table.
     """
     if n < 2:
         return None
-    return (t_quantile(n - 1) + t_quantile(n - 1, power)) * sd / n**0.5
+    return (t_quantile(n - 1, 1 - LEVEL / 2 / family) + t_quantile(n - 1, power)) * sd / n**0.5
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from procray.garbage import keeping_everything
 from procray.planning.notes import notes
 from procray.redaction import redact
+from procray.report.numbers.evidence import judge
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.results import MatchedPoint, Results, Stage, Target, Trouble, Variant
 from procray.report.numbers.runs import Reader, Run
 from procray.report.numbers.titles import question_of, task_title, title_of
+from procray.report.numbers.warmups import chance_of, validation_text, warmups
 from procray.selection.select import read as read_search
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def summarise(plan: Plan, store: Store) -> Results:
     return Results(
         plan.name, plan.scale, plan.settings, plan.setting, redact(plan.question or question_of(plan.source)),
         tuple(targets), tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published),
-        read_search(plan, store), tuple(notes(plan)),
+        read_search(plan, store), tuple(notes(plan)), warmups(plan, reader),
     )  # fmt: skip
 
 
@@ -89,7 +91,10 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
         )
     filled = [against_baseline(variant, variants.get(variant.baseline)) for variant in variants.values()]
     filled.sort(key=lambda variant: not variant.is_baseline)  # baselines first, the plan's order otherwise
-    return Target(name, name or title_of(phase.recipe.data), kind, metric, tuple(filled))
+    data = phase.recipe.data
+    chance = chance_of(data) if metric == "accuracy" else {}
+    target = Target(name, name or title_of(data), kind, metric, tuple(filled), chance)
+    return judge(replace(target, validation=validation_text(phase)))
 
 
 def _order(cell: Cell) -> tuple[int, int]:

@@ -37,6 +37,20 @@ def percent(share: float, decimals: int = 0) -> str:
     return f"{100 * share:.{decimals}f}\N{NARROW NO-BREAK SPACE}%"
 
 
+def share_interval(low: float | None, high: float | None) -> str:
+    """`73 to 78 %`; `60 % to none within the budget` where no upper limit was found."""
+    first = 0.0 if low is None else low
+    if high is None:
+        return f"{percent(first)} to none within the budget"
+    decimals = 0 if high >= 0.1 else 1
+    return f"{100 * first:.{decimals}f} to {percent(high, decimals)}"
+
+
+def probability(p: float) -> str:
+    """`p = 0.04`, with two digits; `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
 def plural(number: int, noun: str, many: str | None = None) -> str:
     return f"{number} {noun if number == 1 else many or noun + 's'}"
 

@@ -6,14 +6,15 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from procray.report.numbers.headline import headline
+from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.published import at_a_glance, compare
-from procray.report.numbers.results import Results, Target, Trouble
+from procray.report.numbers.results import Results, Target, Trouble, Variant
 from procray.report.numbers.wording import percent, plural
-from procray.report.page.cells import final_text, interval_text, level_text, match_text, solved_text
+from procray.report.page.cells import final_text, interval_text, level_text, match_text, readoff_text, solved_text
+from procray.report.page.grid import MARKS
 from procray.report.page.plain import columns, grid_text
 from procray.report.page.search_tables import search_grids
-from procray.report.page.tables import grids, published_grid
+from procray.report.page.tables import grids, published_grid, warmups_grid
 
 _ROWS = 14  # of a target's table in the terminal; the report has all
 _ROWS_OF_MANY = 6  # of each, where a table across targets follows
@@ -32,6 +33,9 @@ def answer(results: Results, page: Path | None = None, more: Sequence[str] = (),
     lines = [f"{results.title}: {results.phases_done} of {plural(results.phases, 'phase')} done"]
     for target in results.targets:
         lines += ["", target.title, *_wrapped(headline(target), width), "", *_table(target, most, width)]
+        lines += [line for remark in remarks(target) for line in _remark(remark, width)]
+    if warmed := warmups_grid(results):
+        lines += ["", *grid_text(warmed, width)]
     for grid in tables:
         lines += ["", *grid_text(grid, width)]
     for grid in search_grids(results):
@@ -60,16 +64,25 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
+def _remark(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
+
+
 def _trouble(word: str, trouble: Trouble) -> str:
     where = f" at step {trouble.step}" if trouble.step is not None and word == "failed" else ""
     return f"{word}: {trouble.label} [{trouble.phase}]{where}: {trouble.reason or 'no reason recorded'}"
+
+
+def _against(variant: Variant) -> str:
+    mark = f" {MARKS[variant.verdict]}" if variant.verdict in ("better", "worse") else ""
+    return f"{interval_text(variant)}{mark}"
 
 
 def _table(target: Target, most: int, width: int) -> list[str]:
     warmed = target.ranked
     shown = [*target.baselines, *warmed[:most]]
     rows = [["variant", "final", "against baseline (95 %)", "data, read-off", "data, matched"]]
-    rows += [[v.short, final_text(v), interval_text(v), match_text(v.readoff), match_text(v.matched)] for v in shown]
+    rows += [[v.short, final_text(v), _against(v), readoff_text(v), match_text(v.matched)] for v in shown]
     if target.level is not None:
         rows[0].append(f"data to {percent(target.level)}")
         for row, variant in zip(rows[1:], shown, strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from procray.report.numbers.results import Match, Target, Variant
+from procray.report.numbers.headline import left_text
+from procray.report.numbers.results import Fraction, Match, Target, Variant
 from procray.report.numbers.statistics import Difference, Spread
 from procray.report.numbers.wording import count, percent, signed
 
@@ -28,7 +29,9 @@ def final_text(variant: Variant, seeds: bool = True) -> str:
 
 
 def interval_text(variant: Variant) -> str:
-    """`−0.056 [−0.101, −0.012]`; `-` for a baseline."""
+    """`−0.056 [−0.101, −0.012]`; `-` for a baseline; where runs leave a plateau or do not, how many left it."""
+    if variant.evidence.left is not None:
+        return f"{left_text(variant.evidence.left)} left"
     if variant.is_baseline or variant.difference is None:
         return "-"
     return difference_interval(variant.metric, variant.difference)
@@ -58,8 +61,31 @@ def solved_text(variant: Variant) -> str:
     return f"{count(mean)} ({len(variant.solved)}/{variant.n})"
 
 
+def ends_text(variant: Variant) -> str:
+    """The end of every finished run, in the order of the seeds: `84.6, 11.2, 91.5`; with `-` for a lost one."""
+    scale, decimals = (100, 1) if variant.metric == "accuracy" else (1, 3)
+    return ", ".join(f"{scale * run.final(variant.metric):.{decimals}f}" if run.done else "-" for run in variant.runs)
+
+
+def fraction_interval(variant: Variant) -> str:
+    """`[73, 78]`, `[60, none]`: places in % of the baseline's tokens that the corrected test leaves open."""
+    fraction: Fraction | None = variant.evidence.fraction
+    if fraction is None or fraction.low is None:
+        return ""
+    return f"[{100 * fraction.low:.0f}, {'none' if fraction.high is None else f'{100 * fraction.high:.0f}'}]"
+
+
+def readoff_text(variant: Variant) -> str:
+    """`76 % [73, 78] (3/3)`: the read-off with the interval of its places."""
+    text, interval = match_text(variant.readoff), fraction_interval(variant)
+    if not interval or variant.readoff.state not in ("reached", "not reached"):
+        return text
+    head, bracket, seeds = text.partition(" (")
+    return f"{head} {interval}{bracket}{seeds}"
+
+
 def match_text(match: Match) -> str:
-    """`59 % (3/3)`, `not reached (1/3)`, `pending`, `-`."""
+    """`59 % (3/3)`, `not reached (1/3)`, `pending`, `-`; k of n planned runs."""
     if match.state == "baseline":
         return "100 %"
     if match.state == "not planned":

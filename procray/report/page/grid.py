@@ -44,4 +44,4 @@ def legend(rows: Sequence[Row]) -> str:
     words = [f"{MARKS[verdict]} {word}" for verdict, word in meant.items() if verdict in seen]
     if not words:
         return ""
-    return f"{listing(words)}: against none, by the 95 % interval of the differences paired by seed."
+    return f"{listing(words)}: against none, paired by seed, at 5 % for the whole table (Holm's correction)."

@@ -7,10 +7,21 @@ from html import escape
 
 from procray.palette import colours
 from procray.report.numbers.published import Comparison, at_a_glance, effect_text, measured_text, published_text
-from procray.report.numbers.results import Match, Target, Variant
+from procray.report.numbers.results import Match, Results, Target, Variant
+from procray.report.numbers.runs import Curve, mean_curve
+from procray.report.numbers.warmups import Warmup
 from procray.report.numbers.wording import count, percent
-from procray.report.page.cells import final_text, interval_text, level_text, match_text, solved_text
+from procray.report.page.cells import (
+    ends_text,
+    final_text,
+    interval_text,
+    level_text,
+    match_text,
+    readoff_text,
+    solved_text,
+)
 from procray.report.page.grid import MARKS, Entry, Grid
+from procray.report.page.tables import warmups_grid
 
 
 def variants_html(target: Target) -> str:
@@ -22,7 +33,7 @@ def variants_html(target: Target) -> str:
         ("seeds", "finished of planned"),
         (f"final {unit}", "mean ± standard deviation over seeds"),
         ("perplexity", "exp of the mean final loss") if target.metric == "loss" else ("loss", "mean final loss"),
-        ("against baseline", "mean of the differences seed by seed, with its 95 % t-interval"),
+        ("against baseline", _against_hint(target)),
     ]
     if level is not None:
         heads.append((f"to {percent(level)}", "tokens until the level, as a fraction of the baseline's"))
@@ -43,10 +54,17 @@ def variants_html(target: Target) -> str:
     head = "".join(f'<th title="{escape(hint, quote=True)}">{escape(name)}</th>' for name, hint in heads)
     body = "".join(_row(target, variant, shades[variant.name]) for variant in rows)
     return (
-        f'<div class="scroll"><table><caption>Every planned variant of {escape(target.title)}, best first. Bold: the '
-        f"95 % interval excludes no difference.</caption><thead><tr>{head}</tr></thead>"
+        f'<div class="scroll"><table><caption>Every planned variant of {escape(target.title)}, best first, and last '
+        f"what lost seeds or has not finished. Bold: better or worse than the baseline by a test at 5 % for the whole "
+        f"table (Holm&#39;s correction).</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _against_hint(target: Target) -> str:
+    if target.all_or_nothing:
+        return "runs that left the plateau, of the planned ones, with the 95 % interval of Clopper and Pearson"
+    return "mean of the differences seed by seed, with its 95 % t-interval"
 
 
 def _row(target: Target, variant: Variant, colour: str) -> str:
@@ -59,7 +77,8 @@ def _row(target: Target, variant: Variant, colour: str) -> str:
         f"<td>{escape(text)}</td>"
         for text in (count(variant.t1), f"{variant.n} of {len(variant.runs)}", final_text(variant, seeds=False), second)
     ]
-    cells.append(f"<td{mark}>{escape(interval_text(variant))}</td>")
+    ends = f"<small>{escape(ends_text(variant))}</small>" if target.all_or_nothing else ""
+    cells.append(f"<td{mark}>{escape(interval_text(variant))}{ends}</td>")
     if target.level is not None:
         cells.append(f"<td>{escape(level_text(target, variant))}</td>")
     if any(other.solved for other in target.variants):
@@ -67,24 +86,24 @@ def _row(target: Target, variant: Variant, colour: str) -> str:
     cells += [
         f"<td>{escape(text)}</td>"
         for text in (
-            _crossing(readoff),
-            _crossing(matched),
+            _crossing(readoff, readoff_text(variant)),
+            _crossing(matched, match_text(matched)),
             _both(readoff.total_fraction, matched.total_fraction),
             _both(readoff.unique_fraction, matched.unique_fraction),
             _both(readoff.flops_fraction, matched.flops_fraction),
         )
     ]
     # The column of seeds says what is partial.
-    state = f' <span class="state">{escape(variant.state)}</span>' if variant.n == 0 else ""
+    named = variant.n == 0 or variant.lost
+    state = f' <span class="state">{escape(variant.state)}</span>' if named else ""
     return (
         f'<tr{" class=base" if variant.is_baseline else ""}><th scope="row"><span class="chip" '
         f'style="background:{colour}"></span>{escape(variant.short)}{state}</th>{"".join(cells)}</tr>'
     )
 
 
-def _crossing(match: Match) -> str:
-    """`53 % · 798k (3/3)`."""
-    text = match_text(match)
+def _crossing(match: Match, text: str) -> str:
+    """`53 % [50, 56] · 798k (3/3)`."""
     if match.tokens is None:
         return text
     share, bracket, seeds = text.partition(" (")
@@ -129,6 +148,48 @@ def _entry_html(entry: Entry | None) -> str:
     details = "".join(f"<small>{escape(detail)}</small>" for detail in entry.details)
     known = f' class="{entry.verdict}"' if entry.verdict in ("better", "worse") else ""
     return f"<td{known}><span>{escape(entry.text)}{mark}</span>{details}</td>"
+
+
+def warmups_html(results: Results) -> str:
+    """The table of the warm-ups, each with its curves."""
+    grid = warmups_grid(results)
+    if grid is None:
+        return ""
+    drawn = "".join(
+        f"<figure class='spark'><figcaption>{escape(one.name)}: loss from {escape(ends[0])} to {escape(ends[1])}"
+        f"</figcaption>{spark}</figure>"
+        for one in results.warmups
+        if (ends := _ends(one)) and (spark := _spark([run.curve for run in one.runs if len(run.curve.tokens) > 1]))
+    )
+    return (
+        f"{grid_html(grid)}<details open><summary>Their curves: validation loss by tokens, one line a seed</summary>"
+        f"{drawn}</details>"
+    )
+
+
+def _ends(one: Warmup) -> tuple[str, str] | None:
+    _, values = mean_curve([run.curve for run in one.runs if run.curve.tokens], "loss")
+    return (f"{values[0]:.3f}", f"{values[-1]:.3f}") if values else None
+
+
+def _spark(curves: Sequence[Curve]) -> str:
+    """Lines without axes, in a box of 240 x 60."""
+    points = [(t, v) for curve in curves for t, v in zip(curve.tokens, curve.loss, strict=True) if v == v]
+    if not points:
+        return ""
+    most, low, high = max(t for t, _ in points) or 1, min(v for _, v in points), max(v for _, v in points)
+    height = (high - low) or 1.0
+    lines = "".join(
+        '<polyline fill="none" stroke="currentColor" stroke-opacity="0.6" points="'
+        + " ".join(
+            f"{2 + 236 * t / most:.1f},{58 - 56 * (v - low) / height:.1f}"
+            for t, v in zip(curve.tokens, curve.loss, strict=True)
+            if v == v
+        )
+        + '"/>'
+        for curve in curves
+    )
+    return f'<svg class="spark" width="240" height="60" viewBox="0 0 240 60" role="img">{lines}</svg>'
 
 
 _VERDICT_CLASS = {"reproduced": "good", "not reproduced": "bad", "not comparable": "wait"}

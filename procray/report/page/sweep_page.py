@@ -12,7 +12,7 @@ from procray.report.numbers.published import Comparison, at_a_glance, compare
 from procray.report.numbers.results import Results, Target, Trouble
 from procray.report.numbers.settings import Settings
 from procray.report.numbers.wording import plural
-from procray.report.page.html_tables import grid_html, published_html, variants_html
+from procray.report.page.html_tables import grid_html, published_html, variants_html, warmups_html
 from procray.report.page.markup import document, figure_html, svg_html
 from procray.report.page.search_tables import search_grids
 from procray.report.page.tables import grids
@@ -33,6 +33,7 @@ def page(
         _head(results, title, comparisons),
         _across(results),
         *(_target(target, by_target.get(target.name, [])) for target in results.targets),
+        _warmups(results),
         _search(results),
         _published(comparisons),
         inside,
@@ -93,6 +94,12 @@ def _across(results: Results) -> str:
     return f'<section id="tables"><h2>Across the sweep</h2>{tables}</section>' if tables else ""
 
 
+def _warmups(results: Results) -> str:
+    """How the warm-ups ended: whether a sweep's warm-up was learned at all comes before what it is worth."""
+    tables = warmups_html(results)
+    return f'<section id="warmups"><h2>Warm-ups</h2>{tables}</section>' if tables else ""
+
+
 def _search(results: Results) -> str:
     tables = "".join(grid_html(grid) for grid in search_grids(results))
     return f'<section id="search"><h2>Settings tried</h2>{tables}</section>' if tables else ""
@@ -132,7 +139,8 @@ def _definitions(results: Results) -> str:
             "Against baseline",
             "the difference from the baseline of the same seed (same initial weights where nothing was carried over, "
             "same batches in the same order), averaged over seeds, with a 95 % interval from Student's t. Each "
-            "interval is taken by itself: of twenty true zeros one excludes zero by chance.",
+            "interval is taken by itself; “better” and “worse” are tests at 5 % for the whole table, with Holm's "
+            "correction for its variants. Where donors are crossed with target seeds, the unit is the donor.",
         ),
         (
             "Read-off",
@@ -145,7 +153,18 @@ def _definitions(results: Results) -> str:
             "the same question asked of reruns whose schedule was made for a fraction of T2: the smallest fraction "
             "that matches, interpolated between those that were run. With a constant schedule both forms are one.",
         ),
-        ("k of n seeds", "how many seeds reach the final level of their own baseline."),
+        ("k of n", "how many planned runs reach the final level of their own baseline; a failed one has not."),
+        (
+            "Interval of a fraction",
+            "in brackets, the places at which the curve is not told from the baseline's end by the same test as the "
+            "final values: before them it is surely worse, after them surely better for good.",
+        ),
+        (
+            "Saves data",
+            "is said where a variant is better at the end, and surely as good as the baseline's end before the "
+            "baseline itself surely is, or where it surely keeps an accuracy sooner; from three seeds on, with every "
+            "planned seed finished.",
+        ),
         (
             "Total, unique, FLOPs",
             "the same crossing in other currencies, with what the warm-up cost, over the baseline's.",
@@ -157,6 +176,14 @@ def _definitions(results: Results) -> str:
                 "Levels",
                 "for a diagnostic matching is read on the accuracy curve. A baseline near 100 % makes its own final "
                 "value an arbitrary goal, so the tokens until 50, 90 and 99 % (for good) stand beside it.",
+            )
+        )
+        items.append(
+            (
+                "All or nothing",
+                "runs of one variant that end more than half of the way from the best cheap strategy to 100 % apart "
+                "either leave a plateau or do not. Then they are counted: those above the middle have left it. Counts "
+                "have the interval of Clopper and Pearson and Fisher's exact test; three seeds can show nothing.",
             )
         )
     body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in items)

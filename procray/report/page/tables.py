@@ -4,6 +4,7 @@
 - pairs of parents, where two components have several each (`transfer: {attention: {grid: ...}, mlp: {grid: ...}}`);
 - the ways to score a diagnostic, side by side;
 - the phases after the warm-up, where a chain has several: does the gain last?
+- the warm-ups: were they learned?
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections.abc import Iterable, Sequence
 
 from procray.report.numbers.matrix import Matrix, matrices
 from procray.report.numbers.published import Comparison, effect_text, measured_text, published_text
-from procray.report.numbers.results import Results, Stage, Variant, mode_of, verdict_of
+from procray.report.numbers.results import Results, Stage, Variant
 from procray.report.numbers.statistics import Difference, Spread
-from procray.report.numbers.wording import distinct, plural
-from procray.report.page.cells import difference_interval, mean_text, solved_text
+from procray.report.numbers.warmups import Warmup, chance_text, still_text
+from procray.report.numbers.wording import count, distinct, percent, plural
+from procray.report.page.cells import difference_interval, ends_text, interval_text, mean_text, solved_text
 from procray.report.page.grid import Entry, Grid, Row, legend
 
 _SCORE_NAMES = {
@@ -84,7 +86,9 @@ def variant_entry(variant: Variant) -> Entry:
     """The final value, the verdict, and for the page the interval of the difference, seeds and early stops."""
     if variant.final is None:
         return Entry(variant.state)
-    details = [difference_interval(variant.metric, variant.difference)] if variant.difference else []
+    details = [interval_text(variant)] if variant.difference else []
+    if variant.evidence.left is not None:
+        details.append(f"by seed: {ends_text(variant)}")
     if variant.solved:
         details.append(f"solved: {solved_text(variant)}")
     return Entry(_value(variant.metric, variant.final, len(variant.runs)), variant.verdict, tuple(details))
@@ -169,7 +173,7 @@ def _score_entry(variant: Variant, name: str) -> Entry | None:
     if final is None:
         return None
     details = (difference_interval("accuracy", difference),) if difference else ()
-    return Entry(_value("accuracy", final, len(variant.runs)), verdict_of(difference, "max"), details)
+    return Entry(_value("accuracy", final, len(variant.runs)), variant.score_verdicts.get(name, ""), details)
 
 
 # --- phases after the warm-up ----------------------------------------------------------------------------------------
@@ -212,8 +216,67 @@ def _stage_entries(variant: Variant, stage: Stage) -> tuple[Entry, Entry]:
     difference: Difference | None = stage.difference
     if difference is None:
         return value, Entry("-")
-    verdict = verdict_of(difference, mode_of(stage.metric))
-    return value, Entry(difference_interval(stage.metric, difference), verdict)
+    return value, Entry(difference_interval(stage.metric, difference), stage.verdict)
+
+
+# --- warm-ups --------------------------------------------------------------------------------------------------------
+
+
+def warmups_grid(results: Results) -> Grid | None:
+    """How every warm-up ended, at each of its marks, beside what cheap strategies score."""
+    if not results.warmups:
+        return None
+    rows, notes = [], []
+    for one in results.warmups:
+        for mark in one.marks:
+            end = mark is one.marks[-1]
+            entries = [
+                Entry(f"{count(mark.tokens)}"),
+                _spread_entry(one, "loss", mark.loss),
+                _spread_entry(one, "accuracy", mark.accuracy) if one.chance else Entry("-"),
+                _chance_entry(one),
+            ]
+            rows.append(
+                Row((one.name if mark is one.marks[0] else "",), (*entries, _improving(one) if end else Entry("")))
+            )
+    for validation in distinct(one.validation for one in results.warmups):
+        notes.append(f"Judged on {validation}.")
+    if any(one.chance for one in results.warmups):
+        notes.append(
+            "Chance, the best of three cheap strategies: always one answer, the most frequent; any among the shown "
+            "symbols; the last shown token (or row) again."
+        )
+    planned = max(len(one.runs) for one in results.warmups)
+    return Grid(
+        "warmups",
+        f"Warm-ups: were they learned? ({f'mean ± sd of {planned} seeds' if planned > 1 else 'one seed'})",
+        ("warm-up", "tokens", "loss", "accuracy, %", "chance", "last fifth"),
+        tuple(rows),
+        tuple(notes),
+        brief=14,
+    )
+
+
+def _spread_entry(one: Warmup, metric: str, value: Spread | None) -> Entry:
+    return Entry(one.state) if value is None else Entry(_value(metric, value, len(one.runs)))
+
+
+def _chance_entry(one: Warmup) -> Entry:
+    """The best cheap strategy; all of them for the page."""
+    if not one.chance:
+        return Entry("-")
+    best = max(one.chance, key=lambda name: one.chance[name])
+    return Entry(f"{percent(one.chance[best], 1)}, {best}", "", (chance_text(one.chance),))
+
+
+def _improving(one: Warmup) -> Entry:
+    """The share of the whole improvement that the last fifth of the tokens brought."""
+    if one.last_fifth is None:
+        return Entry("-")
+    said = still_text(one.last_fifth)
+    return Entry(
+        f"+{percent(one.last_fifth)}" if one.last_fifth > 0 else percent(one.last_fifth), "", (said,) if said else ()
+    )
 
 
 # --- published values ------------------------------------------------------------------------------------------------

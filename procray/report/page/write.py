@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from procray.planning.plan import Plan
     from procray.store.store import Store
 
-LOOK = 2  # raised when the same numbers are drawn or written otherwise than before
+LOOK = 3  # raised when the same numbers are drawn or written otherwise than before
 _STATE = "made-from.json"
 
 

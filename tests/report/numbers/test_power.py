@@ -23,7 +23,8 @@ def test_power_from_the_tuning_seeds_then_from_the_pairs_of_the_sweep(searched):
     assert text.source == "the paired differences of 4 variants"
     # Two variants with differences 0.20, 0.21, 0.22 and two without any spread.
     assert text.sd == pytest.approx(0.01 / 2**0.5)
-    assert text.smallest == pytest.approx(smallest_difference(text.sd, 3))
+    assert text.smallest == pytest.approx(smallest_difference(text.sd, 3, family=4))
+    assert "corrected for 4 variants" in power_text(text)
     assert (find.metric, find.sd) == ("accuracy", pytest.approx(0.0))
     assert "points" in power_text(find)
 

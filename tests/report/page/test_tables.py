@@ -54,7 +54,7 @@ def test_one_mode_or_one_row_needs_no_table_across(tmp_path):
 
 def test_marks_are_explained_and_only_those_that_occur(diagnostics, tmp_path):
     text = answer(diagnostics)
-    assert "▲ better and ▼ worse: against none, by the 95 % interval" in text
+    assert "▲ better and ▼ worse: against none, paired by seed, at 5 % for the whole table" in text
     assert "~ not told apart" not in text
     single = science.made(tmp_path, science.DIAGNOSTICS.replace("[0, 1, 2]", "[0]"))
     entry = cell(named(single, "modes"), "find, %", "set", column="attention")

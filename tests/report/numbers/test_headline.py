@@ -1,0 +1,196 @@
+"""The sentences, word by word, each from a whole sweep of journals."""
+
+import re
+
+import pytest
+
+from procray.report.numbers.headline import headline, leading, remarks
+from procray.report.numbers.interchange import results_json
+from procray.report.page.answer import answer
+from procray.report.page.html_tables import variants_html
+
+from ..claims import named, sweep, target
+
+BASE = [3.0, 3.1, 2.9, 3.05, 2.95]
+PERCENT = "\N{NARROW NO-BREAK SPACE}%"
+
+
+def shifted(*gaps):
+    return [base + gap for base, gap in zip(BASE, gaps, strict=True)]
+
+
+NULL = {
+    "baseline": BASE,
+    "20k": shifted(-0.1, 0.05, -0.02, 0.08, -0.06),
+    "21k": shifted(0.1, 0.05, -0.1, 0.06, 0.0),
+    "22k": shifted(0.1, 0.05, 0.05, 0.06, 0.0),
+}
+
+
+def test_a_null_sweep_shows_no_difference_and_names_no_fraction(tmp_path):
+    found = target(tmp_path, NULL)
+    said = headline(found)
+    assert said.startswith(
+        "No difference shown: 20k, the best of 3 variants, ends −0.010 nats (95 % −0.103 to +0.083, "
+    )
+    assert "5 seeds, which includes no difference) from the baseline's final loss of 3.000 nats; p = 1" in said
+    assert "after Holm's correction for 3 variants." in said
+    assert "saves" not in said
+    assert "reaches" not in said
+    first = remarks(found)[0]
+    assert "better than the baseline's in 0, worse in 0 and not told apart in 3 (t-tests at 5 %" in first
+    assert first.endswith("0 may be said to save data, by these numbers.")
+
+
+def test_better_but_no_sooner_than_the_baseline_claims_no_fraction(tmp_path):
+    def flat(end, share, variant, seed):
+        return end + (0.0 if share >= 0.3 else 1.0) + (0.2 if variant == "20k" and share < 0.55 else 0.0)
+
+    ends = {"baseline": BASE, "20k": shifted(-0.1, -0.11, -0.09, -0.1, -0.1)}
+    said = headline(target(tmp_path, ends, curve=flat))
+    assert said.startswith(
+        "20k ends −0.100 nats (95 % −0.109 to −0.091, 5 seeds) from the baseline's final loss of 3.000"
+    )
+    assert "; no data fraction is claimed: its interval, " in said
+    assert f"does not lie before the baseline's own (30 to 30{PERCENT})." in said
+    assert "saves" not in said
+
+
+def test_the_best_is_the_surest_saving_and_says_how_many_were_tried(tmp_path):
+    ends = {
+        "baseline": BASE,
+        "20k": shifted(-0.2, -0.21, -0.19, -0.2, -0.2),
+        "21k": shifted(-0.9, -0.1, 0.1, -0.9, -0.6),  # a lower mean, and not shown
+    }
+    found = target(tmp_path, ends)
+    assert named(found, "21k").difference.mean < named(found, "20k").difference.mean
+    said = headline(found)
+    assert said.startswith("20k, the best of 2 variants, ends −0.200 nats")
+    assert f"; it saves data: it is as good as that with 80{PERCENT} of the 1.02M tokens (95 % 7" in said
+    assert (
+        f"5 of 5 planned runs; the baseline itself from 100{PERCENT} on); counting its 20.1k procedural tokens, 82"
+        in said
+    )
+    assert leading(found, found.warmed).short == "20k"
+
+
+def test_a_diverged_seed_stands_last_and_is_called_so(tmp_path):
+    ends = {"baseline": BASE, "20k": [1.0, 1.1, 0.9, 1.0, None], "21k": shifted(-0.1, 0.05, -0.02, 0.08, -0.06)}
+    results = sweep(tmp_path, ends)
+    (found,) = results.targets
+    said = headline(found)
+    assert said.startswith("So far: No difference shown: 21k, the best of 2 variants,")
+    assert said.endswith("; 20k lost seeds and stands last.")
+    text = answer(results)
+    rows = [line.split()[0] for line in text.splitlines() if line.startswith("  2") and "±" in line]
+    assert rows[:2] == ["21k", "20k"]
+    assert "(4/5)" in text  # k of the planned seeds
+    assert "partial (4 of 5 seeds)" in variants_html(found)
+    assert "Not complete: 20k." in remarks(found)
+
+
+def test_alone_a_variant_with_a_lost_seed_claims_nothing(tmp_path):
+    said = headline(target(tmp_path, {"baseline": BASE, "20k": [1.0, 1.1, 0.9, 1.0, None]}))
+    assert said.startswith("So far: No difference shown: 20k ends −2.013 nats (95 % ")
+    assert said.endswith("p < 0.001; it lost 1 seed, so nothing good is claimed of it.")
+    assert "4 of 5 seeds" in said
+    assert "saves" not in said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"), [(1, "with 1 seed nothing"), (2, "with 2 seeds nothing"), (3, "p < 0.001")]
+)
+def test_below_three_seeds_nothing_is_claimed(tmp_path, seeds, words):
+    ends = {"baseline": BASE[:seeds], "20k": shifted(-0.5, -0.501, -0.499, -0.5, -0.5)[:seeds]}
+    found = target(tmp_path, ends)
+    said = headline(found)
+    assert said.startswith("No difference shown: ") == (seeds < 3)
+    assert ("saves data" in said) == (seeds == 3)
+    if seeds > 1:
+        assert words in said
+    assert any("nothing is claimed" in remark for remark in remarks(found)) == (seeds < 3)
+
+
+def test_worse_is_said_also_where_a_curve_was_once_as_good(tmp_path):
+    ends = {"baseline": BASE, "20k": shifted(0.1, 0.11, 0.09, 0.1, 0.12)}
+    said = headline(target(tmp_path, ends))
+    assert said.startswith(
+        "Not reached: 20k does not reach the baseline's final loss within 1.02M tokens; 20k ends +0.104 nats (95 % +"
+    )
+
+
+def test_a_plateau_is_counted_and_not_averaged(tmp_path):
+    results = sweep(tmp_path, {"baseline": [0.112, 0.13, 0.9], "20k": [0.846, 0.112, 0.915]}, "find")
+    (found,) = results.targets
+    said = headline(found)
+    assert said.startswith("No difference shown: runs either leave a plateau or do not (above or below 57")
+    assert f"of 20k 2 of 3 (95 % 9 to 99{PERCENT}), of the baseline 1 of 3 (95 % 1 to 91{PERCENT})" in said
+    assert "; by seed 1 left it only with the warm-up, 0 only without; p = 1 by Fisher's exact test." in said
+    assert "(Fisher's exact tests at 5 % for the whole table" in remarks(found)[0]
+    page = variants_html(found)
+    assert "84.6, 11.2, 91.5" in page
+    assert f"2 of 3 (95 % 9 to 99{PERCENT}) left" in page
+    assert f"2 of 3 (95 % 9 to 99{PERCENT}) left" in answer(results)
+    assert "class='better'" not in page
+
+
+def test_a_plateau_left_by_five_of_five(tmp_path):
+    ends = {"baseline": [0.12] * 5, "20k": [0.9] * 5, "21k": [0.9, 0.12, 0.9, 0.12, 0.12]}
+    said = headline(target(tmp_path, ends, "find"))
+    assert said.startswith("runs either leave a plateau or do not")
+    assert f"of 20k, the best of 2 variants, 5 of 5 (95 % 48 to 100{PERCENT}), of the baseline 0 of 5" in said
+    assert (
+        "by seed 5 left it only with the warm-up, 0 only without; p = 0.016 by Fisher's exact test after Holm" in said
+    )
+
+
+def test_a_plateau_left_less_often_is_worse(tmp_path):
+    ends = {"baseline": [0.9] * 5 + [0.12], "20k": [0.12] * 6}
+    found = target(tmp_path, ends, "find")
+    assert found.warmed[0].verdict == "worse"
+    assert headline(found).startswith("Worse: runs either leave a plateau or do not")
+
+
+def test_quicker_to_the_same_end(tmp_path):
+    places = {"baseline": [0.8, 0.9, 0.8, 0.8], "20k": [0.4, 0.4, 0.4, 0.5]}
+
+    def curve(end, share, variant, seed):
+        return min(1.0, share / places[variant][seed])
+
+    said = headline(target(tmp_path, {name: [1.0] * 4 for name in places}, "find", curve))
+    assert said.startswith(f"20k ends at 100.0{PERCENT} accuracy, the baseline at 100.0{PERCENT}: 0.0 points")
+    assert (
+        f"; it saves data: it stays above 99{PERCENT} accuracy after 51{PERCENT} of the tokens that the baseline"
+        in said
+    )
+    assert "geometric mean of 4 seeds, p = " in said
+    assert "; counting its 20.1k procedural tokens, 5" in said
+
+
+def test_what_nothing_looks_like_stands_beside_it(tmp_path):
+    said = remarks(target(tmp_path, {"baseline": [3.0, 3.2, 3.1], "20k": [3.0, 3.2, 3.1]}))
+    (null,) = [remark for remark in said if "against another" in remark]
+    assert "they end 0.141 nats apart (at most 0.200), and one reaches the end of the other in 3 of 6 cases" in null
+    assert f"the earliest with 80{PERCENT} of the tokens" in null
+
+
+def test_terminal_json_and_page_have_the_same_words(tmp_path):
+    results = sweep(tmp_path, NULL)
+    (found,) = results.targets
+    text = re.sub("[ \n]+", " ", answer(results))
+    (value,) = results_json(results)["targets"]
+    assert value["headline"] == headline(found)
+    assert value["remarks"] == remarks(found)
+    for words in (value["headline"], *value["remarks"]):
+        assert words in text
+    evidence = next(v["evidence"] for v in results_json(results)["variants"] if v["short"] == "20k")
+    assert (evidence["test"], evidence["family"], evidence["saves"]) == ("paired t", 3, False)
+    assert evidence["p_corrected"] == 1.0
+    assert evidence["fraction"]["high"] is None
+
+
+def test_a_table_shows_the_interval_beside_every_fraction(tmp_path):
+    results = sweep(tmp_path, {"baseline": [3.0, 3.2, 3.1], "20k": [2.8, 2.9, 2.7], "21k": [2.9, 3.2, 2.9]})
+    text = answer(results)
+    assert f"70{PERCENT} [" in text
+    assert ", none] (" in text  # of the one that is not told apart
