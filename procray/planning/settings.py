@@ -106,7 +106,12 @@ def unused_of_schedule(spec: SweepSpec, link: Link, optimizer: Optimizer) -> fro
 
 
 def read_evaluation(
-    inspection: Inspection, link: Link, section: dict[str, Any], pick: Pick, tokens_per_step: float, budget: int,
+    inspection: Inspection,
+    link: Link,
+    section: dict[str, Any],
+    pick: Pick,
+    tokens_per_step: float,
+    budget: int,
     data: dict[str, Any],
 ) -> Evaluation:
     """When a phase is evaluated, and on how much. `budget` is in tokens, `data` the recipe of what it trains on."""
