@@ -1,7 +1,7 @@
 """What a stream of batches is made of: parts of a mixture and lengths of a range, each with its share of sequences.
 
-A few batches drawn as in training are a poor sample of both. A held-out set therefore takes every part by its weight and
-lengths spread evenly over those that training draws.
+A few batches drawn as in training are a poor sample of both. A held-out set therefore takes every part by its weight
+and lengths spread evenly over those that training draws.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ def steady_products() -> None:
     """Has MKL add products up in one order, whatever the number of threads, in this process.
 
     Without it the gradients of narrow weights are summed in as many parts as there are threads. Read at MKL's first
-    product, so nothing may be computed before. Not for processors of other makers, where it would mean an old, slow path.
+    product, so nothing may be computed before. Not for processors of other makers, where it would mean an old, slow
+    path.
     """
     try:
         intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
