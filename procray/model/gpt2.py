@@ -17,6 +17,7 @@ from procray.errors import ProcrayError
 from procray.model.attention import ATTENTION, Kernel, attend_at
 from procray.model.components import component_of
 from procray.model.draws import draw_key
+from procray.model.gelu import gelu
 from procray.model.shape import GPT2Config
 
 
@@ -78,7 +79,7 @@ class MLP(nn.Module):
         self.c_proj = Projection(4 * config.width, config.width)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return F.dropout(self.c_proj(F.gelu(self.c_fc(x_BTD), approximate="tanh")), self.dropout, self.training)
+        return F.dropout(self.c_proj(gelu(self.c_fc(x_BTD))), self.dropout, self.training)
 
 
 class Block(nn.Module):
