@@ -13,21 +13,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SHARED = 0x4000  # elements; torch shares out more than these, equally among all threads
 VECTORS = 32  # elements that the kernel takes at once, in float32 and with the widest registers
+# Torch shares out more elements than these: those of the function equally among all threads, those of its gradient
+# among as many as get so many each.
+SHARED, SHARE = 0x4000, 0x8000
 
 
 def gelu(x: Tensor) -> Tensor:
     """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), of any shape."""
-    if x.device.type != "cpu" or x.dtype != torch.float32 or even(x.numel(), torch.get_num_threads()) == x.numel():
+    count, threads = x.numel(), torch.get_num_threads()
+    if x.device.type != "cpu" or x.dtype != torch.float32 or _there(count, threads) == _back(count, threads) == count:
         return F.gelu(x, approximate="tanh")
     found: Tensor = _Gelu.apply(x)
     return found
 
 
-def even(count: int, threads: int) -> int:
-    """How many of the first elements torch shares out among threads in whole vectors; all where one thread has them."""
+def _there(count: int, threads: int) -> int:
+    """How many of the first elements all threads share in whole vectors; all where one thread has them."""
     return count if threads == 1 or count <= SHARED else count - count % (threads * VECTORS)
+
+
+def _back(count: int, threads: int) -> int:
+    """The same for the gradient."""
+    while threads > 1 and count > SHARE and (rest := count % (min(threads, -(-count // SHARE)) * VECTORS)):
+        count -= rest
+    return count
 
 
 class _Gelu(torch.autograd.Function):
@@ -38,7 +48,8 @@ class _Gelu(torch.autograd.Function):
         x = x.contiguous()
         ctx.save_for_backward(x)
         y = torch.empty_like(x)
-        for x_N, y_N in zip(_cut(x), _cut(y), strict=True):
+        cut = _there(x.numel(), torch.get_num_threads())
+        for x_N, y_N in zip(_parts(x, cut), _parts(y, cut), strict=True):
             torch.ops.aten.gelu.out(x_N, approximate="tanh", out=y_N)
         return y
 
@@ -47,12 +58,12 @@ class _Gelu(torch.autograd.Function):
         (g,), (x,) = gradients, ctx.saved_tensors
         g = g.contiguous()
         dx = torch.empty_like(x)
-        for g_N, x_N, dx_N in zip(_cut(g), _cut(x), _cut(dx), strict=True):
+        cut = _back(x.numel(), torch.get_num_threads())
+        for g_N, x_N, dx_N in zip(_parts(g, cut), _parts(x, cut), _parts(dx, cut), strict=True):
             torch.ops.aten.gelu_backward.grad_input(g_N, x_N, approximate="tanh", grad_input=dx_N)
         return dx
 
 
-def _cut(x: Tensor) -> tuple[Tensor, Tensor]:
-    cut = even(x.numel(), torch.get_num_threads())
+def _parts(x: Tensor, cut: int) -> tuple[Tensor, Tensor]:
     x_N = x.view(-1)
     return x_N[:cut], x_N[cut:]
