@@ -23,16 +23,18 @@ def worker_environment(threads: int) -> dict[str, str]:
     return variables
 
 
-def steady_products() -> None:
+def steady_products() -> bool:
     """Has MKL add products up in one order, whatever the number of threads, in this process.
 
     Without it the gradients of narrow weights are summed in as many parts as there are threads. Read at MKL's first
     product, so nothing may be computed before. Not for processors of other makers, where it would mean an old, slow
-    path.
+    path; so every process asks for itself, as the nodes of a cluster may differ.
+
+    Returns:
+        Whether it was asked for, here or by the user.
     """
     try:
         intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
-        return
-    if intel:
-        os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+        return False
+    return intel and os.environ.setdefault("MKL_CBWR", "AUTO,STRICT").endswith(",STRICT")

@@ -198,10 +198,10 @@ class Run:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.put(loss, norm)
-        mask_BT = batch.mask_BT
-        self.count(
-            batch, scored, lr, computed(mask_BT, context.world_size, self.runtime.micro_batch, self.runtime.trim)
-        )
+        shapes: Sequence[tuple[int, ...]] = [part.mask_BT.shape for part in parts]
+        if context.world_size > 1:
+            shapes = computed(batch.mask_BT, context.world_size, self.runtime.micro_batch, self.runtime.trim)
+        self.count(batch, scored, lr, shapes)
 
     def scored(self, batch: Batch | RowBatch) -> int:
         """How many values the next batch scores.
@@ -216,7 +216,7 @@ class Run:
         return scored
 
     def count(
-        self, batch: Batch | RowBatch, scored: int, lr: float, parts: Sequence[tuple[int, int]] | None = None
+        self, batch: Batch | RowBatch, scored: int, lr: float, parts: Sequence[tuple[int, ...]] | None = None
     ) -> None:
         """Takes note of an update whose loss and norm stand in the ring.
 

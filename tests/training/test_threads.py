@@ -7,28 +7,101 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from procray import tasks
+from procray import corpora, tasks
 from procray.model import GPT2Config
+from procray.model.gelu import gelu
 from procray.model.gpt2 import GPT2, Norm
-from procray.training import runtime
+from procray.training import FolderContext, runtime, task_source, text_source, train
 from procray.training.recipe import Evaluation, ModelShape
 
-from .phases import recipe, run, weights
+from .phases import curve, recipe, weights
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("width", [64, 256])
-def test_a_phase_trains_to_the_same_bits_on_one_thread_and_on_two(tmp_path, monkeypatch, width):
-    data = {"task": tasks.get("identity", length=24, vocab=50).recipe()}
-    shape = ModelShape(layers=2, heads=4, width=width, context=64)
-    phase = recipe(data=data, model=shape, batch=64 if width == 64 else 16, evaluation=Evaluation(10, 32))
-    if not runtime.any_threads(runtime.resolve(phase, CPU, vocab=52)):
+DRAWN = {"task": tasks.get("set", length={"min": 2, "max": 24}, vocab=50).recipe()}
+DATA = {
+    "fixed": {"task": tasks.get("identity", length=24, vocab=50).recipe()},
+    "drawn": DRAWN,
+    "haystack": {"task": tasks.get("haystack", pairs=20).recipe()},
+    "long": {"task": tasks.get("identity", length=300, vocab=50).recipe()},
+}
+NARROW, USUAL, WIDE, ODD = (
+    ModelShape(layers=layers, heads=heads, width=width, context=640)
+    for layers, heads, width in ((2, 4, 16), (2, 4, 64), (4, 4, 256), (2, 2, 20))
+)
+
+
+def numbers(folder, phase, source, steps):
+    """Trains on one, two and three threads."""
+    found = []
+    for threads in (1, 2, 3):
+        context = FolderContext(folder / str(threads))
+        train(phase, source, context, until=steps, marks=(), threads=threads)
+        found.append((weights(folder / str(threads), steps), curve(folder / str(threads))))
+    torch.set_num_threads(1)
+    return found
+
+
+def require_promise(phase, vocab):
+    if not runtime.any_threads(runtime.resolve(phase, CPU, vocab=vocab)):
         pytest.skip("this processor's library splits narrow products, and the provenance says so")
-    for threads in (1, 2):
-        run(phase, tmp_path / str(threads), until=20, threads=threads)
-    assert weights(tmp_path / "1", 20) == weights(tmp_path / "2", 20)
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch", "data"),
+    [
+        (USUAL, 64, "fixed"),
+        (USUAL, 64, "drawn"),
+        (USUAL, 64, "haystack"),
+        (NARROW, 64, "fixed"),
+        (NARROW, 64, "drawn"),
+        (NARROW, 4, "long"),
+        (ODD, 7, "fixed"),
+        (ODD, 7, "haystack"),
+        (WIDE, 8, "drawn"),
+    ],
+)
+def test_a_phase_trains_to_the_same_bits_on_any_number_of_threads(tmp_path, shape, batch, data):
+    kind = "diagnostic" if data == "haystack" else "procedural"
+    phase = recipe(kind=kind, data=DATA[data], model=shape, batch=batch, evaluation=Evaluation(4, 32))
+    source = task_source(phase)
+    require_promise(phase, source.vocab)
+    one, two, three = numbers(tmp_path, phase, source, 6)
+    assert one == two == three
+
+
+def test_so_does_one_on_text(tmp_path):
+    (tmp_path / "squares.txt").write_text("".join(f"{n} times {n} is {n * n}.\n" for n in range(400)))
+    data = corpora.recipe({"files": [str(tmp_path / "squares.txt")]}, "byte")
+    phase = recipe(kind="semantic", data=data, model=replace(USUAL, context=64), batch=16, evaluation=Evaluation(4, 8))
+    prepared = corpora.prepare(data, tmp_path / "corpora", 0)
+    source = text_source(phase, prepared)
+    require_promise(phase, source.vocab)
+    one, two, three = numbers(tmp_path, phase, source, 6)
+    assert one == two == three
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="needs vectors")
+def test_gelu_needs_no_number_of_threads():
+    for count in (5, 16384, 16391, 40001, 98311, 100003):
+        x_N = torch.randn(count, generator=torch.Generator().manual_seed(count))
+        upstream_N = torch.linspace(-1, 1, count)
+        found = []
+        for threads in (1, 2, 3, 5, 7):
+            torch.set_num_threads(threads)
+            given_N = x_N.clone().requires_grad_()
+            y_N = gelu(given_N)
+            found.append((y_N, *torch.autograd.grad(y_N, given_N, upstream_N)))
+        torch.set_num_threads(1)
+        given_N = x_N.clone().requires_grad_()
+        y_N = F.gelu(given_N, approximate="tanh")
+        plain = (y_N, *torch.autograd.grad(y_N, given_N, upstream_N))
+        for pair in found:
+            assert torch.equal(pair[0], plain[0]), count
+            assert torch.equal(pair[1], plain[1]), count
 
 
 def test_the_gradients_of_a_normalisation_are_those_of_torch_and_need_no_number_of_threads():
@@ -59,12 +132,13 @@ def test_all_normalisations_of_the_model_are_of_that_form():
 
 def test_threads_stand_in_the_provenance_only_where_they_matter(monkeypatch):
     one, two = (runtime.resolve(recipe(), CPU, vocab=50, threads=threads) for threads in (1, 2))
-    monkeypatch.setattr(runtime, "float32_through_onednn", lambda: False)
+    monkeypatch.setattr(runtime, "steady_products", lambda: True)
     monkeypatch.setattr(runtime, "_products_are_steady", lambda: True)
     plain = [replace(choice, matmul_precision="highest") for choice in (one, two)]
     assert runtime.provenance(plain[0]) == runtime.provenance(plain[1])
-    split = [replace(choice, matmul_precision="medium") for choice in (one, two)]
-    assert [runtime.provenance(choice)["threads"] for choice in split] == [1, 2]
+    for change in ({"matmul_precision": "medium"}, {"pack": 2}, {"autocast": True}):
+        split = [replace(choice, **change) for choice in plain]
+        assert [runtime.provenance(choice)["threads"] for choice in split] == [1, 2]
     monkeypatch.setattr(runtime, "_products_are_steady", lambda: False)
     assert [runtime.provenance(choice)["threads"] for choice in plain] == [1, 2]
 
