@@ -1,8 +1,8 @@
 """GELU in the tanh form, whose bits do not depend on the number of threads.
 
-On a CPU torch's kernel computes whole vectors by one formula and what is left over at the end of each thread's share by
-another, which rounds otherwise. So the share of every thread is made of whole vectors, and only the end of the tensor is
-left over, as on one thread.
+On a CPU torch's kernel computes whole vectors by one formula and what is left over at the end of each thread's share
+by another, which rounds otherwise. So the share of every thread is made of whole vectors, and only the end of the
+tensor is left over, as on one thread.
 """
 
 from __future__ import annotations
