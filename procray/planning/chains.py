@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from procray.model.shape import flops_per_token
 from procray.planning import costs, models, settings, transfer
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, text_warmup
@@ -18,6 +17,7 @@ from procray.planning.identity import template
 from procray.planning.inheritance import Inheritance
 from procray.planning.inspection import Inspection
 from procray.planning.relevance import Relevance, restrict
+from procray.planning.work import flops_per_step
 from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.paths import Path
@@ -121,7 +121,7 @@ class Chains:
         optimizer = settings.read_optimizer(
             inspection, link, section.get("optimizer", {}), pick, tokens_per_step, steps
         )
-        evaluation = settings.read_evaluation(inspection, link, section, pick, tokens_per_step, budget)
+        evaluation = settings.read_evaluation(inspection, link, section, pick, tokens_per_step, budget, source.recipe)
         if optimizer is None or shape is None:
             return None
         precision = spec.value(("precision",), pick)
@@ -139,7 +139,6 @@ class Chains:
             precision=precision,
         )
         config = costs.config(recipe.model, source.vocab, source.rows)
-        positions = batch * context if source.rows is not None else tokens_per_step
         return Facts(
             link=link,
             recipe=recipe,
@@ -152,5 +151,5 @@ class Chains:
             resources=resources,
             unused=source.unused | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
-            flops_per_step=positions * flops_per_token(config, context),
+            flops_per_step=flops_per_step(source.recipe, config, batch, context, resources),
         )

@@ -25,6 +25,12 @@ def notes(plan: Plan) -> list[str]:
         f"variant {name} trains and reads the same as {other}, so it stands there once" for name, other in _few(plan)
     ]
     found += [f"outside checkpoint {one.name}: {note}" for one in plan.outside.values() for note in one.notes]
+    growing = {phase.variant: phase for phase in plan.phases.values() if phase.recipe.grows}
+    found += [
+        f"{name}: its sequences grow with what is mastered, so {format_count(phase.nominal[phase.end])} tokens are the "
+        "most that it consumes; the report has those consumed"
+        for name, phase in growing.items()
+    ]
     for name, phase in texts.items():
         tokens = format_count(phase.nominal[phase.end])
         found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")

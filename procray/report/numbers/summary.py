@@ -80,7 +80,7 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
             baseline=full[0].baseline or variant,
             axes=dict(full[0].axes),
             metric=metric,
-            t1=max(cell.t1 for cell in full),
+            t1=round(sum(reader.t1(cell) for cell in full) / len(full)),
             t2=max(run.budget for run in runs),
             runs=runs,
             constant=all(plan.phases[cell.compared].recipe.steps is None for cell in full),
