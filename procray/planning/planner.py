@@ -16,12 +16,13 @@ from procray.files import digest
 from procray.garbage import keeping_everything
 from procray.planning.chains import Chains
 from procray.planning.dependence import Chain, Dependence
-from procray.planning.graph import Graph
+from procray.planning.graph import Graph, Seeds
 from procray.planning.naming import axis_labels, variant_name
 from procray.planning.plan import Cell, Choices, Plan, Trial
 from procray.planning.relevance import restrict
 from procray.planning.sweep import Sweep
 from procray.spec.cells import Pick, picks
+from procray.spec.controls import kind_of
 from procray.spec.structure import Tail
 from procray.training.recipe import Parent
 
@@ -65,6 +66,7 @@ class _Planner:
         self.dependence = Dependence(spec.chains)
         self.graph = Graph(spec.chains, self.dependence, self.tuning_seeds, self.searched)
         self.same: dict[str, str] = {}
+        self.controls: dict[str, dict[str, str]] = {}
         self.cells: list[Cell] = []
         self.trials: list[Trial] = []
 
@@ -96,6 +98,7 @@ class _Planner:
             trials=self.trials,
             outside=self.graph.outside,
             same=self.same,
+            controls=self.controls,
             settings=spec.settings,
             file=spec.file,
         )
@@ -119,6 +122,7 @@ class _Planner:
             names[variant] = self._variant(cold, settings, name, "", known)
         if cold.kept == warm.kept and not chains.relevance.begin(tail.links[0]) and not self._begins(tail, all_picks):
             return
+        made: list[tuple[Pick, dict[Pick, Pick], str, str]] = []
         variants: dict[Pick, dict[Pick, Pick]] = {}
         for pick in all_picks:
             used = restrict(pick, self.dependence.axes(warm, pick))
@@ -129,7 +133,30 @@ class _Planner:
             baseline = names[self._without_searched(restrict(bottom, self.dependence.axes(cold, bottom)))]
             name = self._distinct(variant_name(spec, tail, variant, baseline=False), variant, taken)
             taken.add(name)
-            self._variant(warm, settings, name, baseline, known)
+            if self._variant(warm, settings, name, baseline, known) == name:
+                made.append((variant, settings, name, baseline))
+        for control in map(kind_of, spec.controls):
+            for variant, settings, name, baseline in made:
+                chain = self._control(tail, control, cold, warm, settings)
+                if chain is None:
+                    continue
+                own = {restrict(pick, self.dependence.axes(chain, pick)): pick for pick in settings.values()}
+                its_name = self._distinct(f"{name}/{control}", variant, taken)
+                taken.add(its_name)
+                found = self._variant(chain, own, its_name, baseline, known, control)
+                if found not in (name, baseline):
+                    self.controls.setdefault(name, {})[control] = found
+
+    def _control(self, tail: Tail, kind: str, cold: Chain, warm: Chain, settings: dict[Pick, Pick]) -> Chain | None:
+        """The chain of a control of one variant; None where the variant has no warm-up."""
+        pick = next(iter(settings.values()))
+        t1 = self.graph.asked_of_warmups(self.graph.place(warm, warm.compared, pick), *self._first_seeds(settings))
+        if not t1:
+            return None
+        if kind == "more_semantic":
+            return Chain(self.chains.longer(tail, t1), cold.kept, bare=True)
+        found = next((control for control in tail.controls if control.control == kind), None)
+        return None if found is None else Chain(found, warm.kept, bare=False)
 
     def _distinct(self, name: str, variant: Pick, taken: Container[str]) -> str:
         """A name that nothing else has: where labels of several axes are alike, with digits of what they stand for."""
@@ -147,7 +174,13 @@ class _Planner:
         return found is not None and bool(found.taken or found.freeze)
 
     def _variant(
-        self, chain: Chain, settings: dict[Pick, Pick], name: str, baseline: str, known: dict[Any, tuple[str, str]]
+        self,
+        chain: Chain,
+        settings: dict[Pick, Pick],
+        name: str,
+        baseline: str,
+        known: dict[Any, tuple[str, str]],
+        control: str = "",
     ) -> str:
         """One variant: the search among its settings, and the cells of the one that is chosen.
 
@@ -160,8 +193,7 @@ class _Planner:
         """
         spec = self.spec
         if len(settings) > 1 or not spec.search or self.choices is not None:
-            seed = min(self.tuning_seeds) if len(settings) > 1 else spec.seeds[0]
-            donor = None if seed in self.tuning_seeds else next(iter(spec.donors), None)
+            seed, donor = self._first_seeds(settings)
             read = tuple(self._read(chain, used, pick, seed, donor) for used, pick in settings.items())
             first, its_baseline = known.setdefault(read, (name, baseline))
             if first != name and its_baseline in ("", baseline):
@@ -171,13 +203,18 @@ class _Planner:
         for used, pick in settings.items():
             setting = {spec.axes[i].name: spec.axes[i].values[used[i]] for i in sorted(self.searched) if used[i] >= 0}
             if len(settings) > 1:
-                self._trials(chain, pick, used, setting, name, baseline)
+                self._trials(chain, pick, used, setting, name, baseline, control)
                 if self.choices is None or self.choices.get(name) != setting:
                     continue
             elif spec.search and self.choices is None:
                 continue
-            self._cells(chain, pick, used, name, baseline)
+            self._cells(chain, pick, used, name, baseline, control)
         return name
+
+    def _first_seeds(self, settings: dict[Pick, Pick]) -> Seeds:
+        """A seed at which a variant is trained in any case, and the donor's."""
+        seed = min(self.tuning_seeds) if len(settings) > 1 else self.spec.seeds[0]
+        return seed, None if seed in self.tuning_seeds else next(iter(self.spec.donors), None)
 
     def _read(self, chain: Chain, used: Pick, pick: Pick, seed: int, donor: int | None) -> tuple[Any, ...]:
         """The compared mark and the last one; at a tuning seed, which trains no later phases, the pick."""
@@ -190,17 +227,21 @@ class _Planner:
         end = self.graph.mark(self.graph.place(chain, last, pick), seed, donor)
         return compared.phase, compared.step, end.phase, end.step
 
-    def _trials(self, chain: Chain, pick: Pick, used: Pick, setting: dict[str, Any], name: str, baseline: str) -> None:
+    def _trials(
+        self, chain: Chain, pick: Pick, used: Pick, setting: dict[str, Any], name: str, baseline: str, control: str
+    ) -> None:
         """One setting of a variant at every tuning seed."""
         label = "/".join(axis_labels(self.spec, restrict(used, self.searched)))
         full = f"tuning/{name}/{label}"
         place = self.graph.place(chain, chain.compared, pick)
         for seed in sorted(self.tuning_seeds):
             end = self.graph.mark(place, seed)
-            self.trials.append(Trial(name, setting, label, seed, chain.tail.name, end.phase, end.step, baseline))
+            self.trials.append(
+                Trial(name, setting, label, seed, chain.tail.name, end.phase, end.step, baseline, control)
+            )
             self.graph.count(end, full)
 
-    def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str) -> None:
+    def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str, control: str) -> None:
         """One variant at every seed, after the warm-ups of every donor, and its matched reruns.
 
         Args:
@@ -208,9 +249,10 @@ class _Planner:
         """
         spec, graph, tail, last = self.spec, self.graph, chain.tail, len(chain.kept) - 1
         axes = {axis.name: axis.values[i] for axis, i in zip(spec.axes, used, strict=True) if i >= 0}
+        axes |= {"controls": control} if control else {}
         place = graph.place(chain, chain.compared, pick)
         place_of_end = place if chain.compared == last else graph.place(chain, last, pick)
-        fractions = spec.matched if name != baseline else ()
+        fractions = spec.matched if name != baseline and not control else ()
         # With a constant schedule the shorter run is the beginning of the longer.
         reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
         warm = place.warm or place_of_end.warm
@@ -223,7 +265,7 @@ class _Planner:
             stages = (*end.begun.others, *([Parent(end.phase, end.step)] if end.kind != "procedural" else ()))
             cell = Cell(
                 name, seed, axes, tail.name, whole.phase, whole.step, begun.warmups, baseline, begun.t1,
-                stages=stages if len(stages) > 1 else (), donor=donor,
+                stages=stages if len(stages) > 1 else (), donor=donor, control=control,
             )  # fmt: skip
             self.cells.append(cell)
             for fraction, rerun in zip(fractions, reruns, strict=True):

@@ -33,6 +33,8 @@ class Relevance:
         """The axes that a phase itself depends on, its parents aside."""
         if link not in self._own:
             paths: list[Path] = [link.section, *link.models, ("precision",)]
+            if link.kind == "procedural" and link.control is not None and link.control.target is not None:
+                paths += [(*link.control.target, key) for key in ("corpus", "tokenizer")]
             found = frozenset().union(*(self._spec.relevant(path) for path in paths))
             if link.kind == "finetune":  # what it begins with stands in its section
                 found -= {i for i in found for path in _starts(link) if starts_with(self._spec.axes[i].path, path)}

@@ -57,7 +57,7 @@ def read(known: Known, tail: Tail, i: int, before: int | None, pick: Pick) -> In
     taken = settle(known, tail, link, pick, wishes, embeddings)
     if not any(one.part == "embeddings" for one in taken):
         embeddings = "copy"
-    perturb = _perturbation(known.inspection, link, pick, taken)
+    perturb = _perturbation(known.inspection, tail, link, pick, taken)
     return Inheritance(taken, embeddings, perturb, _frozen(known.inspection, link, pick))
 
 
@@ -191,7 +191,13 @@ def _other_tasks(known: Known, link: Link, pick: Pick) -> tuple[dict[str, list[P
 # What is done to it
 
 
-def _perturbation(inspection: Inspection, link: Link, pick: Pick, taken: tuple[Taken, ...]) -> Perturbation | None:
+def _perturbation(
+    inspection: Inspection, tail: Tail, link: Link, pick: Pick, taken: tuple[Taken, ...]
+) -> Perturbation | None:
+    if link.control is not None and link.control.kind == "random" and link.kind != "procedural":
+        warm = {one.part for one in taken for giver in one.givers if _is_warmup(tail, giver)}
+        if warm:  # in place of what the file does to them
+            return Perturbation("random", None, whole(parts_of(warm)))
     value = inspection.spec.value(link.perturb, pick) if link.perturb else None
     if not value or not taken:
         return None
@@ -203,6 +209,10 @@ def _perturbation(inspection: Inspection, link: Link, pick: Pick, taken: tuple[T
             message = f"{name} is not carried into this phase (carried: {', '.join(whole(carried))})"
             inspection.report((*link.perturb, "components"), pick, message)
     return perturbation
+
+
+def _is_warmup(tail: Tail, giver: Giver) -> bool:
+    return not giver.outside and tail.links[giver.link].kind == "procedural"
 
 
 def _frozen(inspection: Inspection, link: Link, pick: Pick) -> tuple[str, ...]:
