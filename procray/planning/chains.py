@@ -108,7 +108,8 @@ class Chains:
         warm_text = text_warmup(section)
         context = None
         if source is not None:
-            context = (warm_text or {}).get("context") or models.read_context(inspection, link, pick, source)
+            shaping = link.control.target if link.control and link.control.target and warm_text else link
+            context = (warm_text or {}).get("context") or models.read_context(inspection, shaping, pick, source)
         replaced = self.facts(link.control.of, pick) if link.control and warm_text is not None else None
         if warm_text is None or context is None:
             batch = settings.read_batch(inspection, link, section, pick, context)

@@ -5,10 +5,11 @@ A name follows from the values that it is about, so that another value of a grid
 
 from __future__ import annotations
 
+from procray.planning.data import parameters
 from procray.planning.dependence import Chain
 from procray.planning.facts import Facts
 from procray.planning.plan import BASELINE
-from procray.planning.relevance import restrict
+from procray.planning.relevance import restrict, text_paths
 from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.names import label
@@ -110,16 +111,17 @@ def _warmup(spec: SweepSpec, chain: Chain, at: int, facts: Facts, used: frozense
     link = chain.tail.links[chain.kept[at]]
     section = spec.value(link.section, pick)
     parts = [_task_label(spec, link, facts.label, pick)]
-    on_task = "task" in facts.recipe.data
-    if "length" in section and on_task:
+    told: list[Path] = [(*link.section, "task"), (*link.section, "length")]
+    if "length" in section and "task" in facts.recipe.data:
         parts.append(_label(spec, (*link.section, "length"), label("length", section["length"]), pick))
+    if link.control is not None and "task" not in facts.recipe.data:  # the tasks that it stands for differ in a step
+        parts.append(f"{facts.recipe.batch}x{facts.recipe.model.context}")
+        told += [(*link.section, key) for key in parameters(section)]
+        told += text_paths(link)
     if link is not links[0]:
         parts.append(_name(links, link))
     earlier = {i for other in links[: links.index(link)] for i in spec.relevant(other.section)}
     earlier -= spec.relevant(link.section)
-    told: list[Path] = [(*link.section, "task")]
-    if on_task or link.control is None:  # that of the task decides how much text is one step of its control
-        told.append((*link.section, "length"))
     if facts.recipe.evaluation.solved is None:  # how often it is looked at is no part of what it is
         told.append((*link.section, "evaluate"))
     for i in sorted(used):

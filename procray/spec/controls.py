@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from procray.spec.paths import Path
-
 CONTROLS = ("shuffled", "text", "random", "more_semantic")
 
 L = TypeVar("L")  # a link; `structure`, which says what that is, knows of controls
@@ -28,21 +26,22 @@ class Control(Generic[L]):
         kind: one of CONTROLS.
         of: the phase whose place it takes.
         text: of the kind text, what stands behind `text:`; None where the target says it.
-        target: of the kind text, the section whose corpus and tokenizer are meant.
+        target: of the kind text, the text phase after the warm-ups: its context is meant, and where the file names no
+            other its corpus and tokenizer; None where a diagnostic comes after them.
         more: tokens that are added to the phase's own.
     """
 
     kind: str
     of: L
     text: dict[str, Any] | None = None
-    target: Path | None = None
+    target: L | None = None
     more: int = 0
 
-    def rewrite(self, section: dict[str, Any], warmup: bool, value: Callable[[Path], Any]) -> dict[str, Any]:
+    def rewrite(self, section: dict[str, Any], warmup: bool, target: Callable[[L], Any]) -> dict[str, Any]:
         """A phase's settings under the control.
 
         Args:
-            value: what the file says at a path.
+            target: the settings of a phase.
         """
         if self.more and "tokens" in section:
             return {**section, "tokens": section["tokens"] + self.more}
@@ -51,14 +50,14 @@ class Control(Generic[L]):
         if self.kind == "shuffled":
             return {**section, "task": {"shuffled": section["task"]}}
         if self.kind == "text":
-            return {**section, "task": {"text": self._text(value)}}
+            return {**section, "task": {"text": self._text(target)}}
         return section
 
-    def _text(self, value: Callable[[Path], Any]) -> dict[str, Any]:
+    def _text(self, target: Callable[[L], Any]) -> dict[str, Any]:
         if self.text is not None or self.target is None:
             return self.text or {}
-        found = {key: value((*self.target, key)) for key in ("corpus", "tokenizer")}
-        return {key: one for key, one in found.items() if one is not None}
+        section = target(self.target)
+        return {key: section[key] for key in ("corpus", "tokenizer") if key in section}
 
 
 def kind_of(entry: str | dict[str, Any]) -> str:

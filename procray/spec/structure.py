@@ -126,7 +126,7 @@ class SweepSpec:
         section = self.value(link.section, pick)
         if link.control is None or not isinstance(section, dict):
             return section
-        return link.control.rewrite(section, link.kind == "procedural", lambda path: self.value(path, pick))
+        return link.control.rewrite(section, link.kind == "procedural", lambda one: self.value(one.section, pick))
 
     def written(self, path: Path, pick: Pick) -> bool:
         """Whether the file has something at a path, be it wrong."""

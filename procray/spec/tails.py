@@ -113,8 +113,8 @@ def _control(tail: Tail, kind: str, text: dict[str, Any] | None) -> Tail | None:
     at = follower(tail)
     if at is None:
         return None
-    target = tail.links[at].section if text is None else None
-    if kind == "text" and target is not None and not has_text(tail.links[at]):
+    target = tail.links[at] if kind == "text" and has_text(tail.links[at]) else None
+    if kind == "text" and text is None and target is None:
         return None
     links = tuple(
         link if kind == "random" and i < at else replace(link, control=Control(kind, link, text, target))

@@ -92,10 +92,12 @@ def test_a_control_is_the_phase_that_one_would_write():
         assert ends(made, f"{mode}/shuffled") == ends(hand, f"{mode}/shuffled-union/intact")
         assert ends(made, f"{mode}/text") == ends(hand, f"{mode}/text-c4-byte/intact")
         assert ends(made, f"{mode}/random") == ends(hand, f"{mode}/union/random")
-    both = made.phases.keys() & hand.phases.keys()
-    assert {made.phases[id].label for id in both if made.phases[id].kind == "procedural"} == {
-        hand.phases[id].label for id in both if hand.phases[id].kind == "procedural"
-    }
+    shared = [phase for id, phase in made.phases.items() if id in hand.phases and phase.kind == "procedural"]
+    assert [phase.label for phase in shared if phase.recipe.seed == 0] == [
+        "union L8 s0",
+        "shuffled-union L8 s0",
+        "text-c4-byte 4x72 s0",
+    ]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
@@ -127,7 +129,7 @@ def test_text_has_as_many_tokens_in_as_many_steps_as_the_warm_up_that_it_stands_
         real = next(cell for cell in graph.cells if cell.variant == name.removesuffix("/text"))
         text = next(cell for cell in graph.cells if cell.variant == name)
         one, other = (graph.phases[cell.warmups[0].phase] for cell in (real, text))
-        assert other.label == f"text-c4-byte L{length} s0"
+        assert other.label == f"text-c4-byte {other.recipe.batch}x18 s0"
         assert abs(other.tokens_per_step - one.tokens_per_step) <= 18
         assert abs(text.t1 - real.t1) <= other.tokens_per_step
 
@@ -137,6 +139,7 @@ def test_each_target_has_text_of_its_own_corpus_and_settings():
     targets:
       - {name: web, semantic: {corpus: c4, tokenizer: byte, tokens: 10k, batch: 8, optimizer: {lr: 5e-4}}}
       - name: wiki
+        model: {context: 64}
         semantic:
           {corpus: {grid: [wikitext-103, c4]}, tokenizer: gpt2, tokens: 10k, batch: 8, optimizer: {lr: 5e-4}}
     """
@@ -148,6 +151,7 @@ def test_each_target_has_text_of_its_own_corpus_and_settings():
             if cell.variant == variant:
                 phases = [graph.phases[cell.warmups[0].phase], graph.phases[cell.compared]]
                 assert phases[0].recipe.data == phases[1].recipe.data
+                assert phases[0].recipe.model.context == phases[1].recipe.model.context
                 found.add((phases[0].recipe.data["corpus"]["name"], phases[0].recipe.data["tokenizer"]["kind"]))
         return found
 
