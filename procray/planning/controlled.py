@@ -8,6 +8,7 @@ from typing import Any
 from procray.errors import Problem
 from procray.planning.chains import Chains
 from procray.planning.plan import Plan
+from procray.planning.relevance import restrict
 from procray.spec.cells import Pick, picks
 from procray.spec.controls import kind_of
 from procray.spec.structure import Link, SweepSpec, Tail
@@ -29,10 +30,19 @@ def check_controls(spec: SweepSpec, chains: Chains) -> None:
                 about = f"the target '{tail.name}'" if tail.name else "the target"
                 message = f"text: {about} is a diagnostic, which has no text; name a corpus: {{text: CORPUS}}"
                 chains.report(("controls", i), nothing, message)
-            for pick in picks(spec.axes, spec.selection, chains.axes_of(tail.links), tail.target):
+            axes = _about(spec, tail, at)
+            cells = picks(spec.axes, spec.selection, chains.axes_of(tail.links), tail.target)
+            for pick in {restrict(cell, axes): None for cell in cells}:
                 already = _already(spec, tail, at, kind, pick)
                 if already:
                     chains.report(("controls", i), pick, f"{kind}: {already}; leave it out of the grid")
+
+
+def _about(spec: SweepSpec, tail: Tail, at: int) -> frozenset[int]:
+    """The axes of what `_already` looks at."""
+    paths = [(*link.section, "task") for link in tail.links if link.kind == "procedural"]
+    start = tail.links[at].perturb
+    return frozenset().union(*(spec.relevant(path) for path in [*paths, *([start] if start else [])]))
 
 
 def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str:

@@ -11,7 +11,7 @@ from procray.model.components import COMPONENTS, parse_mode, parts_of, whole
 from procray.model.outside import HUB
 from procray.model.perturb import Perturbation
 from procray.planning.fit import Known, Wish, settle
-from procray.planning.inheritance import Giver, Inheritance, Taken
+from procray.planning.inheritance import Giver, Inheritance, Taken, randomised
 from procray.planning.inspection import Inspection
 from procray.spec.cells import Pick
 from procray.spec.names import label
@@ -194,10 +194,8 @@ def _other_tasks(known: Known, link: Link, pick: Pick) -> tuple[dict[str, list[P
 def _perturbation(
     inspection: Inspection, tail: Tail, link: Link, pick: Pick, taken: tuple[Taken, ...]
 ) -> Perturbation | None:
-    if link.control is not None and link.control.kind == "random" and link.kind != "procedural":
-        warm = {one.part for one in taken for giver in one.givers if _is_warmup(tail, giver)}
-        if warm:  # in place of what the file does to them
-            return Perturbation("random", None, whole(parts_of(warm)))
+    if warm := randomised(tail, link, taken):
+        return Perturbation("random", None, whole(parts_of(warm)))
     value = inspection.spec.value(link.perturb, pick) if link.perturb else None
     if not value or not taken:
         return None
@@ -209,10 +207,6 @@ def _perturbation(
             message = f"{name} is not carried into this phase (carried: {', '.join(whole(carried))})"
             inspection.report((*link.perturb, "components"), pick, message)
     return perturbation
-
-
-def _is_warmup(tail: Tail, giver: Giver) -> bool:
-    return not giver.outside and tail.links[giver.link].kind == "procedural"
 
 
 def _frozen(inspection: Inspection, link: Link, pick: Pick) -> tuple[str, ...]:

@@ -211,6 +211,9 @@ def test_variants_whose_controls_are_alike_share_them_without_a_word():
         "union/noise0.1": {"random": "union/intact/random", "shuffled": "union/noise0.1/shuffled"},
     }
     assert graph.same == {"union/noise0.1/random": "union/intact/random"}
+    assert next(cell.axes for cell in graph.cells if cell.control == "random") == {
+        "procedural.task": "union", "controls": "random"
+    }  # fmt: skip
     assert notes(graph) == []
 
 
