@@ -22,10 +22,14 @@ def check_controls(spec: SweepSpec, chains: Chains) -> None:
     for i, entry in enumerate(spec.controls):
         kind = kind_of(entry)
         for tail in spec.tails:
-            at = follower(tail)
-            if at is None:
+            at, nothing = follower(tail), tuple(-1 for _ in spec.axes)
+            if at is None or tail.compared < at:
+                if any(link.kind == "procedural" for link in tail.links):  # else there is a problem of its own
+                    message = (
+                        f"{kind}: the compared phase does not come after the warm-ups, so none of them bears on it"
+                    )
+                    chains.report(("controls", i), nothing, message)
                 continue
-            nothing = tuple(-1 for _ in spec.axes)
             if entry == "text" and not has_text(tail.links[at]):
                 about = f"the target '{tail.name}'" if tail.name else "the target"
                 message = f"text: {about} is a diagnostic, which has no text; name a corpus: {{text: CORPUS}}"

@@ -101,7 +101,7 @@ class Cell:
 
     Attributes:
         variant: every axis that varies, in the file's order: `union/L64/2M/mlp`.
-        axes: by dotted name, the values of the axes that matter here.
+        axes: by dotted name, the values of the axes that matter here; of a control also which it is, as `controls`.
         target: the name of the tail, empty where there is only one.
         compared, step: the phase whose curve is the result, read up to this step.
         warmups: the procedural marks that the compared phase descends from.

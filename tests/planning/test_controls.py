@@ -312,6 +312,12 @@ def test_what_is_wrong_with_the_word_is_told_with_its_place(text, message):
             "controls: [random]\nperturb: {grid: [none, {random: norm_matched}]}\n" + WARM + TEXT,
             "controls.0: random: a variant begins with {random: 'norm_matched'}, which is this control; leave it out",
         ),
+        (
+            "compare: semantic\ncontrols: [random]\n"
+            + links(step("warm", "set")).replace("chain:\n", f"chain:\n  - {{{TEXT.rstrip()}}}\n").rpartition("  - ")[0]
+            + f"  - {{{DIAGNOSTIC.rstrip()}}}\n",
+            "f.yaml:5:12: controls.0: random: the compared phase does not come after the warm-ups",
+        ),
         ("controls: [text]\n" + TEXT, "f.yaml:4:1: controls: of warmed-up variants, and this file has no warm-up"),
     ],
 )  # fmt: skip
@@ -319,6 +325,16 @@ def test_what_cannot_be_controlled_is_told_before_anything_trains(text, message)
     with pytest.raises(SpecError) as error:
         load_text(HEAD + text, "f.yaml")
     assert message in str(error.value)
+
+
+def test_text_before_a_diagnostic_needs_a_context_and_may_have_one_of_its_own():
+    text = HEAD.replace(", context: 32", "") + "controls: [{text: python-stdlib}]\n" + WARM + DIAGNOSTIC
+    with pytest.raises(
+        SpecError, match=r"f.yaml:4:12: controls.0: text: model: missing key 'context', which procedural"
+    ):
+        load_text(text, "f.yaml")
+    graph = plan(load_text(text.replace("python-stdlib", "{corpus: python-stdlib, context: 24, batch: 3}"), "f.yaml"))
+    assert "text-python-stdlib-batch3-context24 3x24 s0" in {phase.label for phase in graph.phases.values()}
 
 
 def test_all_problems_of_the_controls_are_told_at_once():
