@@ -107,6 +107,18 @@ class Place:
     names: dict[bool, str] = field(default_factory=dict)  # of the phase, by whether the seed is one of tuning
 
 
+def asked_of_warmups(place: Place) -> int:
+    """The tokens that the file asks for of all warm-ups before a place, each of them once."""
+    asked: dict[tuple[str, int], int] = {}  # what comes before one phase differs in its roles, or is one phase
+    waiting = [place]
+    while waiting:
+        for one in waiting.pop().beginning.places.values():
+            waiting.append(one)
+            if one.facts.link.kind == "procedural":
+                asked[one.role, one.step] = one.asked
+    return sum(asked.values())
+
+
 class Graph:
     """Phases by id, parents before children, and the outside checkpoints that they begin with.
 
@@ -233,18 +245,6 @@ class Graph:
             budgets.append(place.asked)
         mark = place.at_seed[seeds] = Mark(id, step, place.tokens, facts.link.kind, begun)
         return mark
-
-    def asked_of_warmups(self, place: Place, seed: int, donor: int | None) -> int:
-        """The tokens that the file asks for of all warm-ups before a place, each of them once."""
-        asked: dict[tuple[str, int], int] = {}
-        waiting = [place]
-        while waiting:
-            for one in waiting.pop().beginning.places.values():
-                waiting.append(one)
-                if one.facts.link.kind == "procedural":
-                    mark = self.mark(one, seed, donor)
-                    asked[mark.phase, mark.step] = one.asked
-        return sum(asked.values())
 
     def _name(self, place: Place, tuning: bool) -> str:
         if tuning not in place.names:

@@ -72,7 +72,9 @@ def phase_name(
     text = variant_name(spec, chain.tail, restrict(pick, used), baseline=chain.bare)
     if chain.tail.control and chain.bare:
         more = sum(other.control.more for other in chain.tail.links if other.control)
-        text = text.replace(BASELINE, f"{chain.tail.control}-{format_count(more)}", 1)
+        target = f"{chain.tail.name}/" if chain.tail.name else ""
+        rest = text.removeprefix(f"{target}{BASELINE}")
+        text = f"{target}{chain.tail.control}-{format_count(more)}{rest}"
     elif chain.tail.control:
         text = f"{text}/{chain.tail.control}"
     text += _stage(chain, at)

@@ -16,7 +16,7 @@ from procray.files import digest
 from procray.garbage import keeping_everything
 from procray.planning.chains import Chains
 from procray.planning.dependence import Chain, Dependence
-from procray.planning.graph import Graph, Seeds
+from procray.planning.graph import Graph, asked_of_warmups
 from procray.planning.naming import axis_labels, variant_name
 from procray.planning.plan import Cell, Choices, Plan, Trial
 from procray.planning.relevance import restrict
@@ -149,8 +149,7 @@ class _Planner:
 
     def _control(self, tail: Tail, kind: str, cold: Chain, warm: Chain, settings: dict[Pick, Pick]) -> Chain | None:
         """The chain of a control of one variant; None where the variant has no warm-up."""
-        pick = next(iter(settings.values()))
-        t1 = self.graph.asked_of_warmups(self.graph.place(warm, warm.compared, pick), *self._first_seeds(settings))
+        t1 = asked_of_warmups(self.graph.place(warm, warm.compared, next(iter(settings.values()))))
         if not t1:
             return None
         if kind == "more_semantic":
@@ -187,13 +186,15 @@ class _Planner:
         Args:
             baseline: empty for a baseline.
             known: what is read of the variants of this tail; gains this one.
+            control: which control it is; empty for a variant of the grid.
 
         Returns:
             Its name: an earlier one's where this is the same by another name, of which only `same` then tells.
         """
         spec = self.spec
         if len(settings) > 1 or not spec.search or self.choices is not None:
-            seed, donor = self._first_seeds(settings)
+            seed = min(self.tuning_seeds) if len(settings) > 1 else spec.seeds[0]
+            donor = None if seed in self.tuning_seeds else next(iter(spec.donors), None)
             read = tuple(self._read(chain, used, pick, seed, donor) for used, pick in settings.items())
             first, its_baseline = known.setdefault(read, (name, baseline))
             if first != name and its_baseline in ("", baseline):
@@ -210,11 +211,6 @@ class _Planner:
                 continue
             self._cells(chain, pick, used, name, baseline, control)
         return name
-
-    def _first_seeds(self, settings: dict[Pick, Pick]) -> Seeds:
-        """A seed at which a variant is trained in any case, and the donor's."""
-        seed = min(self.tuning_seeds) if len(settings) > 1 else self.spec.seeds[0]
-        return seed, None if seed in self.tuning_seeds else next(iter(self.spec.donors), None)
 
     def _read(self, chain: Chain, used: Pick, pick: Pick, seed: int, donor: int | None) -> tuple[Any, ...]:
         """The compared mark and the last one; at a tuning seed, which trains no later phases, the pick."""

@@ -35,11 +35,13 @@ def check(graph: Plan) -> None:
     assert plan_from_json(json.loads(json.dumps(written))) == graph
     assert json.loads(b"".join(plan_lines(graph))) == json.loads(json.dumps(written))
     assert len({phase.label for phase in graph.phases.values()}) == len(graph.phases)
+    if graph.then is None:
+        assert graph.controls.keys() <= set(graph.variants)
     kinds = {one.variant: one.control for one in (*graph.cells, *graph.trials)}
     for variant, controls in graph.controls.items():
-        assert not kinds[variant]
+        assert not kinds.get(variant)
         assert variant not in controls.values()
-        assert all(kinds[name] in ("", kind) for kind, name in controls.items())
+        assert all(kinds.get(name, kind) in ("", kind) for kind, name in controls.items())
     named = {name for controls in graph.controls.values() for name in controls.values()}
     assert {variant for variant, kind in kinds.items() if kind} <= named
 
@@ -244,6 +246,19 @@ def test_controls_are_tuned_as_their_variants_are():
     rates = {cell.variant: whole.phases[cell.compared].recipe.optimizer.lr for cell in whole.cells}
     assert rates.pop("10k/random") == 3e-3
     assert set(rates.values()) == {1e-3}
+
+
+def test_a_target_without_a_search_has_no_controls_in_it_yet():
+    tails = f"targets:\n  - {{name: baseline-1, {TEXT.rstrip()}}}\n  - {{name: b, {DIAGNOSTIC.rstrip()}}}\n"
+    words = "controls: [{text: python-stdlib}, random, more_semantic]\n"
+    search = build(words + ONE + tails + "select: {axes: [b.diagnostic.optimizer.lr], seeds: [100]}\n")
+    assert {phase.recipe.seed for phase in search.phases.values()} == {100}
+    assert {trial.target for trial in search.trials} == {"b"}
+    assert search.then is not None
+    whole = search.then({trial.variant: trial.setting for trial in search.trials})
+    check(whole)
+    assert whole.controls["baseline-1/10k"]["random"] == "baseline-1/10k/random"
+    assert "baseline-1/more_semantic-10k s0" in {phase.label for phase in whole.phases.values()}
 
 
 def test_excluded_cells_have_no_controls():
