@@ -44,7 +44,9 @@ def notes(plan: Plan) -> list[str]:
 
 
 def _few(plan: Plan) -> list[tuple[str, str]]:
-    return list(plan.same.items())[:_MOST_SAME]
+    shared = {cell.variant for cell in plan.cells if cell.control}  # that variants share a control is no news
+    shared |= {trial.variant for trial in plan.trials if trial.control}
+    return [(name, other) for name, other in plan.same.items() if other not in shared][:_MOST_SAME]
 
 
 def _step(phase: PlannedPhase) -> str:
