@@ -52,7 +52,7 @@ def _learned(name: str, step: int, phases: Sequence[str], reader: Reader) -> Ans
     mean, above = sum(ends) / len(ends), sum(end >= needed for end in ends)
     values: dict[str, float | str | None] = {"accuracy": mean, "chance": chance, "needed": needed, "warmup": name}
     values |= {"k": above, "n": len(phases)}
-    number = f"{100 * mean:.1f} / {percent(chance, 1)}"
+    number = f"{100 * mean:.0f}/{percent(chance)}"
     said = (
         f"{name} ends at {percent(mean, 1)} accuracy, {percent(chance, 1)} by chance; {above} of "
         f"{plural(len(phases), 'run')} above {percent(needed, 1)}"
@@ -107,26 +107,25 @@ def about_tuning(variant: Variant, searched: Searched | None) -> Answer:
     edges = next((cell.edges for cell in base.values() if cell.chosen), ())
     said += f"; the baseline's best stands at an edge of the grid: {listing(edges)}" if edges else ""
     as_hard = all(label in base and base[label].planned >= cell.planned for label, cell in own.items())
-    return Answer("tuned", "yes" if as_hard else "no", f"{len(base)} / {len(own)}", said, values)
+    return Answer("tuned", "yes" if as_hard else "no", f"{len(base)}/{len(own)}", said, values)
 
 
 def about_passes(variant: Variant, reader: Reader) -> Answer:
     """How often the compared phase has read its data at its end: yes for at most once."""
+    data = reader.plan.phases[variant.runs[0].phase].recipe.data
+    if not variant.finished:
+        return Answer("passes", "not run", "", "no seed has finished")
+    if "task" in data:
+        return Answer("passes", "yes", "fresh", "every batch is drawn anew", {"passes": None})
     passes = []
     for run in variant.finished:
-        row = reader.row(run.phase, run.last_step) or {}
-        epoch, seen = row.get("epoch"), run.curve.unique[-1]
-        repeats = run.curve.tokens[-1] / seen if seen > 0 and not run.solved else 1.0
-        passes.append(max(repeats, float(epoch)) if isinstance(epoch, int | float) else repeats)
-    if not passes:
-        return Answer("passes", "not run", "", "no seed has finished")
-    most = max(passes)
-    data = reader.plan.phases[variant.runs[0].phase].recipe.data
-    if "task" in data:
-        return Answer("passes", "yes", "fresh", "every batch is drawn anew", {"passes": 1.0})
-    times = f"{most:.2f}"
-    state, said = ("yes", "at most one pass") if float(times) <= 1 else ("no", f"{times} passes over its text")
-    return Answer("passes", "yes" if state == "yes" else "no", times, said, {"passes": most})
+        epoch, seen = (reader.row(run.phase, run.last_step) or {}).get("epoch"), run.curve.unique[-1]
+        # Of a stream whose length is not known it is 0 during the first pass.
+        known = float(epoch) if isinstance(epoch, int | float) and epoch > 0 else None
+        passes.append(known or (run.curve.tokens[-1] / seen if seen > 0 else 1.0))
+    most = round(max(passes), 2)
+    said = f"{most:.2f} passes over its text"
+    return Answer("passes", "yes" if most <= 1 else "no", f"{most:.2f}", said, {"passes": max(passes)})
 
 
 def about_size(target: Target, variant: Variant, power: Power | None) -> Answer:
@@ -145,7 +144,7 @@ def about_size(target: Target, variant: Variant, power: Power | None) -> Answer:
     gain = -found.mean if target.mode == "min" else found.mean
     smallest = amount(target.metric, power.smallest).lstrip("+")
     said = f"a gain of {amount(target.metric, gain)}; {plural(power.seeds, 'seed')} show {smallest} four times in five"
-    number = f"{'>' if gain > power.smallest else '≤'} {smallest.split()[0]}"
+    number = f"{'>' if gain > power.smallest else '≤'}{smallest.split()[0]}"
     values: dict[str, float | str | None] = {"gain": gain, "smallest": power.smallest, "n": power.seeds}
     return Answer("size", "yes" if gain > power.smallest else "no", number, said, values)
 
@@ -162,7 +161,7 @@ def _size_of_counts(target: Target, variant: Variant) -> Answer:
     if fewest is None:
         return Answer("size", "no", f"{own.k} of {own.n}", f"{said}; so few runs can show nothing", values)
     said += f"; {fewest} show a difference from {other.k} of {other.n}"
-    return Answer("size", "yes" if own.k >= fewest else "no", f"{own.k} / {fewest} of {own.n}", said, values)
+    return Answer("size", "yes" if own.k >= fewest else "no", f"{own.k}/{fewest} of {own.n}", said, values)
 
 
 def lasting(target: Target, variant: Variant) -> Answer:
@@ -187,14 +186,16 @@ def lasting(target: Target, variant: Variant) -> Answer:
     best = max(known, key=lambda place: known[place])
     end = known[max(known)]
     values: dict[str, float | str | None] = {"end": end, "best": known[best], "best_at": best}
+    unfinished = any(one.state != "complete" and not one.lost for one in (variant, base))
     if known[best] <= 0:
-        return Answer("lasts", "no", amount(target.metric, end, unit=False), "it is ahead nowhere", values)
+        said = "so far it is ahead nowhere" if unfinished else "it is ahead nowhere"
+        return Answer("lasts", "not run" if unfinished else "no", percent(0.0), said, values)
     share, p = end / known[best], variant.evidence.p
     said = (
         f"a gain of {amount(target.metric, end)} at the end, of {amount(target.metric, known[best])} at its best "
         f"({count(best)} tokens)"
     )
-    if any(one.state != "complete" and not one.lost for one in (variant, base)):
+    if unfinished:
         return Answer("lasts", "not run", percent(share), f"so far {said}", values)
     lasts = share >= TENTH and p is not None and p <= LEVEL
     return Answer("lasts", "yes" if lasts else "no", percent(share), said, {**values, "share": share})

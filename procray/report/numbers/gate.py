@@ -41,7 +41,10 @@ QUESTIONS = {
     "more_semantic": ("than as many more tokens of the target?", "as many more tokens of the target"),
     "tuned": ("baseline tuned as hard?", "a search of settings"),
     "passes": ("at most one pass over the data?", "passes over the data"),
-    "size": ("larger than these seeds must see?", "the smallest effect that these seeds can show"),
+    "size": (
+        "larger than the smallest effect that these seeds can show?",
+        "the smallest effect that these seeds can show",
+    ),
     "lasts": ("lasts to the end?", "whether it lasts to the end"),
 }
 

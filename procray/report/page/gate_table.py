@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from html import escape
 
 from procray.report.numbers.gate import QUESTIONS, questions
@@ -11,19 +13,24 @@ from procray.report.page.plain import columns
 _ROWS = 8  # in the terminal; the report has all
 _CLASS = {"yes": "better", "no": "worse", "not run": "wait"}
 _BEFORE = "“Saves data” is said only where the first three are yes."
-# The questions in a terminal, where nine columns stand beside each other.
-_SHORT = {
+_SHORT = {  # in a terminal, where nine columns stand beside each other
     "learned": "learned",
-    "scratch": "> scratch",
-    "text": "> text",
-    "shuffled": "> shuffled",
-    "random": "> random",
-    "more_semantic": "> more T2",
+    "scratch": "scratch",
+    "text": "text",
+    "shuffled": "shuffled",
+    "random": "random",
+    "more_semantic": "more T2",
     "tuned": "tuned",
-    "passes": "one pass",
+    "passes": "passes",
     "size": "size",
     "lasts": "lasts",
 }
+_LEGEND = (
+    "The gate, what a reviewer asks: was the warm-up learned (accuracy/chance)? Is it better than scratch, text of "
+    "equal tokens, shuffled data, random weights of the same norm? Was the baseline tuned as hard (settings tried)? "
+    "At most one pass over the data? Larger than the smallest that these seeds can show? How much of the best gain "
+    "lasts to the end?"
+)
 
 
 def _shown(target: Target) -> list[Variant]:
@@ -70,7 +77,15 @@ def gate_text(target: Target, width: int) -> list[str]:
     lines = ["", *columns(table, width)]
     if len(rows) > _ROWS:
         lines.append(f"  ... and {len(rows) - _ROWS} more variants in the report")
-    return [*lines, f"  {_BEFORE}"]
+    return lines
+
+
+def gate_legend(targets: Sequence[Target], width: int) -> list[str]:
+    """What its columns ask, once for all targets."""
+    if not any(variant.gate for target in targets for variant in target.variants):
+        return []
+    said = f"{_LEGEND} {_BEFORE}"
+    return ["", *textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)]
 
 
 def _text(answer: Answer | None) -> str:

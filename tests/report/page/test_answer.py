@@ -23,8 +23,8 @@ def test_headline_leads_with_the_difference_then_the_fraction_with_its_interval(
     )
     # 4 % of the budget: not a trifle. And without a control nothing is said to save data.
     assert said.endswith(
-        "counting its 40.2k procedural tokens, 79\u202f%; not run: text of equal tokens, shuffled data, random weights of "
-        "the same norm and a search of settings."
+        "counting its 40.2k procedural tokens, 79\u202f%; not run: text of equal tokens, shuffled data, random weights "
+        "of the same norm and a search of settings."
     )
 
 
