@@ -196,11 +196,11 @@ class Variant:
     readoff: Match = Match("pending")
     matched: Match = Match("not planned")
     levels: dict[float, float | None] = field(default_factory=dict)
+    control: str = ""  # which of `controls:` it is; empty for a variant of the grid
+    controls: dict[str, str] = field(default_factory=dict)  # by kind, the variant that is this one's control
     settled: float | None = None  # baselines: where the mean curve reaches its own final level for good
     evidence: Evidence = Evidence()
     score_verdicts: dict[str, str] = field(default_factory=dict)  # as `score_deltas`
-    control: str = ""  # which of `controls:` it is; empty for a variant of the grid
-    controls: dict[str, str] = field(default_factory=dict)  # by kind, the names of its controls
     gate: tuple[Answer, ...] = ()  # by QUESTIONS; of a baseline and of a control there is none
 
     @property
