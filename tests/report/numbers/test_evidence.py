@@ -9,9 +9,13 @@ from scipy import stats
 from procray.report.numbers.evidence import between_seeds, judge
 from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.matching import against_baseline
+from procray.report.numbers.power import power
 from procray.report.numbers.results import Target
+from procray.report.numbers.summary import summarise
+from procray.store.store import Store
 
-from ..claims import named, sweep, target
+from ..claims import HEAD, TEXT, named, sweep, target
+from ..synthetic import fill, make_plan
 
 BASE = [3.0, 3.1, 2.9, 3.05, 2.95]
 
@@ -255,6 +259,30 @@ def test_three_donors_times_three_targets_are_not_nine(tmp_path):
     (spread,) = [remark for remark in remarks(found) if "between donors" in remark]
     assert "differs by 0.072 nats (sd) between donors and by 0.036 between target seeds" in spread
     assert "its 9 runs are 3 donors, and not so many independent ones." in spread
+
+
+def test_donors_of_a_sweep_file_are_crossed(tmp_path):
+    yaml = "donors: [7, 8, 9]\n" + HEAD.format(seeds=[0, 1, 2], budgets="20k") + TEXT
+    plan, store = make_plan(tmp_path, yaml), Store(tmp_path / "store")
+    runs = {cell.compared: cell for cell in plan.cells}
+
+    def formula(phase, tokens):
+        cell = runs.get(phase.id)
+        effect = 0.0 if cell is None or cell.donor is None else -0.06 - 0.05 * (cell.donor - 7)
+        return {"loss": 4 + 0.1 * phase.recipe.seed + effect - tokens / 1_024_000, "accuracy": 0.1}
+
+    fill(plan, store, formula)
+    (only,) = summarise(plan, store).targets[0].warmed
+    assert len(only.runs) == 9
+    assert (only.difference.n, only.difference.targets) == (3, 3)
+    assert (only.difference.mean, only.difference.donor_sd) == (pytest.approx(-0.11), pytest.approx(0.05))
+    assert only.difference.target_sd == pytest.approx(0, abs=1e-6)
+    assert (only.evidence.p, only.verdict) == (
+        pytest.approx(stats.ttest_1samp([-0.06, -0.11, -0.16], 0).pvalue),
+        "unclear",
+    )
+    (one,) = power(plan, store)
+    assert (one.seeds, one.sd) == (3, pytest.approx(0.05))  # of three donors, not of nine runs
 
 
 def test_the_unit_stays_the_donor_for_the_fraction_too(tmp_path):
