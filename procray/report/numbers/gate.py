@@ -24,7 +24,7 @@ from procray.report.numbers.pairs import difference, partners
 from procray.report.numbers.power import powers
 from procray.report.numbers.results import Answer, Evidence, Target, Variant
 from procray.report.numbers.statistics import holm
-from procray.report.numbers.wording import listing
+from procray.report.numbers.wording import alternatives, listing
 
 if TYPE_CHECKING:
     from procray.planning.plan import Cell
@@ -49,13 +49,9 @@ QUESTIONS = {
 }
 
 
+_OTHERS = ("scratch", *CONTROLS)  # what a variant is compared with
 _NO = {
     "learned": "the warm-up was not learned",
-    "scratch": "it is not shown to be better than scratch",
-    "text": "it is not shown to be better than text of equal tokens",
-    "shuffled": "it is not shown to be better than shuffled data",
-    "random": "it is not shown to be better than random weights of the same norm",
-    "more_semantic": "it is not shown to be better than as many more tokens of the target",
     "tuned": "the baseline was not tuned as hard",
     "lasts": "it does not last to the end",
 }
@@ -121,6 +117,9 @@ def reservations(variant: Variant) -> str:
     no = [answer.question for answer in variant.gate if answer.state == "no"]
     # Where a level is kept sooner and the baseline keeps it too, nothing need be left at the end.
     against = [_NO[name] for name in no if name in _NO and (name != "lasts" or variant.verdict == "better")]
+    others = [QUESTIONS[name][1] for name in no if name in _OTHERS]
+    if others:
+        against.append(f"it is not shown to be better than {alternatives(others)}")
     missing = [QUESTIONS[answer.question][1] for answer in variant.gate if answer.state == "not run"]
     return (f"; but {listing(against)}" if against else "") + (f"; not run: {listing(missing)}" if missing else "")
 

@@ -71,9 +71,18 @@ def seeds(numbers: Iterable[int]) -> str:
 
 def listing(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
+    return _joined(words, "and")
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return _joined(words, "or")
+
+
+def _joined(words: Sequence[str], last: str) -> str:
     if len(words) < 2:
         return "".join(words)
-    return ", ".join(words[:-1]) + " and " + words[-1]
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def distinct(words: Iterable[str]) -> list[str]:
