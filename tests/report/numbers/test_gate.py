@@ -1,10 +1,14 @@
 """Every question of the gate with yes, no and not run, each from a whole sweep of journals."""
 
+from dataclasses import replace
+
 import pytest
 
-from procray.report.numbers.gate import QUESTIONS
+from procray.report.numbers.evidence import judge
+from procray.report.numbers.gate import QUESTIONS, without_gate
 from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.interchange import results_json
+from procray.report.numbers.published import compare
 from procray.report.numbers.summary import summarise
 from procray.selection import select
 
@@ -309,3 +313,32 @@ def test_json_has_every_answer_with_its_numbers(tmp_path):
     assert set(identity["controls"]) == {"text", "shuffled"}
     assert identity["saves"] is True
     assert [one["gate"] for one in value["variants"] if one["is_baseline"]] == [None]
+
+
+def test_added_controls_have_no_marks_and_cost_the_table_nothing(tmp_path):
+    (found,) = made(tmp_path, Sweep(ALL)).targets
+    assert named(found, "identity").evidence.family == 4  # written out in the grid, they are asked about like the rest
+    kinds = {name: kind for kind, name in named(found, "identity").controls.items()}
+    added = replace(
+        without_gate(found),
+        variants=tuple(replace(one, control=kinds.get(one.name, "")) for one in found.variants),
+    )
+    alone = judge(added)
+    assert named(alone, "identity").evidence.family == 1
+    assert named(alone, "identity").verdict == "better"
+    assert {one.verdict for one in alone.variants if one.control} == {""}
+    assert "Of 1 variant the final loss is better than the baseline's in 1, worse in 0" in remarks(alone)[0]
+    assert "the best of" not in headline(alone)
+
+
+def test_a_pattern_of_a_published_value_means_no_added_control(tmp_path):
+    results = made(tmp_path, Sweep(without("shuffled", "text")))
+    (found,) = results.targets
+    kinds = {name: kind for kind, name in named(found, "identity").controls.items()}
+    variants = tuple(replace(one, control=kinds.get(one.name, "")) for one in found.variants)
+    entry = {"quantity": "final_loss", "variant": "*", "value": 2.8, "tolerance": 0.1, "source": "s", "strength": "s"}
+    for targets, reason in ((found, "2 variants could be meant"), (replace(found, variants=variants), "")):
+        (one,) = compare(replace(results, targets=(targets,), published=(entry,)))
+        assert reason in one.reason
+        assert one.variant.startswith("" if reason else "identity")
+    assert one.ours == pytest.approx(2.8)
