@@ -146,6 +146,27 @@ def measure_offer(file: str) -> dict[str, Any]:
         return {"cpu": used.ru_utime + used.ru_stime, "peak": peak(), "text": sha256(path.read_bytes()).hexdigest()}
 
 
+def measure_read(file: str) -> dict[str, Any]:
+    """In a fresh process: a plan.json read back."""
+    from procray.planning.plan_json import read_plan
+
+    before, cpu = peak(), time.process_time()
+    graph = read_plan(Path(file))
+    facts = {"cpu": time.process_time() - cpu, "before": before, "peak": peak(), "bytes": Path(file).stat().st_size}
+    return {**facts, "text": graph.digest}
+
+
+def write_plan_json(file: Path) -> Path:
+    """The plan.json of a sweep file, beside it."""
+    from procray.files import write_atomic
+    from procray.planning import load_sweep, plan
+    from procray.planning.plan_text import plan_lines
+
+    path = file.with_suffix(".plan.json")
+    write_atomic(path, plan_lines(plan(load_sweep(file))))
+    return path
+
+
 def leave_marks(store: Store, phase: str, steps: Iterable[int]) -> None:
     """What a training leaves behind, as far as the scheduler looks at it."""
     for step in steps:
@@ -200,7 +221,8 @@ def measure_answers(file: str) -> dict[str, Any]:
     return {"answers": answers, "turns": turns, "segments": len(agenda.items), "elsewhere": elsewhere}
 
 
-PARTS = {"plan": measure_plan, "rest": measure_rest, "offer": measure_offer, "answers": measure_answers}
+PARTS = {"plan": measure_plan, "rest": measure_rest, "offer": measure_offer, "answers": measure_answers,
+         "read": measure_read, "write": lambda file: {"path": str(write_plan_json(Path(file)))}}  # fmt: skip
 
 
 def in_fresh_process(part: str, file: Path) -> dict[str, Any]:
@@ -233,11 +255,11 @@ def command_of(checkout: Path, *words: str) -> tuple[float, bytes]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
-def offer_of(checkout: Path, file: Path) -> dict[str, Any]:
+def part_of(checkout: Path, part: str, file: Path) -> dict[str, Any]:
     start = (
         "import sys; sys.meta_path = [one for one in sys.meta_path if '__editable__' not in str(one)]; "
         f"sys.path.insert(1, {str(FOLDER)!r}); import json, planning; "
-        "print(json.dumps(planning.measure_offer(sys.argv[1])))"
+        f"print(json.dumps(planning.measure_{part}(sys.argv[1])))"
     )
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     line = [sys.executable, "-c", start, str(file)]
@@ -255,12 +277,21 @@ def compare(other: Path, grids: dict[str, Path], rounds: int) -> None:
         same = all(old[1] == new[1] for old, new in pairs)
         show(f"procray {words[0]} {name}", [old[0] for old, _ in pairs], [new[0] for _, new in pairs], same)
         if file is not None:
-            offers = [(offer_of(other, file), offer_of(here, file)) for _ in range(rounds)]
+            offers = [(part_of(other, "offer", file), part_of(here, "offer", file)) for _ in range(rounds)]
             same = all(old["text"] == new["text"] for old, new in offers)
             times = [[one[i]["cpu"] for one in offers] for i in (0, 1)]
             show(f"first offer {name}", *times, same)
             room = [max(one[i]["peak"] for one in offers) for i in (0, 1)]
             print(f"    memory {room[0]:.2f} GB there, {room[1]:.2f} GB here")
+            path = Path(in_fresh_process("write", file)["path"])
+            reads = [(part_of(other, "read", path), part_of(here, "read", path)) for _ in range(rounds)]
+            same = all(old["text"] == new["text"] for old, new in reads)
+            show(f"plan.json read {name}", *([one[i]["cpu"] for one in reads] for i in (0, 1)), same)
+            room = [max(one[i]["peak"] for one in reads) for i in (0, 1)]
+            share = room[1] / room[0]
+            print(
+                f"    memory {room[0]:.2f} GB there, {room[1]:.2f} GB here, {share:.2f}; {reads[0][1]['bytes']:,} bytes"
+            )
 
 
 def show(name: str, old: list[float], new: list[float], same: bool) -> None:

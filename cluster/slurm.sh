@@ -41,11 +41,13 @@ export RAY_AUTH_TOKEN_PATH="$HOME/.procray/token-$SLURM_JOB_ID"
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=10
 
 pids=()
+temporary=""
 # shellcheck disable=SC2329  # the trap calls it
 cleanup() {
   trap - EXIT
   for pid in "${pids[@]}"; do kill -TERM "$pid" 2> /dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
+  if [ -n "$temporary" ]; then srun "${everywhere[@]}" rm -rf "$temporary" || true; fi
   rm -f "$RAY_AUTH_TOKEN_PATH"
 }
 trap cleanup EXIT
@@ -56,16 +58,22 @@ head="${nodes[0]}"
 # PROCRAY_HEAD_ADDRESS: where the first node has several networks and its name stands for the wrong one.
 address="${PROCRAY_HEAD_ADDRESS:-$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | tr ' ' '\n' | grep -v '^127\.' | grep -m 1 -E '^[0-9.]+$')}"
 port=$((12000 + 2 * (SLURM_JOB_ID % 10000)))   # several jobs may share a node; below what the system hands out by itself
-temporary="/tmp/procray-$SLURM_JOB_ID"         # short: Ray's sockets allow no long paths
 
 # All other ports are free ones that the system chooses (0), except that of Ray's client, which nobody needs and which would
 # be 10001 in every job. The nodes are yours, so the head trains as well; the driver is small beside it.
 common=(--num-cpus="$cpus" --num-gpus="$gpus" --min-worker-port=0 --max-worker-port=0 --disable-usage-stats --block)
 # srun is told the processors again: from Slurm 22.05 on it no longer takes them from the job, and gives a step one.
 step=(--overlap --cpus-per-task="$cpus")
+
+# Ray opens its own folder to every user of a node, so it stands below one that is yours alone, on every node under the same
+# name, which nobody can know before. mkdir fails where somebody else has made it. Short: Ray's sockets allow no long paths.
+everywhere=("${step[@]}" --nodes="${#nodes[@]}" --ntasks="${#nodes[@]}" --ntasks-per-node=1)
+name="/tmp/procray-$("$bin/python" -c 'import secrets; print(secrets.token_hex(6), end="")')"
+srun "${everywhere[@]}" mkdir -m 700 "$name"
+temporary="$name"
 srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \
   "$bin/ray" start --head --node-ip-address="$address" --port="$port" --ray-client-server-port=$((port + 1)) \
-  --resources='{"train_driver": 16}' --include-dashboard=false --temp-dir="$temporary" "${common[@]}" &
+  --resources='{"train_driver": 16}' --include-dashboard=false --temp-dir="$temporary/r" "${common[@]}" &
 pids+=($!)
 
 ready=""

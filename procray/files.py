@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from procray import links
 from procray.modes import file_mode
 
 
@@ -48,20 +51,22 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
 def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[bytes]) -> None:
     """Writes a whole file or nothing: temporary file, fsync, rename. What comes in parts is never held as a whole."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, file_mode())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    temporary = f".{path.name}.{secrets.token_hex(4)}"
+    with links.folder_of(path, make=True) as folder:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.writelines([data] if isinstance(data, bytes) else data)
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), file_mode())
+            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        links.sync(folder)
 
 
 def may_write(folder: str | os.PathLike[str]) -> bool:
@@ -108,13 +113,14 @@ def json_lines(value: dict[str, Any]) -> Iterator[bytes]:
 def holds(path: str | os.PathLike[str], parts: Iterable[bytes]) -> bool:
     """Whether a file has this content already; reads no further than the first difference."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=links.open_file) as file:
             return all(file.read(len(part)) == part for part in parts) and not file.read(1)
     except FileNotFoundError:
         return False
 
 
-LARGEST_JSON = 1 << 30  # bytes; the plan of 100,000 cells takes a tenth of it
+LARGEST_JSON = 200 << 20  # bytes
+_ROOM = 900 << 20  # bytes that a JSON text may take as text and values
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -122,34 +128,75 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text, whoever wrote it.
 
     Raises:
-        ValueError: not JSON or UTF-8, nested too deeply, a number that is not finite, half a character.
+        ValueError: not JSON or UTF-8, nested too deeply, a number that is not finite, half a character; or its values
+            may take too much memory, as a few bytes of text can stand for a hundred.
     """
     text = text.decode("utf-8") if isinstance(text, bytes) else text
+    refuse_room(text)
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=no_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if _HALF.search(text):  # could be the half of a pair, which no file and no terminal takes
-        try:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError("text with half a character (a lone surrogate)") from None
+    if _HALF.search(text):
+        refuse_halves(value)
     return value
 
 
-def _no_number(name: str) -> Any:
+def refuse_room(text: str) -> None:
+    """Raises ValueError where the values of a JSON text may take too much memory, before any is made.
+
+    By the signs between values, and what CPython takes for each at most.
+    """
+    if len(text) < 1 << 20:  # a hundred times as much at most
+        return
+    entries, commas = text.count(":"), text.count(",")
+    room = 2 * sys.getsizeof(text) + 232 * text.count("{") + 96 * text.count("[") + 174 * entries + 74 * commas
+    if room > _ROOM:
+        raise ValueError(f"its values may take {room:,} bytes of memory, more than {_ROOM:,}")
+
+
+def refuse_halves(value: Any) -> None:
+    """Raises ValueError where a text has half of a character, which no file and no terminal takes."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += one.keys()
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str) and not one.isascii():
+            try:
+                one.encode("utf-8")
+            except UnicodeEncodeError:
+                raise ValueError("text with half a character (a lone surrogate)") from None
+
+
+def no_number(name: str) -> Any:
+    """As a `parse_constant`: NaN and infinities are none."""
     raise ValueError(f"{name} is no JSON number")
+
+
+def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a file of at most so many bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        StoreError: it is reached through a link below a store's folder.
+        ValueError: it is too large.
+    """
+    with open(path, "rb", opener=links.open_file) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > most else file.read(most + 1)  # a device has no size, and a file may grow
+    if size > most or len(data) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return data
 
 
 def read_json(path: str | os.PathLike[str], most: int = LARGEST_JSON) -> Any:
     """The value of a JSON file of at most so many bytes.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: as `parse_json`, or it is too large.
+        OSError, StoreError, ValueError: as `read_bytes` and `parse_json`.
     """
-    with open(path, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"more than {most:,} bytes")
-    return parse_json(data)
+    return parse_json(read_bytes(path, most))

@@ -15,7 +15,6 @@ import io
 import json
 import lzma
 import re
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import IO, Any, Literal
 
 from procray.corpora.local import LocalFile
 from procray.errors import CorpusError, EnvironmentProblem, did_you_mean
+from procray.files import refuse_room
 
 # A document and what was met: None, "replaced" (bytes that are not in its encoding), "null" (then no text).
 Document = tuple[str, str | None]
@@ -35,6 +35,10 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _ROWS = 256  # of a Parquet file at once
 _CHUNK = 8 << 20  # bytes read at once: between two chunks a signal is heard
 _LONG_LINE = 1 << 20
+LARGEST_LINE = 128 << 20  # characters of a line, bytes of a compressed text or a row of a table
+_PACKED_AT_MOST = 250  # times a compressed file's size; text comes to some 10, and no more than 100
+_ALWAYS = 256 << 20  # bytes that it may hold whatever its size
+_CELLS = 1_000_000  # of a row
 _MARKS = (  # the longer first: UTF-16's little-endian mark begins UTF-32's
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -143,9 +147,34 @@ def opened(file: LocalFile) -> Iterator[IO[bytes]]:
     ending = next((ending for ending in _COMPRESSED if file.name.lower().endswith(ending)), "")
     try:
         with _opener(ending)(file.path) as stream:
-            yield stream
+            if ending:
+                most = max(_ALWAYS, _PACKED_AT_MOST * file.path.stat().st_size)
+                yield io.BufferedReader(_Unpacked(stream, most), 1 << 20)
+            else:
+                yield stream
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise CorpusError(f"files: cannot read {file.path}: {error}") from error
+
+
+class _Unpacked(io.RawIOBase):
+    """A decompressed stream that ends with an error where it goes on for longer than text does."""
+
+    def __init__(self, stream: IO[bytes], most: int):
+        self._stream, self._left, self._most = stream, most, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(
+                f"it unpacks to more than {self._most:,} bytes, {_PACKED_AT_MOST} times its size, which no text does; "
+                "unpack it yourself if that is meant"
+            )
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _opener(ending: str) -> Callable[[Path], Any]:
@@ -169,8 +198,16 @@ def read_text(file: LocalFile) -> Document:
     """The file's text; nothing where `without_text` has a reason."""
     if without_text(file, None):
         return "", None
+    packed = file.name.lower().endswith(_COMPRESSED)
     with opened(file) as stream:
-        chunks = list(iter(lambda: stream.read(_CHUNK), b""))
+        chunks, size = [], 0
+        while chunk := stream.read(_CHUNK):
+            chunks.append(chunk)
+            size += len(chunk)
+            if packed and size > LARGEST_LINE:
+                raise CorpusError(
+                    f"files: {file.path}: one text of more than {LARGEST_LINE:,} bytes; unpack it, or split it"
+                )
     encoding = _encoding(chunks[0] if chunks else b"")
     try:
         return _decoded(chunks, encoding, "strict"), None
@@ -207,9 +244,23 @@ def _mended(text: str) -> Document:
 
 
 def _lines(stream: IO[bytes], most: int = -1) -> Iterator[Document]:
-    text = _wrapped(stream, "\n")
-    for line in iter(lambda: text.readline(most), ""):
+    for line in _short(_wrapped(stream, "\n"), most):
         yield _mended(line)
+
+
+def _short(text: io.TextIOWrapper, most: int = -1, delimiter: str = "") -> Iterator[str]:
+    """The lines of a text.
+
+    Args:
+        most: characters after which a line is cut; else it is an error where it is far longer than documents are.
+        delimiter: of cells, of which a line may not have too many either.
+    """
+    for line in iter(lambda: text.readline(most if most > 0 else LARGEST_LINE + 1), ""):
+        if len(line) > LARGEST_LINE:
+            raise OSError(f"a line of more than {LARGEST_LINE:,} characters")
+        if delimiter and line.count(delimiter) > _CELLS:
+            raise OSError(f"a line of more than {_CELLS:,} cells")
+        yield line
 
 
 def _json_documents(file: LocalFile, field: str) -> Iterator[Document]:
@@ -219,6 +270,7 @@ def _json_documents(file: LocalFile, field: str) -> Iterator[Document]:
                 continue
             where = f"files: {file.path}, line {number}"
             try:
+                refuse_room(line)
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise CorpusError(f"{where}: not JSON: {error}") from error
@@ -244,9 +296,10 @@ def without_surrogates(text: str) -> str:
 
 
 def _rows(file: LocalFile, stream: IO[bytes]) -> Any:
-    csv.field_size_limit(sys.maxsize)  # a cell is a document, however long
+    csv.field_size_limit(LARGEST_LINE)  # a cell is a document
     ending = next(ending for ending in _TABLES if _plain_name(file).endswith(ending))
-    return csv.reader(_wrapped(stream, ""), delimiter=_TABLES[ending], strict=True)
+    mark = _TABLES[ending]
+    return csv.reader(_short(_wrapped(stream, ""), delimiter=mark), delimiter=mark, strict=True)
 
 
 def _columns(file: LocalFile) -> list[str]:
@@ -277,10 +330,11 @@ def _csv_documents(file: LocalFile, field: str) -> Iterator[Document]:
 
 
 @contextmanager
-def _parquet(file: LocalFile) -> Iterator[Any]:
+def _parquet(file: LocalFile, texts: list[str] | None = None) -> Iterator[Any]:
+    """The table; equal texts of the columns `texts` stand in memory once."""
     arrow = _arrow()
     try:
-        with arrow.parquet.ParquetFile(file.path) as table:
+        with arrow.parquet.ParquetFile(file.path, read_dictionary=texts) as table:
             yield table
     except (OSError, arrow.ArrowException) as error:
         raise CorpusError(f"files: cannot read {file.path}: {str(error).splitlines()[0][:200]}") from error
@@ -303,7 +357,24 @@ def _parquet_documents(file: LocalFile, field: str) -> Iterator[Document]:
     problem = _parquet_problem(file, field)
     if problem:
         raise CorpusError(f"files: {problem}")
-    with _parquet(file) as table:
+    with _parquet(file, [field]) as table:
+        _refuse_unpacked(file, table, field)
         for rows in table.iter_batches(_ROWS, columns=[field]):
-            for text in rows.column(0).to_pylist():
+            for cell in rows.column(0):  # one text at a time: a short file may hold a long one many times
+                text = cell.as_py()
                 yield ("", "null") if text is None else (text, None)
+
+
+def _refuse_unpacked(file: LocalFile, table: Any, field: str) -> None:
+    for number in range(table.metadata.num_row_groups):
+        group = table.metadata.row_group(number)
+        for index in range(group.num_columns):
+            column = group.column(index)
+            if column.path_in_schema != field:
+                continue
+            most = max(_ALWAYS, _PACKED_AT_MOST * column.total_compressed_size)
+            if column.total_uncompressed_size > most:
+                raise CorpusError(
+                    f"files: {file.path}: column '{field}' unpacks to {column.total_uncompressed_size:,} bytes, more "
+                    f"than {_PACKED_AT_MOST} times its size, which no text does"
+                )

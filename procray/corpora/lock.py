@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from procray import links
+
 LOCK = "lock"  # in the folder of a corpus; the system frees it when the process dies, however it dies
 _EVERY = 0.2  # seconds between two tries
 
@@ -42,7 +44,7 @@ def alone_if_free(folder: Path) -> Iterator[bool]:
 def taken(folder: Path) -> bool:
     """Whether a process is preparing the corpus. Needs no right to write."""
     try:
-        with open(folder / LOCK, "rb") as file:
+        with open(folder / LOCK, "rb", opener=links.open_file) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except BlockingIOError:
@@ -54,9 +56,9 @@ def taken(folder: Path) -> bool:
 @contextmanager
 def _held(folder: Path) -> Iterator[bool]:
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        links.make_folder(folder)
         try:
-            file = open(folder / LOCK, "a")  # noqa: SIM115
+            file = open(folder / LOCK, "a", opener=links.open_file)  # noqa: SIM115
         except FileNotFoundError:  # removed between the two
             continue
         with file:

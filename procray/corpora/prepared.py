@@ -17,10 +17,10 @@ from procray.corpora.account import account
 from procray.corpora.order import permuted
 from procray.corpora.questions import row_bounds
 from procray.corpora.recipe import identity, title
-from procray.corpora.shards import ShardReader, content_digest
-from procray.corpora.tokenizer import SEPARATOR, Tokenizer, load_tokenizer, tokenizer_digest
+from procray.corpora.shards import ShardReader, content_digest, shard_path
+from procray.corpora.tokenizer import LARGEST_TOKENIZER, SEPARATOR, Tokenizer, load_tokenizer, tokenizer_digest
 from procray.errors import CorpusError, ProcrayError, StoreError
-from procray.files import digest, read_json
+from procray.files import digest, read_bytes, read_json
 from procray.records import Every, check, count, sha256, wrong
 
 _NAMES = {"separator": SEPARATOR, "bos": "<|question|>", "sep": "<|answer|>", "pad": "<|pad|>"}
@@ -93,6 +93,27 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise CorpusError(f"{path} is damaged ({error}); delete {folder} to prepare the corpus again") from error
 
 
+def corpus_files(manifest: Any, place: object) -> dict[str, tuple[int, int]]:
+    """By name below a corpus's folder, the bytes that a file of it has at least and at most.
+
+    Args:
+        manifest: whole or of a preparation that has begun.
+        place: for the message.
+
+    Raises:
+        CorpusError: it has not the form of one.
+    """
+    if message := wrong(manifest, _FORM):
+        raise CorpusError(f"{place} is damaged: {message}")
+    found = {"tokenizer.json": (0, LARGEST_TOKENIZER)}
+    width = np.dtype(manifest.get("dtype", "uint32")).itemsize
+    for split, part in manifest.get("splits", {}).items():
+        for index, entry in enumerate(part["shards"]):
+            found[shard_path(Path(), split, index).as_posix()] = (entry["tokens"] * width,) * 2
+            found[shard_path(Path(), split, index, "mask").as_posix()] = (entry["tokens"],) * 2
+    return found
+
+
 def known_files(recipe: dict[str, Any], root: Path) -> dict[str, str] | None:
     """The SHA-256 of the local files that a preparation below `root` read, by name; None where there is none.
 
@@ -113,7 +134,7 @@ def saved_tokenizer(folder: Path, facts: dict[str, Any]) -> Tokenizer:
     """
     path = folder / "tokenizer.json"
     try:
-        content = path.read_text(encoding="utf-8")
+        content = read_bytes(path, LARGEST_TOKENIZER).decode("utf-8")
         if tokenizer_digest(facts["kind"], content) == facts["sha256"]:
             return load_tokenizer(facts["kind"], content)
         why = "does not have the content that its manifest says"

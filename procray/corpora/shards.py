@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from procray import links
 from procray.errors import CorpusError
 from procray.files import digest, write_atomic
 
@@ -99,7 +100,8 @@ class ShardReader:
             path = shard_path(self.folder, self.split, index, suffix)
             expected = self.shards[index]["sha256" if suffix == "bin" else "mask_sha256"]
             try:
-                mapped = np.memmap(path, dtype=self.dtype if suffix == "bin" else np.uint8, mode="r")
+                with open(path, "rb", opener=links.open_file) as file:
+                    mapped = np.memmap(file, dtype=self.dtype if suffix == "bin" else np.uint8, mode="r")
             except (OSError, ValueError) as error:
                 raise _damaged(path, f"cannot be read: {error}") from error
             if hashlib.sha256(mapped.data).hexdigest() != expected:

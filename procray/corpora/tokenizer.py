@@ -49,6 +49,7 @@ SAMPLE_CHARACTERS = 32_000_000
 # Training takes time that grows with the square of a piece without a space (a blob of base64, minified code, a ruler
 # of dashes): seconds at 40,000 characters, days at some millions. Longer ones are cut before training sees them.
 LONGEST_PIECE = 1000
+LARGEST_TOKENIZER = 48 << 20  # bytes of a file
 # A longer text is cut at a line end before encoding: the pieces use every core and bounded memory.
 _PIECE_CHARACTERS = 500_000
 _LINE_END = re.compile(r"(?<=\S\n)(?=\S)")
@@ -169,8 +170,8 @@ def _entries_of(folder: Path, shas: str) -> int:
     source = folder / "tokenizer.json"
     try:
         if not os.path.isfile(source):
-            return len(parse_json((folder / "vocab.json").read_text(encoding="utf-8")))
-        content = parse_json(source.read_text(encoding="utf-8"))
+            return len(read_json(folder / "vocab.json", LARGEST_TOKENIZER))
+        content = read_json(source, LARGEST_TOKENIZER)
         vocab = content["model"]["vocab"]
         names = set(vocab) if isinstance(vocab, dict) else {entry[0] for entry in vocab}
         return len(names | {token["content"] for token in content.get("added_tokens", [])})

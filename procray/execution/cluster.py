@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import secrets
-import shutil
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from procray import links
 from procray.children import code_paths, import_environment
 from procray.errors import EnvironmentProblem, Stopped
 from procray.execution.room import DRIVER, Node
@@ -258,20 +258,30 @@ def _is_daemon(process: psutil.Process) -> bool:
 def _keep_logs(temporary: Path, logs: Path) -> None:
     """Copies what workers and daemons wrote to a place beside the sweep."""
     kept = logs / "ray"
-    shutil.rmtree(kept, ignore_errors=True)
+    links.remove_tree(kept)
     for source in temporary.glob("r/session_*/logs/*"):
         if source.is_symlink() or not source.is_file() or not source.stat().st_size:
             continue
         if source.name.startswith(("worker-", "raylet.", "gcs_server.")):
-            kept.mkdir(parents=True, exist_ok=True)
+            links.make_folder(kept)
             with contextlib.suppress(OSError):
                 _copy_redacted(source, kept / source.name)
 
 
 def _copy_redacted(source: Path, target: Path) -> None:
     """A log without credentials: workers print what libraries say, addresses included."""
-    with source.open(encoding="utf-8", errors="replace") as log, target.open("w", encoding="utf-8") as kept:
+    with (
+        source.open(encoding="utf-8", errors="replace") as log,
+        open(target, "w", encoding="utf-8", opener=links.open_file) as kept,
+    ):
         kept.writelines(redacted_log(log))
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is not written through a link."""
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=links.open_file)
 
 
 class _Redacted(logging.Formatter):
@@ -284,8 +294,8 @@ def _quiet(path: Path) -> Iterator[None]:
     """Sends Ray's loggers, and what its daemons tell the driver, to a file instead of the terminal."""
     from ray._private import worker
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", delay=True)
+    links.make_folder(path.parent)
+    handler = _LogFile(path, mode="w", delay=True)
     handler.setFormatter(_Redacted(_FORMAT))
     before = []
     for name in ("ray", "ray.tune", "ray.train", "ray.data", "ray.rllib"):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procray import links
 from procray.errors import Stopped
 from procray.execution.agenda import Agenda, complete
 from procray.execution.disk import disk_full, full_text
@@ -18,13 +19,13 @@ from procray.execution.on_ray import run_on_ray
 from procray.execution.segment import GO
 from procray.execution.stopping import Stop, deadline, signals_taken
 from procray.execution.terms import RunOptions, RunResult
+from procray.records import is_plain
 from procray.selection import select
 from procray.selection.outside import bring_outside
 from procray.store.note import Note
 from procray.store.objects import PATIENCE_OF_RUNNERS
 from procray.store.plans import namesake
-from procray.store.processes import process_start
-from procray.store.runs import name_of_run, of_this_host
+from procray.store.runs import is_of_run, name_of_run, running
 from procray.store.store import Store
 
 if TYPE_CHECKING:
@@ -151,17 +152,15 @@ def _run_plan(
 
 def _own_paths(folder: Path, store: Store) -> tuple[Note, Path]:
     """Where this run keeps its word to the runners and Ray's scratch; removes those of killed runs of this host."""
-    mine = of_this_host()
-    for old in folder.parent.glob(f"*/{mine}*"):  # whatever plan of the sweep they ran
-        pid = old.name.removeprefix(mine).split("-")[0]
-        if pid.isdigit() and process_start(int(pid)) is None:
-            if old.is_dir():
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                old.unlink(missing_ok=True)
+    for other in filter(is_plain, links.names_in(folder.parent)):  # whatever plan of the sweep they ran
+        if not links.is_folder(folder.parent / other):
+            continue
+        for name in filter(is_of_run, links.names_in(folder.parent / other)):
+            if running(name) == 0:
+                links.remove_any(folder.parent / other / name)
     name = name_of_run()
     if store.in_bucket:  # nothing that Ray keeps for itself need be shared
-        return store.note(folder / name), Path(tempfile.gettempdir()) / f"procray{name}-ray"
+        return store.note(folder / name), Path(tempfile.mkdtemp(prefix=f"procray{name}-", suffix="-ray"))
     return store.note(folder / name), folder / f"{name}-ray"
 
 

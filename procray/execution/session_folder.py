@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ def session_folder(base: Path | None = None) -> Iterator[Path]:
     """
     if base is None:
         base = Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp")
-    for old in base.glob(f"procray-{os.getuid()}-*"):
-        _remove_if_left(old)
+    for name in os.listdir(base):
+        if _NAME.fullmatch(name):
+            _remove_if_left(base / name)
     made = Path(tempfile.mkdtemp(prefix=".procray-", dir=base))
     lock = os.open(made, os.O_RDONLY)  # not inherited by what is started from here
     try:
@@ -43,6 +45,10 @@ def session_folder(base: Path | None = None) -> Iterator[Path]:
         os.close(lock)
 
 
+# What `session_folder` and tempfile make of it; anything else in a place that others write to is not ours to look at.
+_NAME = re.compile(rf"procray-{os.getuid()}-[0-9]{{1,9}}-[a-z0-9_]{{8}}")
+
+
 def prefix() -> str:
     return f"procray-{os.getuid()}-{os.getpid()}-"
 
@@ -50,9 +56,11 @@ def prefix() -> str:
 def _remove_if_left(folder: Path) -> None:
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:  # gone meanwhile, or no folder
+    except OSError:  # gone meanwhile, no folder, or somebody else's
         return
     try:
+        if os.fstat(lock).st_uid != os.getuid():
+            return
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     except OSError:  # its command lives

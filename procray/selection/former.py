@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from procray import corpora
 from procray.errors import CorpusError, StoreError
-from procray.files import canonical_json, read_json
+from procray.files import canonical_json
+from procray.planning.once import Once
 from procray.planning.plan_json import read_plan
+from procray.planning.plan_parts import plan_parts
 from procray.selection.differences import ChangedFiles
 from procray.selection.why import Retrained, counterparts, explain
 
@@ -69,7 +71,14 @@ def _former(plan: Plan, store: Store) -> Iterator[tuple[StoredPlan, Plan]]:
 
 def _written(stored: StoredPlan) -> dict[str, dict[str, Any]]:
     """The recipes of a plan as they were written, by the id of the phase."""
-    return {phase["id"]: phase["recipe"] for phase in read_json(stored.path)["phases"]}
+    once = Once()
+    return {
+        once.text(phase["id"]): once.new(
+            {key: once.part(key, part, once.lean) for key, part in phase["recipe"].items()}
+        )
+        for _, phase, entry in plan_parts(stored.path, ("phases",))
+        if entry
+    }
 
 
 def changed_files(store: Store) -> ChangedFiles:

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from procray.errors import StoreError, did_you_mean
-from procray.files import read_json
+from procray.planning.once import Once
+from procray.planning.plan_parts import plan_parts
 from procray.records import Every, check, count, digits, plain
 from procray.spec.counts import format_count, parse_count
 from procray.visible import on_one_line
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
 _MARK = re.compile(r"(.+)@(\d[\d_]*(?:\.\d+)?)([kKMGBT]i?)?")
 _SHOWN = 6  # candidates that an error lists
 _SHORT = 8  # digits of an id that are shown
-_PLAN = {
-    "phases": [{"id": plain, "label": str, "asked?": Every([count], digits), "nominal?": Every(count, digits)}],
-}
+_PHASE = {"id": plain, "label": str, "asked?": Every([count], digits), "nominal?": Every(count, digits)}
 
 
 @dataclass(frozen=True)
@@ -186,16 +185,26 @@ def _phases_in(plan: StoredPlan) -> tuple[_Known, ...]:
 
 @lru_cache(maxsize=64)  # a plan can be large, and every look asks for a name
 def _read(path: Path, written: float) -> tuple[_Known, ...]:
+    once = Once()
+    found: list[_Known] = []
     try:
-        phases = check(read_json(path), _PLAN, "the plan")["phases"]
+        for key, phase, _ in plan_parts(path, ("phases",)):
+            if phase != []:
+                check(phase, _PHASE, f"{key}[{len(found)}]")
+                found.append(_known(phase, once))
     except (OSError, ValueError, StoreError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from None
-    return tuple(
+    return tuple(found)
+
+
+def _known(phase: dict[str, Any], once: Once) -> _Known:
+    by_step = tuple((budget, int(step)) for step, budgets in phase.get("asked", {}).items() for budget in budgets)
+    nominal = tuple((tokens, int(step)) for step, tokens in phase.get("nominal", {}).items())
+    return once.new(
         _Known(
-            phase["id"],
-            on_one_line(phase["label"]),
-            tuple((budget, int(step)) for step, budgets in phase.get("asked", {}).items() for budget in budgets),
-            tuple((tokens, int(step)) for step, tokens in phase.get("nominal", {}).items()),
+            once.text(phase["id"]),
+            once.new(on_one_line(phase["label"])),
+            once.part("asked", by_step, lambda ends: ends),
+            once.part("nominal", nominal, lambda ends: ends),
         )
-        for phase in phases
     )

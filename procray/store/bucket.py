@@ -14,8 +14,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from procray import links
+from procray.corpora.prepared import corpus_files
 from procray.corpora.shards import shard_path
-from procray.files import cache_folder, digest, parse_json
+from procray.errors import StoreError
+from procray.files import LARGEST_JSON, cache_folder, digest, holds, parse_json
+from procray.planning.plan_parts import LARGEST_PLAN
 from procray.records import is_plain
 from procray.store import phase_copy
 from procray.store.folder import Folder
@@ -102,7 +106,7 @@ class Bucket:
             self._fetch(path, entry)
         for path in self._copy.plans(title):
             if path not in there:  # forgotten on another machine
-                (self.path / "sweeps" / path).unlink(missing_ok=True)
+                links.remove(self.path / "sweeps" / path)
         return {path: modified for path, modified in there.items() if (self.path / "sweeps" / path).is_file()}
 
     def runs(self, place: str) -> dict[str, float]:
@@ -118,9 +122,14 @@ class Bucket:
 
     def _fetch(self, path: Path, entry: Entry) -> None:
         copy = self.path / "sweeps" / path
-        content = _content(copy)
-        if content is None or hashlib.md5(content, usedforsecurity=False).hexdigest() != entry.etag.strip('"'):
-            self._objects.download(f"sweeps/{path.as_posix()}", copy)
+        if _md5(copy) == entry.etag.strip('"'):
+            return
+        if entry.bytes > LARGEST_PLAN:
+            raise StoreError(
+                f"{self.address}/sweeps/{path.as_posix()} is damaged: it has {entry.bytes:,} bytes, more than "
+                f"{LARGEST_PLAN:,}"
+            )
+        self._objects.download(f"sweeps/{path.as_posix()}", copy)
 
     def _list_again(self) -> None:
         self._phases = (-phase_copy.FRESH, [])
@@ -134,13 +143,19 @@ class Bucket:
     def _fetch_corpus(self, name: str) -> None:
         """Copies a prepared corpus, or what it has grown by, to this machine; once, whoever asks."""
         folder, at = self.path / "corpora" / name, f"corpora/{name}"
-        manifest = self._objects.get(f"{at}/{MANIFEST}")
-        if manifest is None or _content(folder / MANIFEST) == manifest[0]:
+        manifest = self._objects.get(f"{at}/{MANIFEST}", LARGEST_JSON)
+        if manifest is None or holds(folder / MANIFEST, [manifest[0]]):
             return
+        try:
+            sizes = corpus_files(parse_json(manifest[0]), f"{self.address}/{at}/{MANIFEST}")
+        except ValueError as error:
+            raise StoreError(f"{self.address}/{at}/{MANIFEST} is damaged: {error}") from None
         with alone(folder):
             for file, entry in self._objects.below(at).entries.items():
-                copy = folder / file
-                if CORPUS_FILE.fullmatch(file) and not (copy.is_file() and copy.stat().st_size == entry.bytes):
+                copy, least, most = folder / file, *sizes.get(file, (0, -1))
+                if not CORPUS_FILE.fullmatch(file) or (copy.is_file() and copy.stat().st_size == entry.bytes):
+                    continue
+                if least <= entry.bytes <= most:  # else reading says what is wrong with it
                     self._objects.download(f"{at}/{file}", copy)
             write_copy(folder / MANIFEST, manifest[0])
 
@@ -162,7 +177,7 @@ class Bucket:
         return found
 
     def examine_corpus(self, name: str) -> str:
-        found = self._objects.get(f"corpora/{name}/{MANIFEST}")
+        found = self._objects.get(f"corpora/{name}/{MANIFEST}", LARGEST_JSON)
         if found is None:
             return ""  # its preparation has not come to an end
         manifest = parse_json(found[0])
@@ -191,8 +206,10 @@ class Bucket:
         raise AssertionError(f"nothing in a bucket is unfinished, such as '{name}'")
 
 
-def _content(path: Path) -> bytes | None:
+def _md5(path: Path) -> str | None:
+    """As the etag of an object that was written in one part."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=links.open_file) as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError:
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from procray.store.lease import claims_in
+from procray.store.lease import LARGEST_CLAIM, claims_in
 from procray.store.objects import Objects
 
 
@@ -27,7 +27,7 @@ class BucketClaims:
         return claims_in(self._objects.below(self._at).entries)
 
     def read(self, attempt: int) -> str | None:
-        found = self._objects.get(self._name(attempt))
+        found = self._objects.get(self._name(attempt), LARGEST_CLAIM)
         return found[0].decode("utf-8", "replace") if found else None
 
     def age(self, attempt: int) -> float:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from procray import links
 from procray.corpora.exported_tokenizer import ANSWER, tokenizer_files
 from procray.corpora.prepared import corpus_folder, read_manifest, saved_tokenizer
 from procray.corpora.recipe import title
@@ -36,6 +37,7 @@ def export_mark(store: Store, phase: PhaseFolder, step: int, folder: Path) -> st
     if os.path.lexists(folder):
         raise StoreError(f"{folder} exists already; name a new folder")
     place, manifest = phase.mark(step), phase.manifest(step)
+    links.refuse(place)
     recipe = phase.recipe()
     files, about = _tokenizer(store, recipe)
     rows = read_config(place / CONFIG).get("model_type") == ROWS_TYPE

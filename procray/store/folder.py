@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from procray import links
 from procray.corpora.lock import LOCK, alone_if_free, taken
 from procray.corpora.prepared import Prepared, read_manifest
+from procray.records import is_plain
 from procray.store.kept_files import MANIFEST, clock, entries, last_written, sizes
+from procray.store.names import is_gone, is_unfinished, is_unfinished_of_store
 from procray.store.nearby import nearby
 from procray.store.phase_in_folder import PhaseInFolder
 from procray.store.plans import PLAN, title_of
 from procray.store.runs import is_run
 
-_TEMPORARY = re.compile(r"\.(clock-|.+\.)[a-z0-9_]{8}")
-_OF_THE_STORE = re.compile(r"\.(clock-|machine\.json\.)[a-z0-9_]{8}")
+# What a store consists of: nothing of it, or below it, is reached through a link.
+GUARDED = (
+    "phases", "sweeps", "corpora", "analysis", "mlartifacts", "machine.json", "store-id", "mlflow-server.log",
+    "mlflow.db", "mlflow.db.lock", "mlflow.db.new",
+)  # fmt: skip
 
 
 class Folder:
@@ -32,6 +36,7 @@ class Folder:
     in_bucket = False
 
     def __init__(self, path: Path):
+        links.guard(path, GUARDED)
         self.path = path
         self.address = str(path)
         self._phases = path / "phases"
@@ -55,9 +60,10 @@ class Folder:
         return PhaseInFolder(self._phases / phase_id)
 
     def phases(self) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
+        links.refuse(self._phases)
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._phases) as found:
             return sorted(
-                entry.name for entry in os.scandir(self._phases) if entry.is_dir() and not entry.name.startswith(".")
+                entry.name for entry in found if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
             )
         return []
 
@@ -66,13 +72,12 @@ class Folder:
 
     def plans(self, title: str | None = None) -> dict[Path, float]:
         sweeps = self.path / "sweeps"
-        below = sweeps if title is None else sweeps / title
         found = {}
-        for pattern in (PLAN, f"*/{PLAN}", f"*/*/{PLAN}"):
-            for path in below.glob(pattern):
-                if title_of(path.relative_to(sweeps)) is not None:
-                    with contextlib.suppress(FileNotFoundError):  # forgotten between the two looks
-                        found[path.relative_to(sweeps)] = path.stat().st_mtime
+        for name in filter(is_plain, entries(sweeps) if title is None else [title]):
+            for path in (Path(name, PLAN), *(Path(name, digest, PLAN) for digest in entries(sweeps / name))):
+                if title_of(path) is not None:
+                    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # none, or forgotten meanwhile
+                        found[path] = links.status(sweeps / path).st_mtime
         return found
 
     def runs(self, place: str) -> dict[str, float]:
@@ -80,18 +85,18 @@ class Folder:
         found = {}
         for name in filter(is_run, entries(folder)):
             with contextlib.suppress(FileNotFoundError):  # over between the two looks
-                found[name] = (folder / name).stat().st_mtime
+                found[name] = links.status(folder / name).st_mtime
         now = clock(folder) if found else 0.0
         return {name: now - written for name, written in found.items()}
 
     def forget(self, place: str) -> None:
         path = self.path / "sweeps" / place
-        if not path.is_dir():
-            path.unlink(missing_ok=True)
+        if not links.is_folder(path):
+            links.remove(path)
             return
-        for plan in (path / PLAN, *path.glob(f"*/{PLAN}")):
-            plan.unlink(missing_ok=True)  # first: it is what names phases
-        shutil.rmtree(path, ignore_errors=True)
+        for plan in (path / PLAN, *(path / name / PLAN for name in entries(path) if links.is_folder(path / name))):
+            links.remove(plan)  # first: it is what names phases
+        links.remove_tree(path)
 
     # -- corpora -------------------------------------------------------------------------------------
 
@@ -99,11 +104,13 @@ class Folder:
         return nearby(self._corpora, name)
 
     def publish_corpus(self, name: str) -> None:
-        with contextlib.suppress(OSError):  # somebody else's, or copied by hand: then its shards have their dates
-            os.utime(self._corpora / name / LOCK)  # whoever asked for it is about to read it
+        lock = self._corpora / name / LOCK
+        # Somebody else's, or copied by hand: then its shards have their dates.
+        with contextlib.suppress(OSError), links.folder_of(lock) as folder:
+            os.utime(LOCK, dir_fd=folder, follow_symlinks=False)  # whoever asked for it is about to read it
 
     def corpora_sizes(self) -> dict[str, int]:
-        names = (name for name in sorted(entries(self._corpora)) if (self._corpora / name).is_dir())
+        names = (name for name in sorted(entries(self._corpora)) if links.is_folder(self._corpora / name))
         return {name: sum(sizes(self._corpora / name).values()) for name in names if not name.startswith(".")}
 
     def examine_corpus(self, name: str) -> str:
@@ -119,12 +126,12 @@ class Folder:
 
     def remove_corpus(self, name: str) -> bool:
         folder = self._corpora / name
-        if not folder.is_dir():
+        if not links.is_folder(folder):
             return True
         with alone_if_free(folder) as free:
             if free:
-                (folder / MANIFEST).unlink(missing_ok=True)  # first: without it nothing is prepared
-                shutil.rmtree(folder, ignore_errors=True)
+                links.remove(folder / MANIFEST)  # first: without it nothing is prepared
+                links.remove_tree(folder)
             return free
 
     # -- whatever else -------------------------------------------------------------------------------
@@ -142,18 +149,14 @@ class Folder:
 
     def _unfinished(self) -> Iterator[Path]:
         """What a kill can have left, by the names that `write_atomic`, `clock` and the removal of a phase give."""
-        yield from self._phases.glob(".gone-*")
-        yield from (self.path / name for name in entries(self.path) if _OF_THE_STORE.fullmatch(name))
+        yield from (self._phases / name for name in entries(self._phases) if is_gone(name))
+        yield from (self.path / name for name in entries(self.path) if is_unfinished_of_store(name))
         places = [self.path / "sweeps", *(self._corpora / name for name in entries(self._corpora))]
-        for place in places:
+        for place in filter(links.is_folder, places):
             for parent, folders, names in os.walk(place):
                 # What is called `.run-` belongs to a run, which may last for days; the next one removes it.
                 folders[:] = [name for name in folders if not name.startswith(".")]
-                yield from (Path(parent, name) for name in names if _TEMPORARY.fullmatch(name))
+                yield from (Path(parent, name) for name in names if is_unfinished(name))
 
     def remove_stray(self, name: str) -> None:
-        path = self.path / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        links.remove_any(self.path / name)

@@ -10,6 +10,7 @@ from procray.corpora.prepared import corpus_folder
 from procray.errors import ProcrayError, StoreError
 from procray.store import roots
 from procray.store.lease import Lease
+from procray.store.names import is_id
 from procray.store.phase import PhaseFolder
 from procray.store.plans import StoredPlan
 from procray.store.roots import Roots
@@ -102,8 +103,9 @@ def find(
         if resume_states and folder.resumes() and last is not None and folder.exists_mark(last):
             resumes[phase] = sum(size for name, size in sizes.items() if name.startswith("resume/"))
     used = planned.corpora | {corpora_of[phase] for phase in stay if phase in corpora_of}
-    order = _children_first([phase for phase in ids if phase not in stay], parents)
-    unread = {name: size for name, size in store.corpora_sizes().items() if name not in used}
+    strange = {phase: "its name is none that procray gives" for phase in ids if phase not in stay and not is_id(phase)}
+    order = _children_first([phase for phase in ids if phase not in stay and phase not in strange], parents)
+    unread = {name: size for name, size in store.corpora_sizes().items() if name not in used and is_id(name)}
     kept_corpora = {name: why for name in unread if (why := _corpus_in_use(store, name, older_than))}
     return Garbage(
         phases={phase: sum(store.phase(phase).sizes().values()) for phase in order},
@@ -111,7 +113,7 @@ def find(
         leftover_bytes=leftover_bytes,
         resumes=resumes,
         corpora={name: size for name, size in unread.items() if name not in kept_corpora},
-        kept=kept,
+        kept={**kept, **strange},
         kept_corpora=kept_corpora,
         strays=store.strays(older_than),
         older_than=older_than,

@@ -11,11 +11,13 @@ and every row says how it was measured.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import Any, Protocol
 
+from procray import links
 from procray.errors import StoreError
 from procray.files import parse_json
 from procray.records import check, digits
@@ -24,6 +26,8 @@ from procray.training.rows import COUNTERS, LOSS, alike
 
 # How far the loss may lie off where bits are not promised: relative, and absolute below 1 nat.
 TOLERANCE = 5e-2
+LARGEST_JOURNAL = 32 << 20  # bytes of all attempts; an evaluation takes some 500, and as rows 30 times as much at most
+_LARGEST_LINE = 1 << 18
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -33,33 +37,44 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         StoreError: a whole line holds something else than an evaluation.
     """
     try:
-        data = path.read_bytes()
+        file = open(path, "rb", opener=links.open_file)  # noqa: SIM115
     except FileNotFoundError:
         return []
-    rows = []
-    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
-        try:
-            row = parse_json(line)
-        except ValueError:
-            continue  # a block of zeros that a power cut left behind
-        rows.append(check(row, ROW, f"{path}, line {number},"))
+    rows: list[dict[str, Any]] = []
+    with file:
+        if os.fstat(file.fileno()).st_size > LARGEST_JOURNAL:
+            raise StoreError(f"{path} is damaged: more than {LARGEST_JOURNAL:,} bytes")
+        for number, line in enumerate(iter(lambda: file.readline(_LARGEST_LINE + 1), b""), 1):
+            if len(line) > _LARGEST_LINE:
+                raise StoreError(f"{path}, line {number}, is damaged: more than {_LARGEST_LINE:,} bytes")
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = parse_json(line)
+            except ValueError:
+                continue  # a block of zeros that a power cut left behind
+            rows.append(check(row, ROW, f"{path}, line {number},"))
     return rows
 
 
 def attempts(folder: Path) -> list[int]:
     """The attempts that have a journal, ascending."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return sorted(int(name[:-6]) for name in names if name.endswith(".jsonl") and not digits(name[:-6]))
+    return sorted(
+        int(name[:-6]) for name in links.names_in(folder) if name.endswith(".jsonl") and not digits(name[:-6])
+    )
 
 
 def merged(folder: Path) -> dict[int, tuple[int, dict[str, Any]]]:
     """`{step: (attempt, row)}` over all attempts, ascending by step; the first attempt's row counts."""
     rows: dict[int, tuple[int, dict[str, Any]]] = {}
+    size = 0
     for attempt in attempts(folder):
-        for row in read_rows(folder / f"{attempt}.jsonl"):
+        path = folder / f"{attempt}.jsonl"
+        with contextlib.suppress(FileNotFoundError):  # which `read_rows` takes as empty
+            size += links.status(path).st_size
+        if size > LARGEST_JOURNAL:
+            raise StoreError(f"{folder} is damaged: its journals have more than {LARGEST_JOURNAL:,} bytes")
+        for row in read_rows(path):
             rows.setdefault(int(row["step"]), (attempt, row))
     return dict(sorted(rows.items()))
 
@@ -108,8 +123,8 @@ class Lines(Protocol):
 
 class _FileLines:
     def __init__(self, folder: Path, attempt: int):
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(folder / f"{attempt}.jsonl", "ab", buffering=0)  # noqa: SIM115
+        links.make_folder(folder)
+        self._file = open(folder / f"{attempt}.jsonl", "ab", buffering=0, opener=links.open_file)  # noqa: SIM115
 
     def write(self, line: bytes) -> None:
         self._file.write(line)

@@ -5,29 +5,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-import tempfile
+import secrets
 import time
 import uuid
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+from procray import links
 from procray.errors import StoreError
 from procray.files import read_json, sha256_file
 from procray.records import digits
 from procray.store.forms import checked
 
 MANIFEST = "manifest.json"  # of a mark or a corpus; written last, it makes it exist
-_LARGEST_DOCUMENT = 1 << 26  # bytes of a JSON file of a phase
+LARGEST_DOCUMENT = 1 << 24  # bytes of a JSON file of a phase, or of a small file beside weights
 
 
 def entries(folder: Path) -> list[str]:
     """The names in a folder, in any order; none where there is no folder."""
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return links.names_in(folder)
 
 
 def steps(folder: Path) -> list[int]:
@@ -37,6 +34,7 @@ def steps(folder: Path) -> list[int]:
 
 def sizes(folder: Path) -> dict[str, int]:
     """Bytes of every file below a folder, by its name relative to it."""
+    links.refuse(folder)
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -56,8 +54,13 @@ def clock(folder: Path) -> float:
         FileNotFoundError: there is no such folder.
     """
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".clock-") as now:
-            return os.stat(now.name).st_mtime
+        name = f".clock-{secrets.token_hex(4)}"
+        with links.folder_of(folder / name) as handle:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=handle))
+            try:
+                return os.stat(name, dir_fd=handle, follow_symlinks=False).st_mtime
+            finally:
+                os.unlink(name, dir_fd=handle)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
@@ -66,6 +69,7 @@ def clock(folder: Path) -> float:
 
 def last_written(folder: Path) -> float:
     """The newest date of a folder and of all that is below it; 0 where there is nothing."""
+    links.refuse(folder)
     newest = 0.0
     for parent, folders, names in os.walk(folder):
         for path in (parent, *(os.path.join(parent, name) for name in (*folders, *names))):
@@ -81,7 +85,7 @@ def read_document(path: Path) -> Any:
         StoreError: the file is damaged.
     """
     try:
-        return checked(path, read_json(path, _LARGEST_DOCUMENT))
+        return checked(path, read_json(path, LARGEST_DOCUMENT))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
@@ -105,6 +109,7 @@ def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -
 
     With `trust`, a file found sound is not hashed again in this process while its inode, size and time stay.
     """
+    links.refuse(folder)
     for name, expected in files.items():
         path = folder / name
         try:
@@ -127,14 +132,20 @@ def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -
 
 def move(filled: Path, target: Path) -> None:
     """Gives a filled folder the name under which others find it, at once."""
-    if target.exists():  # left unfinished by a kill: what is finished is never written again
-        shutil.rmtree(target)
-    os.rename(filled, target)
+    if links.is_folder(target):  # left unfinished by a kill: what is finished is never written again
+        links.remove_tree(target)
+    links.rename(filled, target)
 
 
-def write_copy(path: Path, data: bytes) -> None:
-    """Writes a copy, whole or not at all. It need not survive a power cut: the bucket has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+def write_copy(path: Path, data: bytes, make: bool = True) -> None:
+    """Writes a copy, whole or not at all. It need not survive a power cut: the bucket has it.
+
+    Args:
+        make: the folder that it stands in, where it is missing.
+    """
+    temporary = f".{uuid.uuid4().hex[:8]}-{path.name}"
+    with links.folder_of(path, make) as folder:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)

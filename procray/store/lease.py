@@ -28,6 +28,7 @@ from procray.store.processes import process_alive, this_process
 
 STALE_AFTER = 90.0  # seconds without a heartbeat after which another host may take over
 HEARTBEAT_EVERY = 10.0
+LARGEST_CLAIM = 1 << 20  # bytes
 
 _CLAIM = re.compile(r"([0-9]{1,18})\.json")
 

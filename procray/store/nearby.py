@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from procray import links
 from procray.errors import StoreError
-from procray.files import cache_folder, digest
+from procray.files import LARGEST_JSON, cache_folder, digest, holds, read_bytes
 
 # File systems that several machines may have mounted; those of virtual machines share a folder with their host.
 _NETWORKS = {
@@ -36,6 +37,7 @@ def nearby(corpora: Path, name: str, mounts: str = "/proc/self/mountinfo") -> Pa
         StoreError: the copy cannot be made.
     """
     source = corpora / name
+    links.refuse(source)
     if not on_network(corpora, mounts) or not (source / "manifest.json").is_file():
         return corpora
     copies = cache_folder() / "corpora" / digest(str(corpora), 12)
@@ -76,9 +78,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    manifest = (source / "manifest.json").read_bytes()
     known = target / "manifest.json"
-    if known.is_file() and known.read_bytes() == manifest:
+    try:
+        manifest = read_bytes(source / "manifest.json", LARGEST_JSON)
+    except ValueError as error:
+        raise StoreError(f"{source / 'manifest.json'} is damaged: {error}") from None
+    if holds(known, [manifest]):
         return
     for file in sorted(source.rglob("*")):
         name = file.relative_to(source).as_posix()
@@ -88,7 +93,8 @@ def _copy(source: Path, target: Path) -> None:
                 continue
             copy.parent.mkdir(parents=True, exist_ok=True)
             temporary = copy.with_name(f".{copy.name}")
-            shutil.copyfile(file, temporary)
+            with open(file, "rb", opener=links.open_file) as read, open(temporary, "wb") as written:
+                shutil.copyfileobj(read, written, 1 << 24)
             os.replace(temporary, copy)
     temporary = target / ".manifest.json"
     temporary.write_bytes(manifest)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from procray import links
+from procray.errors import StoreError
+from procray.files import read_bytes
 from procray.store.objects import PATIENCE, Objects
+
+LARGEST_NOTE = 1 << 16  # bytes
 
 
 class Note(Protocol):
@@ -42,22 +47,25 @@ class _FileNote:
         self._path = Path(address)
 
     def write(self, text: str) -> None:
-        try:
-            with open(self._path, "r+", encoding="utf-8") as file:  # over what stands there: works on a full disk too
+        try:  # over what stands there: works on a full disk too
+            with open(self._path, "r+", encoding="utf-8", opener=links.open_file) as file:
                 file.write(text)
                 file.truncate()
         except FileNotFoundError:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(text, encoding="utf-8")
+            links.make_folder(self._path.parent)
+            with open(self._path, "w", encoding="utf-8", opener=links.open_file) as file:
+                file.write(text)
 
     def read(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8")
+            return read_bytes(self._path, LARGEST_NOTE).decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
+        except ValueError as error:
+            raise StoreError(f"{self._path} is no word of a command: {error}") from None
 
     def remove(self) -> None:
-        self._path.unlink(missing_ok=True)
+        links.remove(self._path)
 
 
 class _ObjectNote:
@@ -72,7 +80,7 @@ class _ObjectNote:
         self._objects.put(self._name, text.encode(), patience=10.0)
 
     def read(self) -> str:
-        found = self._objects.get(self._name, patience=0.0)
+        found = self._objects.get(self._name, LARGEST_NOTE, patience=0.0)
         return found[0].decode("utf-8", "replace") if found else ""
 
     def remove(self) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import random
 import re
 import time
@@ -23,11 +22,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from procray import links
 from procray.errors import EnvironmentProblem, StoreError
 
 PATIENCE = 60.0  # seconds, for a command that somebody waits for
 PATIENCE_OF_RUNNERS = 600.0  # and for a training that would lose its work
 _URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9!_.*'()=@+-]+)*)/?")
+_SMALL = 1 << 16  # bytes
 _PART = 64 * 2**20  # bytes of a part of a large upload
 _SAY_AFTER = 5.0  # seconds without an answer
 _SAY_EVERY = 60.0
@@ -101,11 +102,19 @@ class Objects:
 
     # -- small objects -------------------------------------------------------------------------------
 
-    def get(self, name: str, patience: float | None = None) -> tuple[bytes, str] | None:
-        """Content and etag; None when there is no such object."""
+    def get(self, name: str, most: int, patience: float | None = None) -> tuple[bytes, str] | None:
+        """Content and etag of an object of at most so many bytes; None when there is none.
+
+        Raises:
+            StoreError: it is larger; nothing of it was fetched.
+        """
 
         def read() -> tuple[bytes, str]:
             answer = self._client.get_object(Bucket=self.bucket, Key=self._key(name))
+            size = answer["ContentLength"]
+            if size > most:
+                answer["Body"].close()
+                raise StoreError(f"{self.url}/{name} is damaged: it has {size:,} bytes, more than {most:,}")
             return answer["Body"].read(), answer["ETag"]
 
         return self._try(read, name, patience=patience)
@@ -181,7 +190,7 @@ class Objects:
         """Writes a file as an object, a large one in parts."""
 
         def send() -> bool:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=links.open_file) as file:
                 self._client.upload_fileobj(file, self.bucket, self._key(name), Config=_parts_of())
             return True
 
@@ -189,28 +198,28 @@ class Objects:
 
     def download(self, name: str, path: Path) -> bool:
         """Writes an object into a file, whole or not at all; False when there is no such object."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        links.make_folder(path.parent)
         temporary = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
 
         def fetch() -> bool:
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=links.open_file) as file:
                 self._client.download_fileobj(self.bucket, self._key(name), file, Config=_parts_of())
             return True
 
         try:
             if not self._try(fetch, name):
                 return False
-            os.replace(temporary, path)
+            links.rename(temporary, path)
             return True
         finally:
-            temporary.unlink(missing_ok=True)
+            links.remove(temporary)
 
     def holds(self, path: Path, name: str) -> bool:
         """Whether an object is known to have the content of a file; False may also mean that nobody can tell."""
         answer = self._try(lambda: self._client.head_object(Bucket=self.bucket, Key=self._key(name)), name)
-        if answer is None or answer["ContentLength"] != path.stat().st_size:
+        if answer is None or answer["ContentLength"] != links.status(path).st_size:
             return False
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=links.open_file) as file:
             return bool(answer["ETag"].strip('"') == hashlib.file_digest(file, "md5").hexdigest())
 
     def sha256(self, name: str) -> str | None:
@@ -233,7 +242,7 @@ class Objects:
         Raises:
             StoreError: it ignores them, so that two writers could not be told apart.
         """
-        if self._checked or self.get("store.json") is not None:
+        if self._checked or self.get("store.json", _SMALL) is not None:
             self._checked = True
             return
         probe = f"probe-{uuid.uuid4().hex}"
@@ -275,7 +284,7 @@ class Objects:
         except _Refused:
             etag = None
         if etag is None:  # or an earlier try of ours went through, and only its answer was lost
-            found = self.get(name)
+            found = self.get(name, max(len(data), _SMALL))
             return found[1] if found is not None and found[0] == data else None
         return str(etag)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from procray import links
 from procray.errors import StoreError
 from procray.files import write_json
 from procray.redaction import redacted
@@ -67,8 +67,7 @@ class PhaseFolder(ABC):
             StoreError: there is no such mark, or a file of it is damaged.
         """
         folder, manifest = self._mark(step), self.manifest(step)
-        self._bring(folder, manifest)
-        wrong = damage(folder, manifest["files"])
+        wrong = self._bring(folder, manifest) or damage(folder, manifest["files"])
         if wrong:
             raise StoreError(
                 f"the mark of phase {self.id} at step {step} is damaged: {wrong}. "
@@ -116,8 +115,7 @@ class PhaseFolder(ABC):
             folder = self.path / "resume" / step
             if at_most is not None and int(step) > at_most:
                 continue
-            self._bring(folder, entry)
-            if not damage(folder, entry["files"]):
+            if not self._bring(folder, entry) and not damage(folder, entry["files"]):
                 return folder
         return None
 
@@ -144,7 +142,7 @@ class PhaseFolder(ABC):
         """Removes every resume state: a decaying schedule that came to its end cannot be extended."""
         if self._resumes() or (self.path / "resume").exists():
             self._point(held, {})
-            shutil.rmtree(self.path / "resume", ignore_errors=True)
+            links.remove_tree(self.path / "resume")
 
     def _resumes(self) -> dict[str, dict[str, Any]]:
         self._look()
@@ -266,8 +264,7 @@ class PhaseFolder(ABC):
             StoreError: a folder of the phase is a link.
         """
         for place in (self.path, *(self.path / name for name in ("leases", "marks", "resume", "journal"))):
-            if place.is_symlink():
-                raise StoreError(f"{place} is a link, which might lead out of the store; nothing is written through it")
+            links.refuse(place)
         held = lease.acquire(self._claims(), about)
         if held is not None:
             self._sweep_up(held)
@@ -294,8 +291,8 @@ class PhaseFolder(ABC):
             self._point(held, {name: entry for name, entry in self._resumes().items() if int(name) != step})
         else:
             self._withdraw(step)
-            (self._mark(step) / MANIFEST).unlink(missing_ok=True)  # first: without it there is no mark
-            shutil.rmtree(self._mark(step), ignore_errors=True)
+            links.remove(self._mark(step) / MANIFEST)  # first: without it there is no mark
+            links.remove_tree(self._mark(step))
 
     @abstractmethod
     def leftovers(self, older_than: float) -> list[str]:
@@ -319,8 +316,12 @@ class PhaseFolder(ABC):
         """Makes sure that what others wrote is to be seen here."""
 
     @abstractmethod
-    def _bring(self, folder: Path, about: dict[str, Any]) -> None:
-        """Makes sure that the files of a mark or a resume state are here; `about` names them."""
+    def _bring(self, folder: Path, about: dict[str, Any]) -> str:
+        """Makes sure that the files of a mark or a resume state are here; `about` names them.
+
+        Returns:
+            What is wrong with them where they are kept, as far as that shows before they are fetched.
+        """
 
     @abstractmethod
     def _write(self, name: str, value: dict[str, Any]) -> None:
@@ -355,13 +356,13 @@ class PhaseFolder(ABC):
     def _filling(self, held: Lease, target: Path) -> Iterator[Path]:
         """An empty folder that becomes `target` at the end, durable and at once, or never existed."""
         temporary = target.parent / f"{TEMPORARY}{held.attempt}-{target.name}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        links.remove_tree(temporary)
+        links.make_folder(temporary)
         try:
             yield temporary
             self._publish(held, temporary, target)
         except BaseException as error:
-            shutil.rmtree(temporary, ignore_errors=True)
+            links.remove_tree(temporary)
             if isinstance(error, OSError):
                 held.check()  # a successor has swept the folder up: the lost lease is the reason
             raise

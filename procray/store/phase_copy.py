@@ -6,17 +6,19 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import threading
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
+from procray import links
 from procray.errors import StoreError
-from procray.files import parse_json
+from procray.files import parse_json, read_bytes, read_json
 from procray.store.forms import checked
-from procray.store.kept_files import MANIFEST, damage, entries, move, write_copy
+from procray.store.journal import LARGEST_JOURNAL
+from procray.store.kept_files import LARGEST_DOCUMENT, MANIFEST, damage, move, steps, write_copy
+from procray.store.lease import LARGEST_CLAIM
 from procray.store.nearby import alone
 from procray.store.objects import Entry, Objects
 
@@ -91,23 +93,33 @@ class PhaseCopy:
         if self.due():
             self.refresh()
 
-    def bring(self, folder: Path, about: dict[str, Any]) -> None:
-        """Makes sure that the files of a mark or a resume state are here; `about` names them."""
+    def bring(self, folder: Path, about: dict[str, Any]) -> str:
+        """Makes sure that the files of a mark or a resume state are here; `about` names them.
+
+        Returns:
+            Which object has another size than it should, so that nothing was fetched; empty where none has.
+        """
         if not damage(folder, about["files"]):
-            return
+            return ""
         step, kind, attempt = folder.name, folder.parent.name, int(about["attempt"])
         fresh = folder.with_name(f".bring-{uuid.uuid4().hex[:8]}")
+        at = f"{self._at}/{kind}/{step}/{attempt}"
         with alone(self.path):  # of the processes of this machine one fetches it
             if not damage(folder, about["files"]):
-                return
+                return ""
+            there = self._objects.below(at).entries
+            for file, expected in about["files"].items():
+                if file in there and there[file].bytes != expected["bytes"]:
+                    return f"{file} has {there[file].bytes:,} bytes instead of {expected['bytes']:,}"
             try:
                 for file in about["files"]:
-                    self._objects.download(f"{self._at}/{kind}/{step}/{attempt}/{file}", fresh / file)
+                    self._objects.download(f"{at}/{file}", fresh / file)
                 if kind == "marks":
-                    write_copy(fresh / MANIFEST, (folder / MANIFEST).read_bytes())
+                    write_copy(fresh / MANIFEST, read_bytes(folder / MANIFEST, LARGEST_DOCUMENT))
                 move(fresh, folder)
+                return ""
             finally:
-                shutil.rmtree(fresh, ignore_errors=True)
+                links.remove_tree(fresh)
 
     def parse(self, name: str, data: bytes) -> dict[str, Any]:
         """The content of a manifest or of resume.json.
@@ -126,48 +138,53 @@ class PhaseCopy:
 
     def _state(self) -> str:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return str(json.loads((self.path / "status.json").read_bytes())["state"])
+            return str(read_json(self.path / "status.json", LARGEST_DOCUMENT)["state"])
         return "unknown"
 
     def _etags(self) -> dict[str, str]:
         with contextlib.suppress(OSError, ValueError):
-            value = json.loads((self.path / _INDEX).read_bytes())
+            value = read_json(self.path / _INDEX)
             return dict(value) if isinstance(value, dict) else {}
         return {}
 
     def _copy(self, name: str, etags: dict[str, str]) -> None:
-        found = self._objects.get(f"{self._at}/{name}")
+        kind = name.split("/")[0]
+        most = {"leases": LARGEST_CLAIM, "journal": LARGEST_JOURNAL}.get(kind, LARGEST_DOCUMENT)
+        found = self._objects.get(f"{self._at}/{name}", most)
         if found is not None:
             write_copy(self.path / name, found[0])
             etags[name] = found[1]
 
     def _copy_mark(self, name: str) -> None:
         """A manifest and the small files beside it; the weights follow when somebody asks for them."""
-        found = self._objects.get(f"{self._at}/{name}")
+        found = self._objects.get(f"{self._at}/{name}", LARGEST_DOCUMENT)
         if found is None:
             return
         manifest = self.parse(name, found[0])
         folder = (self.path / name).parent
         for file, expected in manifest["files"].items():
-            if file.endswith(".json") and damage(folder, {file: expected}):
-                small = self._objects.get(f"{self._at}/marks/{folder.name}/{manifest['attempt']}/{file}")
+            size = expected["bytes"]
+            if file.endswith(".json") and size <= LARGEST_DOCUMENT and damage(folder, {file: expected}):
+                small = None
+                with contextlib.suppress(StoreError):  # larger than it says: whoever wants the mark is told
+                    small = self._objects.get(f"{self._at}/marks/{folder.name}/{manifest['attempt']}/{file}", size)
                 if small is not None:
                     write_copy(folder / file, small[0])
         write_copy(folder / MANIFEST, found[0])  # last: it makes the mark exist
 
     def _forget(self, there: dict[str, Entry], etags: dict[str, str], began: float) -> None:
         """Removes what the bucket no longer has, unless it may have been written since it was asked."""
-        here = {*etags, *(f"marks/{step}/{MANIFEST}" for step in entries(self.path / "marks") if step.isdigit())}
+        here = {*etags, *(f"marks/{step}/{MANIFEST}" for step in steps(self.path / "marks"))}
         for name in here - there.keys():
             copy = self.path / name
             try:
-                if copy.stat().st_mtime >= began - _AGE_OF_DELETION:
+                if links.status(copy).st_mtime >= began - _AGE_OF_DELETION:
                     continue  # at the next look
-                copy.unlink()
+                links.remove(copy)
             except OSError:
                 pass
             if _MANIFEST.fullmatch(name):
-                shutil.rmtree(copy.parent, ignore_errors=True)
+                links.remove_tree(copy.parent)
             etags.pop(name, None)
 
     def _set_ages(self, there: dict[str, Entry], now: float) -> None:

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from procray import links
+from procray.records import digits
 from procray.store import phase_copy
 from procray.store.bucket_claims import BucketClaims
 from procray.store.journal import Journal
-from procray.store.kept_files import MANIFEST, entries, move, write_copy
+from procray.store.kept_files import LARGEST_DOCUMENT, MANIFEST, entries, move, steps, write_copy
 from procray.store.lease import Claims, Lease, LeaseLost
+from procray.store.names import filled_by
 from procray.store.objects import Objects, StoreUnreachable
-from procray.store.phase import TEMPORARY, PhaseFolder
+from procray.store.phase import PhaseFolder
 from procray.store.phase_copy import PhaseCopy
 
 _QUIET = 60.0  # seconds without live numbers after the bucket did not answer
@@ -119,7 +121,7 @@ class PhaseInBucket(PhaseFolder):
         rank = {"manifest.json": 0, "resume.json": 0}
         names.sort(key=lambda name: 2 if name.startswith("leases/") else rank.get(name.rsplit("/", 1)[-1], 1))
         self._objects.remove(f"{self._at}/{name}" for name in names)
-        shutil.rmtree(self.path, ignore_errors=True)
+        links.remove_tree(self.path)
         self.copy.outdated()
         self._came_or_went()
 
@@ -128,8 +130,8 @@ class PhaseInBucket(PhaseFolder):
     def _look(self) -> None:
         self.copy.look()
 
-    def _bring(self, folder: Path, about: dict[str, Any]) -> None:
-        self.copy.bring(folder, about)
+    def _bring(self, folder: Path, about: dict[str, Any]) -> str:
+        return self.copy.bring(folder, about)
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
         self._objects.put(f"{self._at}/{name}", _json(value))
@@ -154,7 +156,7 @@ class PhaseInBucket(PhaseFolder):
         held.check()
         name = f"{self._at}/resume.json"
         value = _json({"attempt": held.attempt, "states": states})
-        known, before = self._objects.get(name), {}
+        known, before = self._objects.get(name, LARGEST_DOCUMENT), {}
         if known is None:
             written = self._objects.create(name, value)
         elif (before := self.copy.parse("resume.json", known[0])).get("attempt", 0) > held.attempt:
@@ -169,9 +171,9 @@ class PhaseInBucket(PhaseFolder):
             if states.get(step, {}).get("attempt") != entry["attempt"]:
                 at = f"{self._at}/resume/{step}/{int(entry['attempt'])}"
                 self._objects.remove(f"{at}/{file}" for file in entry["files"])
-        for entry in entries(self.path / "resume"):
-            if entry.isdigit() and entry not in states:
-                shutil.rmtree(self.path / "resume" / entry, ignore_errors=True)
+        for here in map(str, steps(self.path / "resume")):
+            if here not in states:
+                links.remove_tree(self.path / "resume" / here)
 
     def _withdraw(self, step: int) -> None:
         self._objects.remove([f"{self._at}/marks/{step}/{MANIFEST}"])
@@ -188,9 +190,10 @@ class PhaseInBucket(PhaseFolder):
 
             self._remove(kind, left)
             for entry in entries(self.path / kind):
-                dead = entry.startswith(TEMPORARY) and int(entry.split("-")[1]) < held.attempt
-                if dead or (kind == "resume" and entry.isdigit() and entry not in self._resumes()):
-                    shutil.rmtree(self.path / kind / entry, ignore_errors=True)
+                attempt = filled_by(entry)
+                dead = attempt is not None and attempt < held.attempt
+                if dead or (kind == "resume" and not digits(entry) and entry not in self._resumes()):
+                    links.remove_tree(self.path / kind / entry)
 
     def _used(self) -> set[tuple[str, str, str]]:
         """Kind, step and attempt of the files that a manifest or resume.json names."""

@@ -16,18 +16,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from procray import links
 from procray.files import sync_folder, write_json
-from procray.records import digits
 from procray.store.folder_claims import FolderClaims
 from procray.store.journal import Journal
-from procray.store.kept_files import clock, damage, entries, move, sizes, steps
+from procray.store.kept_files import clock, damage, entries, move, sizes, steps, write_copy
 from procray.store.lease import Claims, Lease
-from procray.store.phase import TEMPORARY, PhaseFolder
+from procray.store.names import filled_by, is_left, is_unfinished
+from procray.store.phase import PhaseFolder
 
 _UNFINISHED = 600.0  # seconds after which nobody is still writing a document
 
@@ -46,9 +46,7 @@ class PhaseInFolder(PhaseFolder):
         held.check()
 
     def write_progress(self, row: dict[str, Any]) -> None:
-        temporary = self.path / f".progress-{os.getpid()}"
-        temporary.write_text(json.dumps(row), encoding="utf-8")
-        os.replace(temporary, self.path / "progress.json")
+        write_copy(self.path / "progress.json", json.dumps(row).encode(), make=False)
 
     def sizes(self) -> dict[str, int]:
         return sizes(self.path)
@@ -57,33 +55,34 @@ class PhaseInFolder(PhaseFolder):
         return damage(self.path / kind / str(step), about["files"], trust=False)
 
     def leftovers(self, older_than: float) -> list[str]:
-        temporary = [name for name in self.sizes() if any(part.startswith(".") for part in name.split("/"))]
+        temporary = [name for name in self.sizes() if is_left(name)]
         now = clock(self.path) if temporary else 0.0
         found = []
         for name in temporary:
             with contextlib.suppress(OSError):
-                if now - (self.path / name).stat().st_mtime > older_than:
+                if now - links.status(self.path / name).st_mtime > older_than:
                     found.append(name)
         return found
 
     def clear(self, held: Lease, names: Iterable[str]) -> None:
         held.check()
         for name in names:
-            (self.path / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                (self.path / name).parent.rmdir()  # if that was the last one
+            links.remove(self.path / name)
+            folder = (self.path / name).parent
+            with contextlib.suppress(OSError), links.folder_of(folder) as above:
+                os.rmdir(folder.name, dir_fd=above)  # if that was the last one
 
     def remove(self, held: Lease) -> None:
         held.check()
         gone = self.path.with_name(f".gone-{self.id}-{os.getpid()}")
-        os.rename(self.path, gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        links.rename(self.path, gone)
+        links.remove_tree(gone)
 
     def _look(self) -> None:
         pass  # what others wrote is here
 
-    def _bring(self, folder: Path, about: dict[str, Any]) -> None:
-        pass
+    def _bring(self, folder: Path, about: dict[str, Any]) -> str:
+        return ""
 
     def _withdraw(self, step: int) -> None:
         pass
@@ -108,22 +107,22 @@ class PhaseInFolder(PhaseFolder):
         write_json(self.path / "resume.json", {"attempt": held.attempt, "states": states})
         for step in steps(self.path / "resume"):
             if str(step) not in states:
-                shutil.rmtree(self.path / "resume" / str(step), ignore_errors=True)
+                links.remove_tree(self.path / "resume" / str(step))
 
     def _sweep_up(self, held: Lease) -> None:
         for kind in ("marks", "resume"):
             for entry in entries(self.path / kind):
-                attempt = entry.removeprefix(TEMPORARY).partition("-")[0]
-                if entry.startswith(TEMPORARY) and not digits(attempt) and int(attempt) < held.attempt:
-                    shutil.rmtree(self.path / kind / entry, ignore_errors=True)
+                attempt = filled_by(entry)
+                if attempt is not None and attempt < held.attempt:
+                    links.remove_tree(self.path / kind / entry)
         listed = self._resumes()
         for step in steps(self.path / "resume"):  # renamed, but killed before resume.json named it
             if str(step) not in listed:
-                shutil.rmtree(self.path / "resume" / str(step), ignore_errors=True)
+                links.remove_tree(self.path / "resume" / str(step))
         for folder in (self.path, self.path / "leases"):
-            temporary = [entry for entry in entries(folder) if entry.startswith(".")]
+            temporary = list(filter(is_unfinished, entries(folder)))
             now = clock(folder) if temporary else 0.0
             for entry in temporary:
                 with contextlib.suppress(OSError):
-                    if now - (folder / entry).stat().st_mtime > _UNFINISHED:
-                        (folder / entry).unlink()
+                    if now - links.status(folder / entry).st_mtime > _UNFINISHED:
+                        links.remove(folder / entry)

@@ -17,8 +17,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procray import links
 from procray.errors import StoreError, did_you_mean
 from procray.files import read_json
+from procray.planning.plan_parts import plan_parts
 from procray.records import check
 
 if TYPE_CHECKING:
@@ -121,8 +123,8 @@ def namesake(plan: Plan, newest: StoredPlan | None) -> str:
     if newest is None or newest.digest == plan.digest or not plan.file:
         return ""
     try:
-        other = read_json(newest.path).get("file")
-    except (OSError, ValueError, AttributeError):
+        other = next((part.value for part in plan_parts(newest.path, ("file",))), "")
+    except (OSError, ValueError):
         return ""
     if not isinstance(other, str) or other in ("", plan.file):
         return ""
@@ -160,6 +162,7 @@ def _digest_of(path: Path, written: float) -> str:
         return read_plan(path).digest
     except StoreError:
         try:
-            return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        except OSError:
+            with open(path, "rb", opener=links.open_file) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        except (OSError, StoreError):
             return hashlib.sha256(str(path).encode()).hexdigest()[:12]

@@ -43,7 +43,7 @@ def process_start(pid: int) -> str | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # the last: a number that no process has
         return None
 
 

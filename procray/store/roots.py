@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from procray.corpora.prepared import corpus_folder
 from procray.errors import StoreError
-from procray.files import read_json
+from procray.planning.once import Once
+from procray.planning.plan_parts import plan_parts
 from procray.store.plans import StoredPlan
 from procray.store.store import Store
 from procray.visible import on_one_line
@@ -56,24 +58,44 @@ def read(store: Store, forget: Iterable[StoredPlan] = ()) -> Roots:
     last: dict[str, int] = {}
     forgotten: set[str] = set()
     for plan in store.plans():
+        once = Once()
         if plan.path in gone:
-            with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one can be forgotten too
-                forgotten |= {phase["id"] for phase in read_json(plan.path)["phases"]}
+            with suppress(OSError, ValueError, KeyError, TypeError, StoreError):  # a damaged one can be forgotten too
+                forgotten |= {once.text(phase["id"]) for key, phase in _entries(plan) if key == "phases"}
             continue
+        phases: list[str] = []
         try:
-            value = read_json(plan.path)
-            plans.append((plan, tuple(phase["id"] for phase in value["phases"])))
-            for phase in value["phases"]:
-                labels.setdefault(phase["id"], {})[on_one_line(phase["label"])] = None
-                needed |= {phase["id"], *(need["phase"] for need in phase["needs"]), *phase["parents"]}
-                last[phase["id"]] = max(last.get(phase["id"], 0), *phase["marks"])
-                if "corpus" in phase["recipe"]["data"]:
-                    corpora.add(corpus_folder(phase["recipe"]["data"], store.corpora).name)
-            needed |= {one["id"] for one in value.get("outside", ())}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            for key, one in _entries(plan):
+                id = once.text(one["id"])
+                needed.add(id)
+                if key == "outside":
+                    continue
+                phases.append(once.new(id))
+                labels.setdefault(id, {})[once.new(on_one_line(one["label"]))] = None
+                needed |= {once.text(need["phase"]) for need in one["needs"]}
+                needed |= {once.text(parent) for parent in one["parents"]}
+                last[id] = max(last.get(id, 0), *one["marks"])
+                data = one["recipe"]["data"]
+                if "corpus" in data:
+                    corpora.add(once.part("corpus", data, lambda data: corpus_folder(data, store.corpora).name))
+            plans.append((plan, tuple(phases)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError) as error:
             raise StoreError(
                 f"{plan.path} is damaged ({type(error).__name__}: {error}), so nobody can say what that sweep needs; "
                 f"run the same sweep again, which writes it anew, or give it up with `procray store gc --forget "
                 f"{plan.title}/{plan.digest} --delete`"
             ) from None
     return Roots(labels, tuple(plans), needed, corpora, last, forgotten)
+
+
+def _entries(plan: StoredPlan) -> Iterator[tuple[str, Any]]:
+    """The phases and outside checkpoints of a plan, as its file has them."""
+    found = set()
+    for key, value, entry in plan_parts(plan.path, ("phases", "outside")):
+        if not entry and value != []:
+            raise ValueError(f"'{key}' is no list")
+        found.add(key)
+        if entry:
+            yield key, value
+    if "phases" not in found:
+        raise ValueError("'phases' is missing")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray import links
 from procray.corpora.prepared import corpus_folder
 from procray.errors import StoreError
 from procray.files import holds, write_atomic, write_json
@@ -48,6 +49,8 @@ class Store:
         self.address, self.path = self._backend.address, self._backend.path
         if self.path.exists() and not self.path.is_dir():
             raise StoreError(f"the store '{self.path}' is a file, not a folder")
+        for name in ("phases", "sweeps", "corpora", "analysis"):  # said at once, whatever is asked for
+            links.refuse(self.path / name)
 
     def __str__(self) -> str:
         return self.address
@@ -239,8 +242,7 @@ def _backend(place: str, patience: float) -> Backend:
 
 
 def _no_link(path: Path) -> Path:
-    if path.is_symlink():
-        raise StoreError(f"{path} is a link, which might lead out of the store; nothing is written through it")
+    links.refuse(path)
     return path
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from procray import links
 from procray.errors import ProcrayError, StoreError
 from procray.store import journal
 from procray.store.phase import PhaseFolder
@@ -105,12 +107,18 @@ def _verify_phase(folder: PhaseFolder) -> tuple[list[Damage], int]:
         note("resume", step, _examined(folder, "resume", step, entry))
     for path in _try(folder.journals, note, "document", None) or ():
         read += 1
-        whole = path.read_bytes()
-        lines = whole[: whole.rfind(b"\n") + 1].splitlines()
-        rows = len(journal.read_rows(path))
-        if rows < len(lines):
-            note("journal", None, f"{len(lines) - rows} of {len(lines)} lines of {path.name} cannot be read")
+        rows = _try(partial(_rows, path), note, "journal", None)
+        if rows is None:
+            continue
+        with open(path, "rb", opener=links.open_file) as file:
+            lines = sum(line.endswith(b"\n") for line in file)
+        if rows < lines:
+            note("journal", None, f"{lines - rows} of {lines} lines of {path.name} cannot be read")
     return found, read
+
+
+def _rows(path: Path) -> int:
+    return len(journal.read_rows(path))
 
 
 def _try(ask: Callable[[], Any], note: Callable[[str, int | None, str], None], kind: str, step: int | None) -> Any:

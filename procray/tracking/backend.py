@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from procray import links
 from procray.errors import EnvironmentProblem, ProcrayError
 from procray.redaction import redact, without_credentials
 from procray.store.nearby import on_network
@@ -115,13 +116,14 @@ def ensure_database(file: Path) -> None:
     It is built under another name and renamed, so nobody meets one that is half made: processes that
     open a fresh database together all fail in MLflow's own set-up.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    links.refuse(file)  # SQLite opens it by itself
+    links.make_folder(file.parent)
     with file_lock(file.with_name(f"{file.name}.lock")):
         if not file.exists():
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             building = file.with_name(f"{file.name}.new")
-            building.unlink(missing_ok=True)
+            links.remove(building)
             fresh = SqlAlchemyStore(sqlite_address(building), (file.parent / ARTIFACTS).as_uri())
             fresh.engine.dispose()
             os.replace(building, file)
@@ -187,9 +189,9 @@ def file_lock(path: Path, seconds: float | None = None) -> Iterator[None]:
     Raises:
         EnvironmentProblem: somebody else held it for `seconds` (None waits for ever).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    links.make_folder(path.parent)
     end = None if seconds is None else time.monotonic() + seconds
-    with open(path, "a", encoding="utf-8") as handle:
+    with open(path, "a", encoding="utf-8", opener=links.open_file) as handle:
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX if end is None else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray import links
 from procray.errors import EnvironmentProblem
-from procray.files import read_json, write_json
+from procray.files import read_bytes, read_json, write_json
 from procray.planning.plan_text import plan_lines
 from procray.tracking import backend, lineage, locations, owner, views
 from procray.tracking.session import PHASE, ROLE, SWEEP, Session
@@ -49,10 +51,19 @@ def turn(session: Session) -> Iterator[bool]:
     """
     lock = session.folder / "tracking.lock"
     with backend.file_lock(lock, _LOCK_SECONDS):
-        changed = lock.read_text(encoding="utf-8") != session.token
+        changed = _text(lock) != session.token
         if changed:
-            lock.write_text(session.token, encoding="utf-8")
+            with open(lock, "w", encoding="utf-8", opener=links.open_file) as file:
+                file.write(session.token)
         yield changed
+
+
+def _text(lock: Path) -> str:
+    """What the last one to have the lock has written; empty for what none of us writes."""
+    try:
+        return read_bytes(lock, 1 << 10).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def _digest_of(plan: Plan) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray import links
 from procray.children import child_environment
 from procray.errors import EnvironmentProblem, ProcrayError
 from procray.files import json_lines
@@ -68,17 +69,18 @@ class Follower:
     def start(self) -> Follower:
         """Starts the process and returns at once. The store's plans stay as they are: only what trains writes them."""
         log = self._store.title_folder(self._plan.title) / LOG
-        log.parent.mkdir(parents=True, exist_ok=True)
+        links.make_folder(log.parent)
         handle, plan = tempfile.mkstemp(prefix="procray-plan-", suffix=".json")
         self._handed = Path(plan)
         with os.fdopen(handle, "wb") as file:
             file.writelines(json_lines(self._plan.to_json()))
-        if log.exists() and log.stat().st_size > _LOG_BYTES:
-            log.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            if links.status(log).st_size > _LOG_BYTES:
+                links.remove(log)
         words = [sys.executable, "-m", "procray.tracking", self._store.address, plan]
         # The address is not in the command line, which every user of the machine can read.
         environment = child_environment({**backend.quiet_environment(self._uri), "MLFLOW_TRACKING_URI": self._uri})
-        with open(log, "a", encoding="utf-8") as errors:
+        with open(log, "a", encoding="utf-8", opener=links.open_file) as errors:
             self._process = subprocess.Popen(
                 [*words, str(self._interval), str(os.getpid())],
                 stdin=subprocess.PIPE,

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray import links
 from procray.corpora import identity
 from procray.files import digest
 from procray.tracking import facts
@@ -87,7 +88,9 @@ def write_model(
     if changed and known is not None:
         client.set_logged_model_tags(model.model_id, changed)
     if str(getattr(model.status, "value", model.status)) != _READY:
-        for file in sorted((folder.path / "marks" / str(step)).glob("*.json")):  # not the weights
+        place = folder.path / "marks" / str(step)
+        for file in sorted(place / name for name in links.names_in(place) if name.endswith(".json")):  # not the weights
+            links.refuse(file)
             client.log_model_artifact(model.model_id, str(file))
         model = client.finalize_logged_model(model.model_id, _READY)
     return model

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procray import links
 from procray.files import digest, encode, read_json
 from procray.planning.plan_text import plan_lines
 from procray.tracking import facts, views
@@ -70,9 +71,9 @@ def artifacts(plan: Plan, plan_digest: str, folder: Path) -> Iterator[tuple[str,
     yield "sweep.yaml", digest(source, 16), source
     yield PLAN, plan_digest, ""
     report = folder / REPORT
-    if report.is_dir():
-        for file in sorted(report.rglob("*")):
-            if file.is_file() and not file.name.startswith("."):
+    if links.is_folder(report):
+        for file in sorted(report.rglob("*")):  # which goes through no link
+            if file.is_file() and not file.is_symlink() and not file.name.startswith("."):
                 about = file.stat()
                 yield f"{REPORT}/{file.relative_to(report)}", digest([about.st_size, about.st_mtime_ns], 16), file
 

@@ -8,8 +8,9 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from procray import links
 from procray.errors import StoreError
-from procray.files import digest
+from procray.files import digest, read_bytes
 from procray.tracking import backend
 
 if TYPE_CHECKING:
@@ -35,15 +36,18 @@ def store_id(store: Store, make: bool = True) -> str:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return digest([store.address, endpoint], 12)
     path = store.path / FILE
-    if path.is_symlink():
-        raise StoreError(f"{path} is a link, which might lead out of the store; nothing is written through it")
+    links.refuse(path)
     if not make and not path.exists():
         return ""
     with backend.file_lock(path) if make else contextlib.nullcontext():
-        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        try:
+            text = read_bytes(path, 1 << 10).decode("utf-8", "replace").strip()
+        except ValueError:
+            text = "too long"
         if make and not text:
             text = uuid.uuid4().hex[:12]
-            path.write_text(text + "\n", encoding="utf-8")
+            with open(path, "w", encoding="utf-8", opener=links.open_file) as file:
+                file.write(text + "\n")
     if (make or text) and not _ID.fullmatch(text):
         raise StoreError(f"{path} does not hold the store's twelve hex digits; remove it, and others are drawn")
     return text

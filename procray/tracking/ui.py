@@ -22,6 +22,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from procray import links
 from procray.children import child_environment
 from procray.errors import EnvironmentProblem
 from procray.tracking import backend, locations, owner, views
@@ -139,7 +140,7 @@ def server(store: Store, uri: str, port: int | None = None) -> Iterator[Page]:
         backend.ensure_database(file)
         uri = backend.sqlite_address(file.resolve())  # the server runs in another folder
     artifacts = store.path.absolute() / backend.ARTIFACTS
-    artifacts.mkdir(exist_ok=True)
+    links.make_folder(artifacts)
     roots = [artifacts.as_uri(), *_chosen(store, uri)]
     environment = child_environment({**backend.quiet_environment(), **_PLAIN_SERVER})
     for name in _NOT_FOR_IT:
@@ -149,7 +150,7 @@ def server(store: Store, uri: str, port: int | None = None) -> Iterator[Page]:
     with listening(port) as own, tempfile.TemporaryDirectory(prefix="procray-ui-") as folder:
         served = Page(f"http://{HOST}:{own.getsockname()[1]}", secrets.token_urlsafe(32), Path(folder))
         orders = {"socket": own.fileno(), "secret": served.secret, "database": uri}
-        with open(log, "w", encoding="utf-8") as output:
+        with open(log, "w", encoding="utf-8", opener=links.open_file) as output:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "procray.tracking.page"],
                 stdin=subprocess.PIPE,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from procray import links
 from procray.errors import ProcrayError
 
 _ROWS, _BY = 20, "self_cpu_time_total"
@@ -43,10 +44,11 @@ class Trace:
             return
         profiler, self._profiler = self._profiler, None
         profiler.__exit__(None, None, None)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        links.make_folder(self.path.parent)
         temporary = self.path.with_name(f".{os.getpid()}-{self.path.name}")
+        links.remove(temporary)
         profiler.export_chrome_trace(str(temporary))
-        os.replace(temporary, self.path)
+        links.rename(temporary, self.path)
         self.table = profiler.key_averages().table(sort_by=_BY, row_limit=_ROWS, max_name_column_width=40)
 
 

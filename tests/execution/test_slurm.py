@@ -94,7 +94,19 @@ def test_jobs_on_one_node_share_no_port_and_steps_have_their_processors(job, tmp
     for number in (7_000_001, 7_000_002):
         job["SLURM_JOB_ID"] = str(number)
         assert start(job, tmp_path).wait(600) == 0, (tmp_path / "log").read_text()
+    lines = called.read_text().splitlines()
+    made = [line.split(" mkdir -m 700 ")[1] for line in lines if " mkdir -m 700 " in line]
+    assert len(set(made)) == 2, "drawn anew for each job"
+    for folder in made:  # Ray opens its own folder to everybody, so that one stands below
+        assert re.fullmatch(r"/tmp/procray-[0-9a-f]{12}", folder)
+        assert any(f" --temp-dir={folder}/r " in line for line in lines)
+        assert any(line.endswith(f" rm -rf {folder}") and "--ntasks-per-node=1" in line for line in lines)
+        assert not Path(folder).exists()
+        session = "session_2026-11-27_22-05-53_123456_1234567"
+        assert len(f"{folder}/r/{session}/sockets/plasma_store") < 107, "the longest path of a socket"
     for line in called.read_text().splitlines():
+        if " start " not in line:
+            continue
         step, _, ray = line.partition(" start ")
         assert "--cpus-per-task=16" in step
         assert "--num-cpus=16" in ray

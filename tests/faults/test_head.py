@@ -19,7 +19,7 @@ def daemons(pid: int) -> dict[str, int]:
     return {child.name(): child.pid for child in psutil.Process(pid).children() if child.name() in names}
 
 
-def gone(processes: list[psutil.Process], seconds: float = 600.0) -> list[psutil.Process]:
+def gone(processes: list[psutil.Process], seconds: float = 20) -> list[psutil.Process]:
     """Which of them still run after so long."""
     psutil.wait_procs(processes, timeout=seconds)
     return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

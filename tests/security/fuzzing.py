@@ -293,6 +293,10 @@ def store_target(folder: Path) -> One:
     work = Store(folder / "work")
     shutil.copytree(good, work.phase(phase_id).path)
     place = work.phase(phase_id).path
+    precious = folder / "precious"
+    precious.mkdir()
+    for kept in ("1.jsonl", "manifest.json"):
+        (precious / kept).write_text("kept")
     del line, counts
 
     def one(rng: random.Random) -> None:
@@ -309,8 +313,15 @@ def store_target(folder: Path) -> One:
         stray = [
             place / rng.choice((".tmp-x", "leases/²", "marks/²", "marks/.tmp-", "resume/.tmp-x-1", "journal/².jsonl"))
         ]
-        if rng.random() < 0.2:
+        kind = rng.random()
+        if kind < 0.2:
             stray[0].mkdir(exist_ok=True)
+        elif kind < 0.4:  # a link out of the store, also in the place of what is there
+            if kind < 0.3:
+                stray = [place / rng.choice(("marks", "journal", "resume", "leases", "marks/10", "leases/1.json"))]
+                shutil.rmtree(stray[0], ignore_errors=True)
+                stray[0].unlink(missing_ok=True)
+            stray[0].symlink_to(precious)
         else:
             stray = []
         phase = work.phase(phase_id)
@@ -338,7 +349,11 @@ def store_target(folder: Path) -> One:
                 each([write])
         finally:
             for path in stray:
+                if path.is_symlink():
+                    path.unlink()
                 shutil.rmtree(path, ignore_errors=True)
+            if [(precious / name).read_text() for name in sorted(os.listdir(precious))] != ["kept", "kept"]:
+                raise AssertionError("something outside of the store has changed")
             if {p.relative_to(place) for p in place.rglob("*")} != {p.relative_to(good) for p in good.rglob("*")}:
                 shutil.rmtree(place)
                 shutil.copytree(good, place)

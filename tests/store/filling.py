@@ -16,7 +16,7 @@ procedural:
   batch: 4
   tokens: {grid: [200, 400]}
   optimizer: {lr: 1e-3, schedule: constant}
-transfer: {grid: [attention, mlp]}
+transfer: attention
 diagnostic:
   task: haystack
   pairs: 3

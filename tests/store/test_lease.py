@@ -140,7 +140,7 @@ def test_racing_processes_never_share_an_attempt(tmp_path):
 
 
 def test_without_hard_links_the_claim_is_still_exclusive(tmp_path, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError("no links here")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -376,14 +376,14 @@ def test_a_claim_that_may_not_be_read_counts_while_it_is_kept_alive(tmp_path, mo
     def refuse(*_, **__):
         raise PermissionError("not yours")
 
-    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    monkeypatch.setattr("procray.links.open_file", refuse)
     assert claims.read(1) == ""
 
 
 def test_a_busy_file_server_does_not_end_a_lease(tmp_path, monkeypatch):
     held = lease.acquire(FolderClaims(tmp_path))
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError("busy")
 
     monkeypatch.setattr(os, "utime", refuse)
@@ -397,8 +397,8 @@ def test_a_link_whose_answer_was_lost_is_ours(tmp_path, monkeypatch):
     """NFS: the link is there, and a repeated request says that it exists."""
     whole = os.link
 
-    def lost(source, target):
-        whole(source, target)
+    def lost(source, target, **folders):
+        whole(source, target, **folders)
         raise FileExistsError
 
     monkeypatch.setattr(os, "link", lost)

@@ -17,7 +17,7 @@ from procray.store import bucket as bucket_room
 from procray.store import bucket_claims, lease, objects, phase_copy, phase_in_bucket
 from procray.store.lease import LeaseLost
 from procray.store.nearby import nearby, on_network
-from procray.store.objects import Objects, StoreUnreachable
+from procray.store.objects import StoreUnreachable
 from procray.store.store import Store
 
 PHASE = "0123456789abcdef"
@@ -219,13 +219,16 @@ def test_a_slow_service_is_only_slow(machines, faulty):
     assert (machines("two").phase(PHASE).mark(10) / "model.safetensors").read_text() == "weights"
 
 
-def test_live_numbers_never_keep_a_training_waiting(machines, faulty):
+def test_live_numbers_never_keep_a_training_waiting(machines, faulty, monkeypatch):
+    monkeypatch.setattr(phase_in_bucket, "_QUIET", 600.0)  # a busy machine may take long between two steps
     folder = machines("one").phase(PHASE)
     folder.acquire()
     faulty.decide = lambda method, path: "drop" if "progress" in path else None
-    folder.write_progress({"step": 1})
-    folder.write_progress({"step": 2})
-    assert sum("progress" in path for _, path in faulty.requests) == 1, "tried once, and then left for a while"
+    tried = []
+    for step in (1, 2):
+        folder.write_progress({"step": step})
+        tried.append(sum("progress" in path for _, path in faulty.requests))
+    assert tried[0] == tried[1] <= 3, "a few tries, and then it is left for a while"
 
 
 def test_a_release_that_fails_is_made_up_for(machines, faulty, monkeypatch):
@@ -294,7 +297,7 @@ def test_what_was_removed_from_the_bucket_is_gone_from_the_copy(machines, bucket
         assert not (folder.path / "marks/10").exists()
 
 
-def _write_for_ever(bucket: str) -> None:
+def _write_for_ever(bucket: str, written) -> None:
     folder = Store(bucket).phase(PHASE)
     held = folder.acquire()
     assert held is not None
@@ -305,21 +308,24 @@ def _write_for_ever(bucket: str) -> None:
         step += 1
         log.add({"step": step, "loss": 1.0})
         log.sync()
+        written.value += 1
         folder.write_mark(held, step, weights(f"weights {step}"), {})
+        written.value += 1
         folder.write_resume(held, step, state, keep=False)
+        written.value += 1
 
 
 def test_killed_anywhere_the_store_stays_whole(machines, bucket):
     fork = multiprocessing.get_context("fork")
-    watch = Objects(bucket)
     for life in range(6):
         machines(f"life {life % 2}")
-        before = watch.below(f"phases/{PHASE}").entries
-        process = fork.Process(target=_write_for_ever, args=(bucket,))
+        written = fork.Value("i", 0, lock=False)
+        process = fork.Process(target=_write_for_ever, args=(bucket, written))
         process.start()
         deadline = time.monotonic() + 600
-        while len(watch.below(f"phases/{PHASE}").entries) < len(before) + 9 + life and time.monotonic() < deadline:
-            time.sleep(0.05 + 0.003 * life)  # to look costs the service more than to write
+        while written.value < 3 + life and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(0.004 * life)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         seen = machines(f"look {life}").phase(PHASE)

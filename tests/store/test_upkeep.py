@@ -265,7 +265,11 @@ def test_what_kills_left_outside_of_phases_is_cleared(tmp_path):
     store = Store(tmp_path / "store")
     graph = filled(store, tmp_path, "one", "reverse")
     folder = store.plan_folder(graph.title, graph.digest)
-    left = [folder / ".plan.json.ab12_xyz", store.path / ".machine.json.ab12cd34", store.path / "phases/.gone-ab-1/x"]
+    left = [
+        folder / ".plan.json.ab12_xyz",
+        store.path / ".machine.json.ab12cd34",
+        store.path / "phases/.gone-0123456789abcdef-1/x",
+    ]
     stays = [folder / ".run-12-34-56", store.path / ".gitignore", folder / "report" / "report.html"]
     for path in (*left, *stays):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -129,12 +129,29 @@ def _check_code(lines: list[str], code: str, given: dict[str, tuple[str, Place]]
             _place(lines, "RAY_AUTH_TOKEN_PATH", findings), "others may read the token: umask 077 before it is written"
         )
     _check_steps(lines, code, variables, findings)
+    _check_temporary(lines, code, findings)
     if "procray sweep" not in re.sub(r"[\"']", "", code):
         findings.add(None, "the script runs no `procray sweep`")
     elif not re.search(r"procray\"?\s+sweep\b[^\n]*--address", code):
         findings.add(
             _place(lines, r"procray\"?\s+sweep", findings), "without --address the sweep starts a Ray of its own"
         )
+
+
+def _check_temporary(lines: list[str], code: str, findings: Findings) -> None:
+    """Ray's own folder, which it opens to every user of a node."""
+    for start in starts(code):
+        if not start.is_head:
+            continue
+        place = _place(lines, r"ray\"?\s+start\b.*--head", findings)
+        if "temp-dir" not in start.options:
+            findings.add(place, "without --temp-dir Ray's session stands in /tmp/ray, which it opens to all users")
+        elif not re.search(r"\bmkdir\s+(-m\s*0?700|--mode=0?700)\b|\bmktemp\s+-d\b", code):
+            text = (
+                "Ray opens --temp-dir to every user of a node: let it stand below a folder that `mkdir -m 700` makes "
+                "on all nodes, under a name that nobody can know before"
+            )
+            findings.add(place, text)
 
 
 def _check_steps(lines: list[str], code: str, variables: dict[str, str], findings: Findings) -> None:

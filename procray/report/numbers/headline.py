@@ -163,7 +163,7 @@ def fraction_text(fraction: Fraction | None) -> str:
 def _matched_text(variant: Variant) -> str:
     if variant.constant or variant.matched.state not in ("reached", "not reached", "pending"):
         return ""
-    text = variant.matched.state
+    text: str = variant.matched.state
     if variant.matched.state == "reached":
         text = f"{_fraction(variant.matched)} of the baseline's best budget"
     return f"; schedule-matched reruns: {text}"

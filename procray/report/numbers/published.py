@@ -61,7 +61,8 @@ class Comparison:
 class _Measured:
     """Our number, and the effect that it stands for with its 95 % interval.
 
-    `lost` says why the interval of the effect is not to be trusted.
+    `lost` says why the interval of the effect is not to be trusted, and `units` how many independent values the spread
+    rests on: donors crossed with target seeds are as many as the fewer of both.
     """
 
     mean: float | None = None
@@ -71,13 +72,15 @@ class _Measured:
     low: float | None = None
     high: float | None = None
     lost: str = ""
+    units: int | None = None
     missing: str = "no finished result"
 
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the mean, by Student's t; None from fewer than two seeds."""
-        if self.mean is None or self.sd is None or self.n < 2:
+        units = self.n if self.units is None else self.units
+        if self.mean is None or self.sd is None or units < 2:
             return None
-        half = t_quantile(self.n - 1) * self.sd / math.sqrt(self.n)
+        half = t_quantile(units - 1) * self.sd / math.sqrt(units)
         return self.mean - half, self.mean + half
 
 
@@ -219,7 +222,11 @@ def _measured(target: Target, variant: Variant, quantity: str) -> _Measured:
     }
     if quantity in _SCORED and variant.final is not None and quantity not in variant.scores:
         return _Measured(missing=f"this phase has no {quantity.replace('_', ' ')}")
-    return _of(quantity, *found.get(quantity, (variant.final_loss, variant.delta)), values)
+    measured = _of(quantity, *found.get(quantity, (variant.final_loss, variant.delta)), values)
+    if quantity in SHARES and variant.evidence.left is not None and variant.evidence.verdict not in ("better", "worse"):
+        left = variant.evidence.left
+        return replace(measured, lost=f"runs leave a plateau or do not, {left.k} of {left.n} here: no mean tells that")
+    return measured
 
 
 _SCORED = ("official_accuracy", "corrected_accuracy", "exact_match")
@@ -234,7 +241,7 @@ def _of(quantity: str, final: Spread | None, difference: Difference | None, valu
         sd = None
         if difference.low is not None and difference.high is not None:
             half = (difference.high - difference.low) / 2
-            sd = half / t_quantile(difference.n - 1) * math.sqrt(difference.n)
+            sd = half / t_quantile(difference.units - 1) * math.sqrt(difference.units)
         shown = Spread(difference.mean, sd, difference.n)
     elif final is None:
         return _Measured()

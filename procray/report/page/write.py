@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray import links
 from procray.errors import EnvironmentProblem, StoreError
 from procray.files import canonical_json, digest, may_write, read_json, write_atomic, write_json
 from procray.records import check, is_plain
@@ -111,7 +112,7 @@ def write_report(
     names = [*files, "results.json"]
     write_json(folder / _STATE, {"digest": made_from, "files": names})
     for name in set(known["files"]) - set(names):  # a picture of an earlier report
-        (folder / name).unlink(missing_ok=True)
+        links.remove(folder / name)
     pictures = tuple(folder / name for name in names if name.startswith("figures/"))
     problem = _show(store, plan, folder) if own else ""
     return _paths(folder, results, pictures, fresh=True, problem=problem)

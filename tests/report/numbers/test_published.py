@@ -145,3 +145,16 @@ def test_the_end_of_the_third_phase(tmp_path):
 def test_a_chain_without_a_third_phase_has_no_last_one(results):
     (found,) = compare(results, [{**ENTRY, "quantity": "last_loss"}])
     assert found.reason == "the chain has only one phase after the warm-up"
+
+
+def test_a_mean_of_runs_that_leave_a_plateau_or_do_not_reproduces_nothing(tmp_path):
+    def formula(phase, tokens):  # with the warm-up one seed of three does not learn to retrieve
+        solved = mode(phase) == "full" and phase.recipe.seed != 1
+        return {"loss": 3.0, "accuracy": 0.99 if solved else 0.12}
+
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    fill(plan, store, formula)
+    change = {"target": "find", "quantity": "accuracy", "value": 0.7, "baseline": 0.1, "tolerance": 0.5}
+    (found,) = compare(summarise(plan, store), [{**ENTRY, **change}])
+    assert found.verdict == "not reproduced"
+    assert "runs leave a plateau or do not, 2 of 3 here" in found.reason
