@@ -35,7 +35,7 @@ def flops_per_step(
 def _parts(recipe: str, batch: int, workers: int, gpu: bool) -> list[tuple[float, int, int]]:
     """What share of the steps has a part of so many sequences and positions."""
     task = tasks.from_recipe(json.loads(recipe))
-    longest = None if task.curriculum is None else longest_of(task.curriculum)  # type: ignore[arg-type]
+    longest = None if task.curriculum is None else longest_of(task.curriculum)
     found: list[tuple[float, int, int]] = []
     for number, kind in enumerate(strata(task, _KINDS)):
         for index in range(min(_BATCHES, kind.count)):
