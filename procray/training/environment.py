@@ -24,17 +24,13 @@ def worker_environment(threads: int) -> dict[str, str]:
 
 
 def steady_products() -> bool:
-    """Has MKL add products up in one order, whatever the number of threads, in this process.
+    """Whether the user had MKL add products up in one order (`MKL_CBWR=AUTO,STRICT`), on a processor that heeds it.
 
-    Without it the gradients of narrow weights are summed in as many parts as there are threads. Read at MKL's first
-    product, so nothing may be computed before. Not for processors of other makers, where it would mean an old, slow
-    path; so every process asks for itself, as the nodes of a cluster may differ.
-
-    Returns:
-        Whether it was asked for, here or by the user.
+    Without it the gradients of narrow weights are summed in as many parts as there are threads. It makes products
+    slower by far more than a hundredth, so it is for the user to ask.
     """
     try:
         intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
         return False
-    return intel and os.environ.setdefault("MKL_CBWR", "AUTO,STRICT").endswith(",STRICT")
+    return intel and os.environ.get("MKL_CBWR", "").endswith(",STRICT")
