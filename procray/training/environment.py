@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from pathlib import Path
 
 # glibc gives large blocks back to the kernel and faults them in again on every step; OpenMP threads that
 # spin while they wait collapse when processes share the cores. Both are read when a process starts.
@@ -19,3 +21,20 @@ def worker_environment(threads: int) -> dict[str, str]:
     if platform.libc_ver()[0] == "glibc":
         variables |= _ALLOCATOR
     return variables
+
+
+def steady_products() -> bool:
+    """Has MKL add products up in one order, whatever the number of threads, in this process.
+
+    Without it the gradients of narrow weights are summed in as many parts as there are threads. Read at MKL's first
+    product, so nothing may be computed before. Not for processors of other makers, where it would mean an old, slow
+    path; so every process asks for itself, as the nodes of a cluster may differ.
+
+    Returns:
+        Whether it was asked for, here or by the user.
+    """
+    try:
+        intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
+    except OSError:
+        return False
+    return intel and os.environ.setdefault("MKL_CBWR", "AUTO,STRICT").endswith(",STRICT")

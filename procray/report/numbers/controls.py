@@ -28,11 +28,11 @@ _Data = Callable[[dict[str, Any]], Any]
 
 def controls_of(plan: Plan) -> dict[str, dict[str, str]]:
     """By variant and kind, the variant that is its control. What the plan names comes before what is found."""
-    named: dict[str, dict[str, str]] = getattr(plan, "controls", {})
+    named = plan.controls
     found = {name: dict(kinds) for name, kinds in named.items()}
     firsts: dict[str, Cell] = {}
     for cell in plan.cells:
-        if cell.fraction is None and not cell.is_baseline and cell.warmups and not getattr(cell, "control", ""):
+        if cell.fraction is None and not cell.is_baseline and cell.warmups and not cell.control:
             firsts.setdefault(cell.variant, cell)
     written: dict[tuple[str, Any], list[Cell]] = {}
     for cell in firsts.values():

@@ -96,7 +96,7 @@ def _ends(cells: list[Cell], metric: str, reader: Reader) -> dict[str, _Ends]:
     """What every variant of a target has come to, in the plan's order."""
     variants: dict[str, _Ends] = {}
     for cell in cells:
-        ends = variants.setdefault(cell.variant, _Ends(cell.baseline, getattr(cell, "control", "")))
+        ends = variants.setdefault(cell.variant, _Ends(cell.baseline, cell.control))
         key = (cell.donor, cell.seed)
         ends.planned.add(key)
         row = reader.row(cell.compared, cell.step) or {}

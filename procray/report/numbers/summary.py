@@ -80,10 +80,11 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
             shares=_shares(full[0], plan),
             stages=_stages(full, plan, reader),
             baseline=full[0].baseline or variant,
-            control=getattr(full[0], "control", ""),
+            control=full[0].control,
+            controls=dict(plan.controls.get(variant, {})),
             axes=dict(full[0].axes),
             metric=metric,
-            t1=max(cell.t1 for cell in full),
+            t1=round(sum(reader.t1(cell) for cell in full) / len(full)),
             t2=max(run.budget for run in runs),
             runs=runs,
             constant=all(plan.phases[cell.compared].recipe.steps is None for cell in full),
@@ -155,6 +156,8 @@ def _names(cell: Cell, plan: Plan) -> tuple[str, str, str, str, dict[str, str]]:
             continue
         if axis["name"] in cell.axes and len(axis["values"]) > 1 and cell.axes[axis["name"]] in axis["values"]:
             labels[axis["name"]] = axis["labels"][axis["values"].index(cell.axes[axis["name"]])]
+    if cell.control:
+        labels["controls"] = cell.control
     kinds = {name: name.split(".") for name in labels}
     mode = next((labels[name] for name, parts in kinds.items() if parts[-1] == "transfer"), "")
 
