@@ -173,7 +173,6 @@ def told(results: Results) -> str:
     """The text of the terminal, and below it the numbers of every variant, four digits of each."""
     text = answer(results, width=_WIDE)
     text = re.sub(r" \[[0-9a-f]{6,}\]", "", text)  # names of phases are those of the code's version
-    text = re.sub(r"\S+corpus\.txt", "corpus.txt", text)  # in a folder of its own each time, so columns are as wide
     text = re.sub(r"(?<=\S)  +(?=\S)", "   ", text)
     lines = [text, ""]
     for target in results.targets:
@@ -181,7 +180,8 @@ def told(results: Results) -> str:
     for variant in results_json(results)["variants"]:
         lines.append(f"{variant['name']}")
         lines += [f"  {name}: {_short(variant[name])}" for name in _NUMBERS]
-    return "\n".join(lines) + "\n"
+    # The corpus is in another folder each time; columns are as wide as its name, so their spaces are not told above.
+    return re.sub(r"\S+/corpus\.txt", "corpus.txt", "\n".join(lines)) + "\n"
 
 
 def _facts(value: Any) -> Any:
