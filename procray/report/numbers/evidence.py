@@ -187,22 +187,33 @@ def _open_places(
 def _saves(target: Target, variant: Variant, evidence: Evidence) -> bool:
     """Whether "saves data" may be said: surely there before the baseline's own settling place, or surely quicker.
 
-    Every planned seed of both has then finished.
+    Every planned seed of both has then finished, and no schedule-matched reruns say the contrary.
     """
     base = target.baseline_of(variant)
-    if base is None or variant.state != "complete" or base.state != "complete":
+    if base is None or variant.state != "complete" or base.state != "complete" or reruns_deny(variant):
         return False
-    fraction, settled, speed = evidence.fraction, evidence.settled, evidence.speed
-    sooner = (
-        evidence.verdict == "better" and fraction is not None and fraction.high is not None
-        and settled is not None and settled.low is not None and fraction.high < settled.low
-    )  # fmt: skip
-    return sooner or quicker(speed)
+    return sooner(evidence) or quicker(evidence.speed)
 
 
 def quicker(speed: Speed | None) -> bool:
     """Whether a level is surely kept sooner."""
     return speed is not None and speed.p <= LEVEL and speed.high < 1 and speed.n >= FEWEST
+
+
+def sooner(evidence: Evidence) -> bool:
+    """Whether the end is better, and the curve surely as good as the baseline's end before the baseline's own is."""
+    fraction, settled = evidence.fraction, evidence.settled
+    if evidence.verdict != "better" or fraction is None or settled is None:
+        return False
+    return fraction.high is not None and settled.low is not None and fraction.high < settled.low
+
+
+def reruns_deny(variant: Variant) -> bool:
+    """Whether schedule-matched reruns need no less than the baseline's best budget, or never reach what it reaches."""
+    matched = variant.matched
+    if variant.constant:  # every shorter run is a part of the long one: nothing was run again
+        return False
+    return matched.state == "not reached" or (matched.fraction is not None and matched.fraction >= 1)
 
 
 # --- tokens until a level --------------------------------------------------------------------------------------------

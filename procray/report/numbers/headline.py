@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from procray.report.numbers.evidence import FEWEST, between_seeds, leaves
+from procray.report.numbers.evidence import FEWEST, between_seeds, leaves, reruns_deny, sooner
 from procray.report.numbers.gate import reservations
 from procray.report.numbers.results import Fraction, Left, Match, Target, Variant, paired
 from procray.report.numbers.statistics import Difference
@@ -117,19 +117,15 @@ def _saving(base: Variant, variant: Variant) -> str:
     if not found.saves:
         if found.verdict != "better":
             return ""
-        interval = f": its interval, {fraction_text(fraction)}," if fraction else ", for it"
-        return (
-            f"; no data fraction is claimed{interval} does not lie before the baseline's own ({fraction_text(settled)})"
-        )
+        return f"; no data fraction is claimed: {_why_no_saving(base, variant)}"
     said = ""
-    if found.verdict == "better" and fraction and fraction.high is not None and settled:
-        own = percent(settled.low) if settled.low is not None else "no place"
+    if sooner(found) and fraction and settled:
         at = f"{percent(variant.readoff.fraction)} " if variant.readoff.fraction is not None else ""
         limits = share_interval(fraction.low, fraction.high)
         said = (
             f"; {'it saves data: ' if variant.saves else ''}it is as good as that with {at}of the {count(base.t2)} "
             f"tokens (95 % {limits}, "
-            f"{_k_of_n(variant.readoff)}; the baseline itself from {own} on)"
+            f"{_k_of_n(variant.readoff)}; the baseline itself from {percent(settled.low or 0.0)} on)"
             f"{_matched_text(variant)}{_with_warmup(variant, variant.readoff.total_fraction)}"
         )
     if speed and speed.high < 1:
@@ -146,6 +142,19 @@ def _saving(base: Variant, variant: Variant) -> str:
 def _reserved(variant: Variant) -> str:
     """What the gate has to say to something good."""
     return reservations(variant) if variant.evidence.saves or variant.verdict == "better" else ""
+
+
+def _why_no_saving(base: Variant, variant: Variant) -> str:
+    """Of a variant that ends better."""
+    fraction, settled = variant.evidence.fraction, variant.evidence.settled
+    if variant.state != "complete" or base.state != "complete":
+        return "not every planned seed of both has finished"
+    if reruns_deny(variant):
+        reached = variant.matched.state == "reached"
+        need = f"need {_fraction(variant.matched)} of" if reached else "do not reach the end of"
+        return f"schedule-matched reruns {need} the baseline's best budget"
+    interval = f"its interval, {fraction_text(fraction)}," if fraction else "it"
+    return f"{interval} does not lie before the baseline's own ({fraction_text(settled)})"
 
 
 def _needs(base: Variant, level: float) -> float:
@@ -254,11 +263,13 @@ def remarks(target: Target) -> list[str]:
     tried = [variant for variant in target.tested if variant.readoff.state in ("reached", "not reached")]
     reached = [variant for variant in tried if variant.readoff.state == "reached"]
     if tried:
-        said.append(f"Read-off: {len(reached)} of {plural(len(tried), 'variant')} reach the baseline's final level.")
+        word = "reaches" if len(reached) == 1 else "reach"
+        said.append(f"Read-off: {len(reached)} of {plural(len(tried), 'variant')} {word} the baseline's final level.")
     rerun = [variant for variant in target.tested if variant.matched.state in ("reached", "not reached")]
     if rerun:
         there = [variant for variant in rerun if variant.matched.state == "reached"]
-        said.append(f"Matched: {len(there)} of {plural(len(rerun), 'variant')} reach it.")
+        word = "reaches" if len(there) == 1 else "reach"
+        said.append(f"Matched: {len(there)} of {plural(len(rerun), 'variant')} {word} it.")
     said += _of_donors(target)
     numbers = {variant.difference.units for variant in target.warmed if variant.difference}
     if numbers and max(numbers) < FEWEST:

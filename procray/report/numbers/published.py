@@ -207,7 +207,7 @@ def _against(measured: _Measured, quantity: str, effect: float) -> str:
 
 def _measured(target: Target, variant: Variant, quantity: str) -> _Measured:
     if quantity.startswith("data_fraction"):
-        return _fraction(target, variant, variant.matched if quantity.endswith("matched") else variant.readoff)
+        return _fraction(variant.matched if quantity.endswith("matched") else variant.readoff)
     if quantity.startswith("last_"):
         if not variant.stages:
             return _Measured(missing="the chain has only one phase after the warm-up")
@@ -252,23 +252,26 @@ def _of(quantity: str, final: Spread | None, difference: Difference | None, valu
         shown = Spread(math.exp(final.mean), each.sd if each else None, final.n)
     else:
         shown = final
-    return _Measured(shown.mean, shown.sd, shown.n, difference.mean if difference else None, effect.low, effect.high)
+    units = None if effect.targets is None else effect.units
+    mean = difference.mean if difference else None
+    return _Measured(shown.mean, shown.sd, shown.n, mean, effect.low, effect.high, units=units)
 
 
-def _fraction(target: Target, variant: Variant, match: Match) -> _Measured:
+def _fraction(match: Match) -> _Measured:
     """A data fraction; its effect is that it lies below 1, which a seed that did not get there forbids to say."""
     if match.fraction is None:
-        reached = match.state == "not reached"
-        return _Measured(missing="the baseline's final level is not reached" if reached else "no finished result")
-    base = target.baseline_of(variant)
-    fractions = [tokens / base.t2 for tokens in match.per_seed.values() if tokens is not None] if base else []
-    own = spread(fractions)
-    found = _Measured(match.fraction, own.sd if own else None, len(fractions), match.fraction)
-    if own is None or own.sd is None:
+        ended = match.state == "not reached"
+        return _Measured(missing="the baseline's final level is not reached" if ended else "no finished result")
+    reached = {key: tokens for key, tokens in match.per_seed.items() if tokens is not None}
+    own = spread([tokens / match.of for tokens in reached.values()] if match.of else [])
+    crossed = [key for key in reached if isinstance(key, tuple)]
+    units = min(len({key[at] for key in crossed}) for at in (0, 1)) if crossed else len(reached)
+    found = _Measured(match.fraction, own.sd if own else None, len(reached), match.fraction, units=units)
+    if own is None or own.sd is None or units < 2:
         return found
-    half = t_quantile(own.n - 1) * own.sd / own.n**0.5
+    half = t_quantile(units - 1) * own.sd / units**0.5
     low, high = own.mean - half, own.mean + half
-    lost = len(match.per_seed) - len(fractions)
+    lost = len(match.per_seed) - len(reached)
     missing = f"{lost} of {len(match.per_seed)} seeds {'does' if lost == 1 else 'do'} not reach the level"
     return replace(found, low=low, high=high, lost=missing if lost else "")
 

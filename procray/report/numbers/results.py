@@ -211,7 +211,7 @@ class Variant:
     def mode(self) -> Mode:
         return mode_of(self.metric)
 
-    @property
+    @cached_property
     def finished(self) -> tuple[Run, ...]:
         return tuple(run for run in self.runs if run.done)
 
@@ -219,7 +219,7 @@ class Variant:
     def n(self) -> int:
         return len(self.finished)
 
-    @property
+    @cached_property
     def solved(self) -> dict[Key, int]:
         """By run, the tokens after which a finished one was stopped because it had solved its task."""
         return {key_of(run): run.solved for run in self.finished if run.solved is not None}
@@ -327,11 +327,11 @@ class Target:
             return None
         return ratio(variant.levels.get(self.level), base.levels.get(self.level))
 
-    @property
+    @cached_property
     def baselines(self) -> tuple[Variant, ...]:
         return tuple(variant for variant in self.variants if variant.is_baseline)
 
-    @property
+    @cached_property
     def warmed(self) -> tuple[Variant, ...]:
         return tuple(variant for variant in self.variants if not variant.is_baseline)
 

@@ -220,6 +220,7 @@ def fisher_exact(k: int, n: int, other_k: int, other_n: int) -> float:
     return sum(way for way in ways if way <= ways[k]) / math.comb(n + other_n, total)
 
 
+@functools.lru_cache(maxsize=1024)  # a table asks for few of them, and for each many times
 def t_quantile(degrees: int, probability: float = 0.975) -> float:
     """The quantile of Student's t; the default is the factor of a two-sided 95 % interval."""
     from scipy.special import stdtrit

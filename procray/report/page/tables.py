@@ -79,7 +79,9 @@ def _seeds(variants: Iterable[Variant]) -> str:
     planned = max((len(variant.runs) for variant in variants), default=0)
     fewer = any(variant.n not in (0, len(variant.runs)) for variant in variants)
     brackets = ", in brackets: of fewer" if fewer else ""
-    return f"mean ± sd of {plural(planned, 'seed')}{brackets}" if planned > 1 else "one seed"
+    crossed = any(run.donor is not None for variant in variants for run in variant.runs)  # then no nine seeds
+    what = "run" if crossed else "seed"
+    return f"mean ± sd of {plural(planned, what)}{brackets}" if planned > 1 else "one seed"
 
 
 def variant_entry(variant: Variant) -> Entry:

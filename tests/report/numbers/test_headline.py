@@ -10,6 +10,7 @@ from procray.report.page.answer import answer
 from procray.report.page.html_tables import variants_html
 
 from ..claims import named, sweep, target
+from ..whole_sweeps import SWEEPS
 
 BASE = [3.0, 3.1, 2.9, 3.05, 2.95]
 PERCENT = "\N{NARROW NO-BREAK SPACE}%"
@@ -194,3 +195,42 @@ def test_a_table_shows_the_interval_beside_every_fraction(tmp_path):
     text = answer(results)
     assert f"70{PERCENT} [" in text
     assert ", none] (" in text  # of the one that is not told apart
+
+
+@pytest.mark.parametrize("which", ["baseline", "20k"])
+def test_a_lacking_seed_is_why_nothing_is_saved(tmp_path, which):
+    """And not the interval, which does lie before the baseline's own."""
+
+    def until(phase):
+        named = "baseline" if "baseline" in phase.variant else "20k"
+        return 0.5 if phase.kind != "procedural" and phase.recipe.seed == 4 and named == which else 1.0
+
+    ends = {"baseline": BASE, "20k": shifted(-0.2, -0.201, -0.199, -0.2, -0.2)}
+    said = headline(target(tmp_path, ends, until=until))
+    assert said.endswith("; no data fraction is claimed: not every planned seed of both has finished.")
+
+
+def test_what_the_baseline_beats_with_a_shorter_schedule_saves_nothing(tmp_path):
+    found = next(one for one in SWEEPS["matched"](tmp_path).targets if one.name == "text")
+    assert headline(found).endswith(
+        f"; no data fraction is claimed: schedule-matched reruns need 113{PERCENT} of the baseline's best budget."
+    )
+    assert not any(variant.evidence.saves for variant in found.warmed)
+
+
+def test_a_fraction_is_told_only_where_it_is_what_saves(tmp_path):
+    """The end is better and the level is kept sooner, but as good as the baseline's end it is no sooner for sure."""
+    places = {"baseline": [0.8, 0.82, 0.8, 0.78], "20k": [0.4, 0.41, 0.4, 0.39]}
+
+    def curve(end, share, variant, seed):
+        reached = 0.95 * min(1.0, share / places[variant][seed])
+        late = variant == "20k" and share > 0.95
+        return reached + (0.02 if late else -0.01 if variant == "20k" and share > 0.5 else 0.0) + 0.001 * seed
+
+    found = target(tmp_path, {name: [1.0] * 4 for name in places}, "find", curve)
+    (variant,) = found.warmed
+    assert variant.verdict == "better"
+    assert variant.evidence.saves
+    said = headline(found)
+    assert "it saves data: it stays above 90" in said
+    assert "as good as that with" not in said
