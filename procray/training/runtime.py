@@ -262,16 +262,9 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
 def any_threads(runtime: Runtime) -> bool:
     """Whether the numbers are the same bit for bit on any number of threads.
 
-    <<<<<<< HEAD
-        On a CPU of Intel in float32 they are, where MKL was told to add up in one order (see
-        `steady_products`), which is tried.
-        The libraries of other makers' processors are not known to do so; oneDNN, which "medium" means on AMD, splits narrow
-        products among the threads.
-    =======
-        On a CPU of Intel in float32 they are, where MKL was told to add up in one order (see `steady_products`), which
-        is tried. The libraries of other makers' processors are not known to do so; oneDNN, which "medium" means on AMD,
-        splits narrow products among the threads.
-    >>>>>>> measure2
+    On a CPU of Intel in float32 they are, where MKL was told to add up in one order (see `steady_products`), which
+    is tried. The libraries of other makers' processors are not known to do so; oneDNN, which "medium" means on AMD,
+    splits narrow products among the threads.
     """
     plain = runtime.device.type == "cpu" and not runtime.autocast and not runtime.shard and runtime.pack == 1
     return plain and runtime.matmul_precision == "highest" and steady_products() and _products_are_steady()
