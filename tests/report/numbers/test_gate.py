@@ -13,6 +13,7 @@ from procray.report.numbers.summary import summarise
 from procray.selection import select
 
 from ..gated import Sweep, filled, gate, made, named, planned
+from ..synthetic import fill
 
 BASE = [3.0, 3.1, 2.9, 3.05, 2.95]
 NOISE = [0.004, -0.003, 0.001, 0.002, -0.004]
@@ -342,3 +343,28 @@ def test_a_pattern_of_a_published_value_means_no_added_control(tmp_path):
         assert reason in one.reason
         assert one.variant.startswith("" if reason else "identity")
     assert one.ours == pytest.approx(2.8)
+
+
+def test_the_word_controls_answers_every_comparison(tmp_path):
+    word = "controls: [shuffled, text, random, more_semantic]\n"
+    plan, store = planned(tmp_path, Sweep(without("shuffled", "text", "random"), more=word))
+    ends = {**ALL, "": ALL["identity"], "more_semantic": shifted(-0.21, NOISE[::-1])}
+    own = {cell.compared: "baseline" if cell.is_baseline else cell.control for cell in plan.cells}
+    fill(
+        plan, store,
+        lambda phase, tokens: {"loss": ends[own[phase.id]][phase.recipe.seed] + 1 - tokens / phase.nominal[phase.end]}
+        | {"accuracy": 0.1, "epoch": 0.5} if phase.id in own else {"loss": 1.0, "accuracy": 0.98},
+    )  # fmt: skip
+    (found,) = summarise(plan, store).targets
+    (variant,) = [one for one in found.variants if one.gate]
+    answers = {answer.question: answer for answer in variant.gate}
+    assert list(answers) == list(QUESTIONS)
+    assert {name: answers[name].state for name in ("scratch", "text", "shuffled", "random", "more_semantic")} == {
+        "scratch": "yes", "text": "yes", "shuffled": "yes", "random": "yes", "more_semantic": "no",
+    }  # fmt: skip
+    assert answers["more_semantic"].values["mean"] == pytest.approx(0.01, abs=0.005)
+    assert variant.evidence.family == 1
+    assert headline(found).endswith(
+        "; but it is not shown to be better than as many more tokens of the target; not run: a search of settings."
+    )
+    assert "it saves data" in headline(found)
