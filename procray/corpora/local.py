@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
-import stat
 import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ def matching_files(globs: list[str], base: Path | None = None) -> list[LocalFile
     found: dict[Path, LocalFile] = {}
     for pattern in globs:
         place = base / os.path.expanduser(pattern)
-        if place.is_dir():
+        if os.path.isdir(place):  # False, not an error, for a name too long for any file; so below
             folders = True
             problems.append(f"'{pattern}' is a folder; write '{pattern.rstrip('/')}/**/*' for the files in it")
             continue
@@ -105,7 +104,7 @@ def _matches(pattern: str, base: Path) -> list[LocalFile]:
     return [
         LocalFile(PurePosixPath(match).as_posix(), root / match)
         for match in glob.iglob(rest, root_dir=root, recursive=True)
-        if stat.S_ISREG((root / match).stat().st_mode if (root / match).exists() else 0)
+        if os.path.isfile(root / match)
     ]
 
 
@@ -117,10 +116,10 @@ def _fixed_part(pattern: str, base: Path) -> tuple[Path, str]:
     *folders, last = (base / os.path.expanduser(pattern)).parts
     root = Path(folders[0]) if folders else Path(last)
     for number, part in enumerate(folders[1:], 1):
-        if glob.has_magic(part) and not (root / part).is_dir():
+        if glob.has_magic(part) and not os.path.isdir(root / part):
             return root, os.path.join(*folders[number:], last)
         root /= part
-    return root, glob.escape(last) if (root / last).exists() else last
+    return root, glob.escape(last) if os.path.exists(root / last) else last
 
 
 def _why_none(pattern: str, base: Path) -> str:
@@ -132,7 +131,7 @@ def _why_none(pattern: str, base: Path) -> str:
             f" below {base}, though {len(elsewhere)} below the working directory {here}: paths start from the sweep "
             f"file's folder, so write '{shown}'"
         )
-    if not root.is_dir():
+    if not os.path.isdir(root):
         return f" (there is no folder '{root}')"
     if "[" in pattern:
         return (

@@ -313,7 +313,18 @@ _INIT = Exactly(
         "freeze?": [str],
     }
 )
-_FORM = Exactly({**of(PhaseRecipe, init=_INIT, steps=(count, type(None))).form, "init": _INIT})
+
+
+def _data_form(value: Any) -> str:
+    """As a form: what `meaning` looks into is a mapping; the rest is up to who makes the data."""
+    for name in ("task", "shuffled"):
+        if not isinstance(value, dict):
+            break
+        value = value.get(name, {})
+    return "" if isinstance(value, dict) else "not a mapping, or its task is none"
+
+
+_FORM = Exactly({**of(PhaseRecipe, init=_INIT, steps=(count, type(None))).form, "init": _INIT, "data": _data_form})
 
 
 def _copied(value: Any) -> Any:

@@ -92,6 +92,12 @@ def test_pipes_and_folders_are_not_documents(tmp_path):
     assert names_of(f"{tmp_path}/*.txt") == ["a.txt"]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "[" * 300, "x" * 300 + "/*.txt", "[a]" * 100 + "/x", "x/" * 3000])
+def test_a_name_too_long_for_any_file_matches_none(tmp_path, name):
+    with pytest.raises(CorpusError, match="matches no file"):
+        matching_files([name], tmp_path)
+
+
 def test_every_bad_glob_is_named(tmp_path):
     with pytest.raises(CorpusError) as error:
         matching_files([f"{tmp_path}/*.rs", f"{tmp_path}/no/*.py", str(tmp_path)])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from procray.corpora import recipe
+from procray.errors import StoreError
 from procray.files import digest
 from procray.tasks import get
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe, Solved
@@ -55,3 +58,11 @@ def test_an_earlier_versions_id_is_known_as_one():
     assert phase.has_id(former)
     assert phase.has_id(phase.id)
     assert not phase.has_id("0" * 16)
+
+
+@pytest.mark.parametrize("data", [5, {"task": 5}, {"task": [1]}, {"task": None}, {"task": {"shuffled": "union"}}])
+def test_a_recipe_whose_task_is_none_is_refused(data):
+    shape = ModelShape(layers=1, heads=1, width=8, context=16)
+    phase = PhaseRecipe("procedural", shape, get("set", length=8).recipe(), 4, Optimizer(1e-3), Evaluation(10, 4), 0)
+    with pytest.raises(StoreError, match="its task is none"):
+        PhaseRecipe.from_json({**phase.to_json(), "data": data})
