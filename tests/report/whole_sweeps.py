@@ -83,6 +83,17 @@ def _worse(folder: Path) -> Results:
     return claims.sweep(folder, {"baseline": BASE, "20k": _shifted(0.2), "21k": _shifted(0.1)})
 
 
+def _worse_but_lost(folder: Path) -> Results:
+    """What is better lost a seed, and what has all of them is worse."""
+    ends = {
+        "baseline": BASE,
+        "20k": _shifted(0.2),
+        "21k": _shifted(-0.1, lost=[2]),
+        "22k": _shifted(-0.3, lost=[1, 2, 3]),
+    }
+    return claims.sweep(folder, ends)
+
+
 def _plateau(folder: Path) -> Results:
     ends = {
         "baseline": [0.12, 0.1, 0.9, 0.12, 0.11], "20k": [0.9, 0.95, 0.9, 0.88, 0.97],
@@ -176,6 +187,7 @@ SWEEPS: dict[str, Callable[[Path], Results]] = {
     "three_seeds": _few(3),
     "running": _running,
     "worse": _worse,
+    "worse_but_lost": _worse_but_lost,
     "plateau": _plateau,
     "quick": _quick,
     "three_levels": _three_levels,

@@ -74,7 +74,8 @@ def _rank(target: Target, variant: Variant) -> tuple[float, ...]:
 
 def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> str:
     found = best.evidence
-    assert base.final is not None, "a variant with a difference has a baseline with an end"
+    assert best.final is not None, "a variant with a difference has an end"
+    assert base.final is not None, "and so has its baseline"
     begin = {"better": "", "worse": "worse: "}.get(found.verdict, "no difference shown: ")
     if found.saves:
         begin = ""
@@ -84,9 +85,8 @@ def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> st
         begin = f"not reached: {none} the baseline's {goal} within {count(base.t2)} tokens; "
     who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
     if best.metric == "accuracy":
-        final = best.final.mean if best.final else 0.0
         ends = (
-            f"{who} ends at {percent(final, 1)} accuracy, the baseline at {percent(base.final.mean, 1)}: "
+            f"{who} ends at {percent(best.final.mean, 1)} accuracy, the baseline at {percent(base.final.mean, 1)}: "
             f"{difference_text(best)}"
         )
     else:
@@ -197,8 +197,7 @@ def _with_warmup(variant: Variant, share: float | None) -> str:
 def difference_text(variant: Variant) -> str:
     """`−0.056 nats (95 % −0.101 to −0.012, 3 seeds)` with a word on what the interval allows to say."""
     difference = variant.difference
-    if difference is None:
-        return "by an amount not yet known"
+    assert difference is not None, "asked only of what has been compared"
     scale, unit, decimals = (100, "points", 1) if variant.metric == "accuracy" else (1, "nats", 3)
     mean = f"{signed(scale * difference.mean, decimals)} {unit}"
     if difference.low is None or difference.high is None:
