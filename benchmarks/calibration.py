@@ -31,6 +31,7 @@ import numpy as np
 
 from procray.planning import Plan, load_sweep, plan
 from procray.report.numbers.evidence import judge
+from procray.report.numbers.gate import without_gate
 from procray.report.numbers.headline import headline
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.results import Target, Variant
@@ -229,7 +230,7 @@ def through_journals(kind: Kind, folder: Path) -> None:
     order = list(dict.fromkeys(cell.variant for cell in graph.cells))
     for cell in graph.cells:
         _journal(graph, store, cell.compared, curves[order.index(cell.variant), None, cell.seed])
-    (read,) = summarise(graph, store).targets
+    (read,) = map(without_gate, summarise(graph, store).targets)
     for one, other in zip(found.variants, read.variants, strict=True):
         mine, theirs = replace(one.evidence), replace(other.evidence)
         assert mine == theirs, f"{kind}: {mine} is not {theirs}"

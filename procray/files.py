@@ -61,7 +61,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Iterable[b
                 file.flush()
                 os.fsync(file.fileno())
                 os.fchmod(file.fileno(), file_mode())
-            os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            links.replace(temporary, path, folder, folder)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)

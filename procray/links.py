@@ -3,6 +3,9 @@
 A store may be shared, or have come from somebody else, and a link in it leads anywhere. So every folder on the way is
 opened by itself, from the store's own folder down, and nothing is read, written or deleted by its whole path. The
 store's own folder may be a link or lie below one: that is for its user to choose, and so is every other path.
+
+A file where a folder belongs has nothing below it for whoever reads. Whoever writes replaces neither it nor a folder
+where a file belongs.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ def folder_of(path: Name, make: bool = False) -> Iterator[int]:
         make: the folder, where it is missing.
 
     Raises:
-        StoreError: a folder on the way is a link.
+        StoreError: a folder on the way is a link; or, to be made, has a file in its place.
         OSError: there is none.
     """
     with _folder(Path(path).parent, make) as handle:
@@ -87,12 +90,12 @@ def open_file(path: Name, flags: int, mode: int = 0o666) -> int:
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.EMLINK):
                 raise _is_link(str(path)) from None
-            if error.errno == errno.ENXIO:
-                raise StoreError(f"{path} is no plain file") from None
+            if error.errno in (errno.ENXIO, errno.EISDIR):
+                raise _is_no_file(path) from None
             raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise StoreError(f"{path} is no plain file")
+        raise _is_no_file(path)
     return handle
 
 
@@ -100,7 +103,7 @@ def make_folder(path: Name) -> None:
     """Makes a folder, and those on the way, where they are missing.
 
     Raises:
-        StoreError: one of them is a link.
+        StoreError: one of them is a link, or a file.
     """
     os.close(_descend(Path(path), make=True))
 
@@ -151,15 +154,42 @@ def is_folder(path: Name) -> bool:
 
 
 def rename(old: Name, new: Name) -> None:
-    """`os.replace`; a link under the new name is replaced, not followed."""
+    """`os.replace`; a link under the new name is replaced, not followed.
+
+    Raises:
+        StoreError: below a guarded folder: what stands there is of another kind.
+    """
     with folder_of(old) as source, folder_of(new) as target:
-        os.replace(os.path.basename(old), os.path.basename(new), src_dir_fd=source, dst_dir_fd=target)
+        replace(os.path.basename(old), new, source, target)
+
+
+def replace(name: str, new: Name, source: int, target: int) -> None:
+    """`os.replace` of a name in one folder by a path in another, by the handles of `folder_of`.
+
+    Raises:
+        StoreError: as `rename`.
+    """
+    try:
+        os.replace(name, os.path.basename(new), src_dir_fd=source, dst_dir_fd=target)
+    except (IsADirectoryError, NotADirectoryError) as error:
+        if _place(new) is None:
+            raise
+        raise (_is_no_file(new) if isinstance(error, IsADirectoryError) else _is_no_folder(new)) from None
 
 
 def remove(path: Name) -> None:
-    """Deletes a file, or a link itself; one that is gone already is no error."""
+    """Deletes a file, or a link itself; one that is gone already is no error.
+
+    Raises:
+        StoreError: below a guarded folder: it is a folder.
+    """
     with contextlib.suppress(FileNotFoundError), folder_of(path) as folder:
-        os.unlink(os.path.basename(path), dir_fd=folder)
+        try:
+            os.unlink(os.path.basename(path), dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.EISDIR, errno.EPERM) and _place(path) is not None and is_folder(path):
+                raise _is_no_file(path) from None
+            raise
 
 
 def remove_tree(path: Name) -> None:
@@ -211,10 +241,14 @@ def _descend(folder: Path, make: bool) -> int:
                     os.mkdir(part, dir_fd=handle)
             try:
                 below = os.open(part, _WAY | os.O_NOFOLLOW, dir_fd=handle)
-            except OSError:
+            except OSError as error:
                 if stat.S_ISLNK(os.stat(part, dir_fd=handle, follow_symlinks=False).st_mode):
                     raise _is_link(at) from None
-                raise
+                if error.errno != errno.ENOTDIR:
+                    raise
+                if make:
+                    raise _is_no_folder(at) from None
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
             os.close(handle)
             handle = below
     except BaseException:
@@ -229,3 +263,11 @@ def _is_link(path: str) -> StoreError:
         "another disk is meant, move the whole store there (the store's own folder may be a link), or mount that disk "
         f"here: mount --bind ELSEWHERE {path}"
     )
+
+
+def _is_no_file(path: Name) -> StoreError:
+    return StoreError(f"{os.fspath(path)} is no plain file")
+
+
+def _is_no_folder(path: Name) -> StoreError:
+    return StoreError(f"{os.fspath(path)} is a file where the store needs a folder; move it elsewhere")

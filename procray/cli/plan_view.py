@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from procray.cli.prediction import predict
+from procray.cli.prediction import predict, seconds_of_controls
 from procray.cli.terminal import short_bytes, short_count, short_time
 from procray.garbage import keeping_everything
+from procray.planning.controlled import share_of_controls
 from procray.planning.notes import notes
 from procray.selection import select
 from procray.selection.naming import short_ids
@@ -49,6 +50,7 @@ def plan_text(plan: Plan, store: Store) -> str:
         f"tokens    {_beside_naive(totals['tokens'], totals['naive_tokens'])}",
         f"warm-ups  {_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}",
         f"compute   {totals['flops']:.3g} FLOP",
+        *control_lines(plan, store, have),
         f"in store  {len(have)} of {totals['phases']} phases are finished",
         *(f"outside   {outside_text(outside)}" for outside in plan.outside.values()),
         prediction(plan, store, have),
@@ -71,6 +73,31 @@ def donor_lines(plan: Plan) -> list[str]:
     ]
 
 
+def control_lines(plan: Plan, store: Store, have: set[str]) -> list[str]:
+    """What `controls:` adds to the sweep."""
+    share = share_of_controls(plan)
+    if share is None:
+        return []
+    seconds = seconds_of_controls(plan, store, have, share)
+    time = "" if seconds is None else f", about {short_time(seconds)} of what is left"
+    return [f"controls  {share.phases} of the phases, {short_count(share.tokens)} of the tokens{time}"]
+
+
+def controls_json(plan: Plan, store: Store) -> dict[str, Any]:
+    """The same for machines; `seconds` is null where this machine has not been measured, or nothing is left.
+
+    `variants` has for every variant, by kind, the variant that is its control.
+    """
+    share = share_of_controls(plan)
+    seconds = None if share is None else seconds_of_controls(plan, store, finished(plan, store), share)
+    return {
+        "variants": plan.controls,
+        "phases": share.phases if share else 0,
+        "tokens": share.tokens if share else 0,
+        "seconds": seconds,
+    }
+
+
 def _beside_naive(tokens: int, naive: int) -> str:
     return f"{short_count(tokens)}; one by one {short_count(naive)} ({naive / max(1, tokens):.2f}x)"
 
@@ -86,6 +113,7 @@ def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
     outside = [one.to_json() for one in plan.outside.values()]
     whole = select.foreseen(plan)
     shown |= {"seeds": sorted({cell.seed for cell in whole.cells}), "donors": whole.donors}
+    shown["controls"] = controls_json(plan, store)
     return {**shown, "notes": notes(plan), "search": select.to_json(found) if found else None, "outside": outside}
 
 

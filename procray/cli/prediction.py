@@ -10,6 +10,7 @@ from procray.cli.terminal import short_time
 
 if TYPE_CHECKING:
     from procray.planning import Plan
+    from procray.planning.controlled import Share
     from procray.planning.makespan import Estimate
     from procray.store.store import Store
 
@@ -50,6 +51,22 @@ def predict(plan: Plan, store: Store, have: set[str]) -> Prediction | None:
     concurrent = side_by_side(plan)
     cost = estimate(left, plan.segments(), lambda phase: phase_seconds(phase, machine), concurrent=concurrent)
     return Prediction(START_SECONDS + cost.seconds, cost, machine["device"], concurrent, well_measured(left, machine))
+
+
+def seconds_of_controls(plan: Plan, store: Store, have: set[str], share: Share) -> float | None:
+    """How much sooner what is left would end without the controls; None where this machine has not been measured."""
+    from procray.files import read_json
+    from procray.planning.calibration import phase_seconds
+    from procray.planning.makespan import makespan
+
+    found = predict(plan, store, have)
+    if found is None:
+        return None
+    machine = read_json(store.path / "machine.json")
+    left = {phase.id: phase for phase in plan.phases.values() if phase.id not in have and phase.id in share.without}
+    segments = [one for one in plan.segments() if one.phase in left and one.until <= share.without[one.phase]]
+    times = {id: phase_seconds(phase, machine) for id, phase in left.items()}
+    return max(0.0, found.left.seconds - makespan(segments, left, times, found.concurrent))
 
 
 def side_by_side(plan: Plan) -> int:

@@ -41,8 +41,28 @@ def _matmul(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> T
         return y_BTE.view(B, H, T, E)
     mask_TT = _causal_mask(T, q_BHTE.device)
     scores_BTT = torch.baddbmm(mask_TT, q_BTE, k_BTE.transpose(1, 2), alpha=1 / math.sqrt(E))
-    weights_BTT = F.dropout(scores_BTT.softmax(-1), dropout)
+    weights_BTT = F.dropout(_softmax(scores_BTT), dropout)
     return torch.bmm(weights_BTT, v_BTE).view(B, H, T, E)
+
+
+class _Softmax(torch.autograd.Function):
+    """Over the last dimension. On a CPU torch's own gradient rounds by how the rows are shared out among threads."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        weights = scores.softmax(-1)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (g,), (weights,) = gradients, ctx.saved_tensors
+        return weights * (g - (g * weights).sum(-1, keepdim=True))
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    found: Tensor = _Softmax.apply(scores)
+    return found
 
 
 class _Blocks(torch.autograd.Function):
@@ -116,6 +136,6 @@ def attend_at(q_ND: Tensor, k_BTD: Tensor, v_BTD: Tensor, index_N: Tensor, heads
         scores_BHST = (q_BHSE * k_BHTE).sum(-1).unsqueeze(2) / math.sqrt(E)
     else:
         scores_BHST = q_BHSE @ k_BHTE.transpose(2, 3) / math.sqrt(E)
-    weights_BHST = F.dropout(scores_BHST.masked_fill(hidden_BST, -math.inf).softmax(-1), dropout)
+    weights_BHST = F.dropout(_softmax(scores_BHST.masked_fill(hidden_BST, -math.inf)), dropout)
     y_BHSE = (weights_BHST.transpose(2, 3) * v_BHTE).sum(2, keepdim=True) if S == 1 else weights_BHST @ v_BHTE
     return y_BHSE.transpose(1, 2).reshape(B * S, D).index_select(0, place_N)

@@ -17,6 +17,7 @@ from procray.errors import ProcrayError
 from procray.model.attention import ATTENTION, Kernel, attend_at
 from procray.model.components import component_of
 from procray.model.draws import draw_key
+from procray.model.gelu import gelu
 from procray.model.shape import GPT2Config
 
 
@@ -31,6 +32,19 @@ class Projection(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         y_ND = torch.addmm(self.bias, x_BTD.reshape(-1, x_BTD.shape[-1]), self.weight)
         return y_ND.view(*x_BTD.shape[:-1], -1)
+
+
+class Norm(nn.LayerNorm):
+    """LayerNorm whose gradients do not depend on the number of threads.
+
+    On a CPU torch's own kernel adds the gradients of scale and shift up in as many parts as there are threads. With
+    scale and shift apart from the normalisation every column is added up in one order.
+    """
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        if x_BTD.device.type != "cpu":
+            return super().forward(x_BTD)
+        return torch.addcmul(self.bias, F.layer_norm(x_BTD, self.normalized_shape, eps=self.eps), self.weight)
 
 
 class Attention(nn.Module):
@@ -65,15 +79,15 @@ class MLP(nn.Module):
         self.c_proj = Projection(4 * config.width, config.width)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        return F.dropout(self.c_proj(F.gelu(self.c_fc(x_BTD), approximate="tanh")), self.dropout, self.training)
+        return F.dropout(self.c_proj(gelu(self.c_fc(x_BTD))), self.dropout, self.training)
 
 
 class Block(nn.Module):
     def __init__(self, config: GPT2Config):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.width)
+        self.ln_1 = Norm(config.width)
         self.attn = Attention(config)
-        self.ln_2 = nn.LayerNorm(config.width)
+        self.ln_2 = Norm(config.width)
         self.mlp = MLP(config)
 
     def forward(self, x_BTD: Tensor, kernel: Kernel) -> Tensor:
@@ -97,7 +111,7 @@ class Transformer(nn.Module):
             self.wte = nn.Embedding(config.vocab, config.width)
         self.wpe = nn.Embedding(config.context, config.width)
         self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.ln_f = nn.LayerNorm(config.width)
+        self.ln_f = Norm(config.width)
 
     def forward(self, x_BTD: Tensor, kernel: Kernel, index_N: Tensor | None = None) -> Tensor:
         x_BTD = F.dropout(x_BTD + self.wpe.weight[: x_BTD.shape[1]], self.dropout, self.training)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from procray.model.shape import flops_per_token
 from procray.planning import costs, models, settings, transfer
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, text_warmup
@@ -18,10 +17,12 @@ from procray.planning.identity import template
 from procray.planning.inheritance import Inheritance
 from procray.planning.inspection import Inspection
 from procray.planning.relevance import Relevance, restrict
+from procray.planning.work import flops_per_step
 from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.paths import Path
 from procray.spec.structure import Link, SweepSpec, Tail
+from procray.spec.tails import longer
 from procray.training.recipe import ModelShape, PhaseRecipe
 
 
@@ -45,6 +46,7 @@ class Chains:
         self._facts: dict[tuple[Link, Any], Facts | None] = {}
         self._shapes: dict[tuple[Link, Any], dict[str, Any] | None] = {}
         self._inherited: dict[tuple[Any, ...], Inheritance | None] = {}
+        self._longer: dict[tuple[int, int], Tail] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
         """Notes a problem; of the many cells that find fault with one value, the first speaks."""
@@ -83,13 +85,20 @@ class Chains:
             self._inherited[key] = found if len(self.problems) == count else None
         return self._inherited[key]
 
+    def longer(self, tail: Tail, tokens: int) -> Tail:
+        """The tail whose phase after the warm-ups trains so many tokens more; one and the same for one number."""
+        key = (id(tail), tokens)
+        if key not in self._longer:
+            self._longer[key] = longer(tail, tokens)
+        return self._longer[key]
+
     def unused_parameters(self) -> None:
         """Reports the parameters of tasks that no task of their section has."""
         self.data.report_unused_parameters()
 
     def _read(self, link: Link, pick: Pick) -> Facts | None:
         spec, path, inspection = self.spec, link.section, self.inspection
-        section = spec.value(path, pick)
+        section = spec.section(link, pick)
         if not isinstance(section, dict):
             return None
         resources = {**spec.resources, **section.get("resources", {})}
@@ -99,9 +108,13 @@ class Chains:
         warm_text = text_warmup(section)
         context = None
         if source is not None:
-            context = (warm_text or {}).get("context") or models.read_context(inspection, link, pick, source)
+            shaping = link.control.target if link.control and link.control.target and warm_text else link
+            context = (warm_text or {}).get("context") or models.read_context(inspection, shaping, pick, source)
+        replaced = self.facts(link.control.of, pick) if link.control and warm_text is not None else None
         if warm_text is None or context is None:
             batch = settings.read_batch(inspection, link, section, pick, context)
+        elif replaced is not None:  # a control: steps of as many tokens as those of the very warm-up
+            batch = warm_text.get("batch") or max(1, round(replaced.tokens_per_step / context))
         else:
             batch = self.data.text_warmup_batch(link, section, pick, context)
         settings.check_workers(inspection, link, section, pick, resources, batch)
@@ -121,7 +134,7 @@ class Chains:
         optimizer = settings.read_optimizer(
             inspection, link, section.get("optimizer", {}), pick, tokens_per_step, steps
         )
-        evaluation = settings.read_evaluation(inspection, link, section, pick, tokens_per_step, budget)
+        evaluation = settings.read_evaluation(inspection, link, section, pick, tokens_per_step, budget, source.recipe)
         if optimizer is None or shape is None:
             return None
         precision = spec.value(("precision",), pick)
@@ -139,7 +152,6 @@ class Chains:
             precision=precision,
         )
         config = costs.config(recipe.model, source.vocab, source.rows)
-        positions = batch * context if source.rows is not None else tokens_per_step
         return Facts(
             link=link,
             recipe=recipe,
@@ -150,7 +162,8 @@ class Chains:
             rows=source.rows,
             symbols=source.symbols,
             resources=resources,
-            unused=source.unused | settings.unused_of_schedule(spec, link, optimizer),
+            unused=(source if replaced is None else replaced).unused
+            | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
-            flops_per_step=positions * flops_per_token(config, context),
+            flops_per_step=flops_per_step(source.recipe, config, batch, context, resources),
         )

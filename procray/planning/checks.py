@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection
+from dataclasses import replace
 
 from procray.errors import Problem, did_you_mean
 from procray.planning.chains import Chains
+from procray.planning.controlled import check_controls, entry_problem
 from procray.spec.axes import find_axes_of_targets
 from procray.spec.cells import MOST_CELLS, combinations, picks
-from procray.spec.structure import Search, SweepSpec
+from procray.spec.controls import kind_of
+from procray.spec.structure import Search, SweepSpec, Tail
 
 
 def check(spec: SweepSpec, chains: Chains, broken: Collection[str]) -> list[Problem]:
@@ -20,18 +23,34 @@ def check(spec: SweepSpec, chains: Chains, broken: Collection[str]) -> list[Prob
     """
     for tail in spec.tails:
         cells = combinations(spec.axes, spec.selection, chains.axes_of(tail.links)) * len(spec.seeds)
-        cells *= max(1, len(spec.donors))
+        cells *= max(1, len(spec.donors)) * (1 + len(spec.controls))
         if cells > MOST_CELLS:
             about = f" of the target '{tail.name}'" if tail.name else ""
             message = f"the grid{about} spans {cells:,} cells, and at most {MOST_CELLS:,} are planned"
             return [Problem(0, 0, message, "", spec.root.place.file)]
-    _check_chains(spec, chains)
+    _check_chains(spec, chains, spec.tails)
+    check_controls(spec, chains)
+    if not chains.problems:  # what is wrong with a chain is wrong with its controls too
+        _check_made_controls(spec, chains)
     return [*_settle_search(spec, chains, broken), *chains.problems.values()]
 
 
-def _check_chains(spec: SweepSpec, chains: Chains) -> None:
+def _check_made_controls(spec: SweepSpec, chains: Chains) -> None:
+    """Looks at the chains that `controls:` adds; what is wrong with them is told where it asks for them."""
+    for i, entry in enumerate(spec.controls):
+        _check_chains(spec, chains, [c for tail in spec.tails for c in tail.controls if c.control == kind_of(entry)])
+        found = list(chains.problems.values())
+        chains.problems.clear()
+        for problem in found:
+            told = entry_problem(spec, i, f"{kind_of(entry)}: {problem.message}")
+            chains.problems.setdefault((told.file, told.line, told.column), replace(told, not_here=problem.not_here))
+        if found:
+            return
+
+
+def _check_chains(spec: SweepSpec, chains: Chains, tails: list[Tail]) -> None:
     """Looks at every phase and every handing-over of weights in every cell once."""
-    for tail in spec.tails:
+    for tail in tails:
         relevant = chains.axes_of(tail.links)
         cells = picks(spec.axes, spec.selection, relevant, tail.target)
         if not cells and spec.selection.exclude:

@@ -64,7 +64,7 @@ class Data:
         if not names_task(link):
             return self._text(section, pick, link.section)
         path = link.section
-        params = _parameters(section)
+        params = parameters(section)
         if "task" not in section:
             return None
         given = self._given.setdefault(path, {})
@@ -181,7 +181,7 @@ class Data:
         unused = frozenset(
             i
             for i, axis in enumerate(self._spec.axes)
-            if starts_with(axis.path, link.section) and axis.path[len(link.section)] in _parameters(section)
+            if starts_with(axis.path, link.section) and axis.path[len(link.section)] in parameters(section)
         )
         return replace(source, unused=unused, label=label("task", section["task"]))
 
@@ -209,13 +209,13 @@ class Data:
             )
             section = self._spec.value(link.section, other)
             if isinstance(section, dict) and "task" in section and text_warmup(section) is None:
-                task, _, _ = self._task(section["task"], _parameters(section))
+                task, _, _ = self._task(section["task"], parameters(section))
                 if task is not None and task.mean_tokens is not None:
                     return task.mean_tokens
         return None
 
 
-def _parameters(section: dict[str, Any]) -> dict[str, Any]:
+def parameters(section: dict[str, Any]) -> dict[str, Any]:
     """What a section of a task says beyond what every phase has: the parameters of tasks."""
     return {key: value for key, value in section.items() if key not in _PHASE_KEYS}
 

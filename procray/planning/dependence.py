@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from procray.planning.chains import Chains
-from procray.planning.inheritance import Inheritance
+from procray.planning.inheritance import Inheritance, randomised
 from procray.spec.cells import Pick
 from procray.spec.structure import Tail
 
@@ -79,7 +79,8 @@ class Dependence:
         if begins is None:
             return found
         found |= chains.relevance.begin(link)
-        if not begins.taken and link.perturb:  # there is nothing to perturb
+        if link.perturb and (not begins.taken or randomised(chain.tail, link, begins.taken)):
+            # There is nothing to perturb, or a control does otherwise.
             found -= chains.spec.relevant(link.perturb)
         for giver in {giver for one in begins.taken for giver in one.givers if not giver.outside}:
             found |= self.up_to(chain, giver.link, giver.pick) - giver.replaced

@@ -19,6 +19,7 @@ from procray.planning.plan import PlannedPhase
 from procray.planning.relevance import restrict
 from procray.planning.roles import role
 from procray.spec.cells import Pick
+from procray.spec.structure import Link
 from procray.training.recipe import Evaluation, Init, Kind, Parent, PhaseRecipe
 
 Seeds = tuple[int, int | None]  # of a phase, and of the warm-ups before it where those have one of their own
@@ -106,6 +107,18 @@ class Place:
     names: dict[bool, str] = field(default_factory=dict)  # of the phase, by whether the seed is one of tuning
 
 
+def asked_of_warmups(place: Place) -> int:
+    """The tokens that the file asks for of all warm-ups before a place, each of them once."""
+    asked: dict[tuple[str, int], int] = {}  # what comes before one phase differs in its roles, or is one phase
+    waiting = [place]
+    while waiting:
+        for one in waiting.pop().beginning.places.values():
+            waiting.append(one)
+            if one.facts.link.kind == "procedural":
+                asked[one.role, one.step] = one.asked
+    return sum(asked.values())
+
+
 class Graph:
     """Phases by id, parents before children, and the outside checkpoints that they begin with.
 
@@ -155,13 +168,23 @@ class Graph:
             step = facts.steps(fraction)
             beginning, its_role = self._beginning(chain, at, pick), role(chains, tail, kept[at], pick, skip)
             before = beginning.places.values()
-            own = (link, facts.template, step if facts.decaying else None, frozenset(map(id, before)))
+            own = (link, self._told_apart(link, pick), step if facts.decaying else None, frozenset(map(id, before)))
             roles = {name: one for place in before for name, one in place.roles.items()}
             self._places[key] = Place(
                 chain, at, pick, fraction, facts, facts.decaying, asked, step, facts.nominal(step), beginning,
                 its_role, skip, {**roles, its_role: own}, beginning.warm,
             )  # fmt: skip
         return self._places[key]
+
+    def _told_apart(self, link: Link, pick: Pick) -> Any:
+        """What two phases of one role differ in: of text that takes the place of tasks, which task it is.
+
+        Two warm-ups are then two texts, of as many tokens together.
+        """
+        replaced = link.control is not None and link.control.kind == "text" and link.kind == "procedural"
+        facts = self.chains.facts(link.control.of if replaced and link.control else link, pick)
+        assert facts is not None, "checked when the file was loaded"
+        return facts.template
 
     def _beginning(self, chain: Chain, at: int, pick: Pick) -> _Beginning:
         relevance, (tail, kept, bare) = self.chains.relevance, chain

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from procray.model.perturb import Perturbation
 from procray.spec.cells import Pick
+from procray.spec.structure import Link, Tail
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ class Taken:
     @property
     def givers(self) -> tuple[Giver, ...]:
         return (self.giver,) if self.second is None else (self.giver, self.second)
+
+
+def randomised(tail: Tail, link: Link, taken: Iterable[Taken]) -> set[str]:
+    """What a phase takes over from warm-ups, where a control puts random weights in the place of that."""
+    if link.control is None or link.control.kind != "random" or link.kind == "procedural":
+        return set()
+    return {
+        one.part
+        for one in taken
+        if any(not giver.outside and tail.links[giver.link].kind == "procedural" for giver in one.givers)
+    }
 
 
 @dataclass(frozen=True)

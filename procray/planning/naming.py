@@ -5,11 +5,13 @@ A name follows from the values that it is about, so that another value of a grid
 
 from __future__ import annotations
 
+from procray.planning.data import parameters
 from procray.planning.dependence import Chain
 from procray.planning.facts import Facts
 from procray.planning.plan import BASELINE
-from procray.planning.relevance import restrict
+from procray.planning.relevance import restrict, text_paths
 from procray.spec.cells import Pick
+from procray.spec.counts import format_count
 from procray.spec.names import label
 from procray.spec.paths import Path, starts_with
 from procray.spec.structure import Link, SweepSpec, Tail
@@ -68,6 +70,13 @@ def phase_name(
     if link.kind == "procedural":
         return "/".join(_warmup(spec, chain, at, facts, used, pick))
     text = variant_name(spec, chain.tail, restrict(pick, used), baseline=chain.bare)
+    if chain.tail.control and chain.bare:
+        more = sum(other.control.more for other in chain.tail.links if other.control)
+        target = f"{chain.tail.name}/" if chain.tail.name else ""
+        rest = text.removeprefix(f"{target}{BASELINE}")
+        text = f"{target}{chain.tail.control}-{format_count(more)}{rest}"
+    elif chain.tail.control:
+        text = f"{text}/{chain.tail.control}"
     text += _stage(chain, at)
     return text if fraction is None else f"{text}@{fraction:g}"
 
@@ -103,21 +112,35 @@ def _warmup(spec: SweepSpec, chain: Chain, at: int, facts: Facts, used: frozense
     links = [link for link in chain.tail.links if link.kind == "procedural"]
     link = chain.tail.links[chain.kept[at]]
     section = spec.value(link.section, pick)
-    parts = [_label(spec, (*link.section, "task"), facts.label, pick)]
+    parts = [_task_label(spec, link, facts.label, pick)]
+    told: list[Path] = [(*link.section, "task"), (*link.section, "length")]
     if "length" in section and "task" in facts.recipe.data:
         parts.append(_label(spec, (*link.section, "length"), label("length", section["length"]), pick))
+    if link.control is not None and "task" not in facts.recipe.data:  # the tasks that it stands for differ in a step
+        parts.append(f"{facts.recipe.batch}x{facts.recipe.model.context}")
+        told += [(*link.section, key) for key in parameters(section)]
+        told += text_paths(link)
     if link is not links[0]:
         parts.append(_name(links, link))
     earlier = {i for other in links[: links.index(link)] for i in spec.relevant(other.section)}
     earlier -= spec.relevant(link.section)
-    told: list[Path] = [(*link.section, "task"), (*link.section, "length")]
     if facts.recipe.evaluation.solved is None:  # how often it is looked at is no part of what it is
         told.append((*link.section, "evaluate"))
     for i in sorted(used):
         axis = spec.axes[i]
-        if axis.path not in told and not any(starts_with(axis.path, path) for path in told[2:]):
+        if axis.path not in told and not any(starts_with(axis.path, path) for path in told if path[-1] == "evaluate"):
             parts.append(f"after-{axis.labels[pick[i]]}" if i in earlier else axis.labels[pick[i]])
     return parts
+
+
+def _task_label(spec: SweepSpec, link: Link, text: str, pick: Pick) -> str:
+    """What a warm-up trains on, which a control may have put in the place of the file's task."""
+    path = (*link.section, "task")
+    if link.control is None or link.control.kind not in ("shuffled", "text"):
+        return _label(spec, path, text, pick)
+    own = label("task", spec.value(path, pick))
+    named = _label(spec, path, own, pick)
+    return text if named == own or link.control.kind == "text" else f"{link.control.kind}-{named}"
 
 
 def _label(spec: SweepSpec, path: Path, text: str, pick: Pick) -> str:

@@ -25,6 +25,12 @@ def notes(plan: Plan) -> list[str]:
         f"variant {name} trains and reads the same as {other}, so it stands there once" for name, other in _few(plan)
     ]
     found += [f"outside checkpoint {one.name}: {note}" for one in plan.outside.values() for note in one.notes]
+    growing = {phase.variant: phase for phase in plan.phases.values() if phase.recipe.grows}
+    found += [
+        f"{name}: its sequences grow with what is mastered, so {format_count(phase.nominal[phase.end])} tokens are the "
+        "most that it consumes; the report has those consumed"
+        for name, phase in growing.items()
+    ]
     for name, phase in texts.items():
         tokens = format_count(phase.nominal[phase.end])
         found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")
@@ -38,7 +44,9 @@ def notes(plan: Plan) -> list[str]:
 
 
 def _few(plan: Plan) -> list[tuple[str, str]]:
-    return list(plan.same.items())[:_MOST_SAME]
+    shared = {cell.variant for cell in plan.cells if cell.control}  # that variants share a control is no news
+    shared |= {trial.variant for trial in plan.trials if trial.control}
+    return [(name, other) for name, other in plan.same.items() if other not in shared][:_MOST_SAME]
 
 
 def _step(phase: PlannedPhase) -> str:

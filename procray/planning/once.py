@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,7 +22,7 @@ class Once:
     def __init__(self) -> None:
         self._room = 0
         self._texts: dict[str, str] = {}
-        self._parts: dict[tuple[str, bytes], Any] = {}
+        self._parts: dict[tuple[str, str], Any] = {}
 
     def new(self, value: T) -> T:
         """A value that is kept, counted.
@@ -59,7 +58,7 @@ class Once:
 
     def part(self, kind: str, value: Any, make: Callable[[Any], T]) -> T:
         """What `make` gives for a value of JSON, which is asked once for equal ones."""
-        key = (kind, marshal.dumps(value, 2))
+        key = (kind, repr(value))
         if key not in self._parts:
             self.new(key[1])
             self.lean(value)  # what is made of it takes about as much

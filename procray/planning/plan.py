@@ -101,7 +101,7 @@ class Cell:
 
     Attributes:
         variant: every axis that varies, in the file's order: `union/L64/2M/mlp`.
-        axes: by dotted name, the values of the axes that matter here.
+        axes: by dotted name, the values of the axes that matter here; of a control also which it is, as `controls`.
         target: the name of the tail, empty where there is only one.
         compared, step: the phase whose curve is the result, read up to this step.
         warmups: the procedural marks that the compared phase descends from.
@@ -110,6 +110,8 @@ class Cell:
         fraction: of T2, for a matched rerun; None at full length.
         stages: all marks after the warm-ups, the compared one among them, where there are several.
         donor: the seed of the warm-ups, where the sweep says `donors`; None: it is `seed`, or there are none.
+        control: which of `controls:` it is (`shuffled`, `text`, `random`, `more_semantic`); empty for a variant of the
+            grid. Of which variants it is one stands in `Plan.controls`.
     """
 
     variant: str
@@ -124,6 +126,7 @@ class Cell:
     fraction: float | None = None
     stages: tuple[Parent, ...] = ()
     donor: int | None = None
+    control: str = ""
 
     @property
     def is_baseline(self) -> bool:
@@ -134,6 +137,7 @@ class Cell:
             "variant": self.variant,
             "seed": self.seed,
             "donor": self.donor,
+            "control": self.control,
             "axes": self.axes,
             "target": self.target,
             "compared": self.compared,
@@ -154,6 +158,7 @@ class Trial:
         variant: that the setting would stand for: the name without the axes that are searched.
         setting: by dotted name, the values of the searched axes.
         label: the same, short: `lr1e-3/weight_decay0.1`.
+        control: as of a cell.
     """
 
     variant: str
@@ -164,6 +169,7 @@ class Trial:
     compared: str
     step: int
     baseline: str
+    control: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,6 +208,8 @@ class Plan:
     trials: list[Trial] = field(default_factory=list)
     outside: dict[str, Outside] = field(default_factory=dict)  # by id, checkpoints that phases begin with
     same: dict[str, str] = field(default_factory=dict)  # by name, variants that are another by its name
+    # By variant and by kind, the variant that is its control; where several have the same, it stands there once.
+    controls: dict[str, dict[str, str]] = field(default_factory=dict)
     settings: str = ""  # what `--set` changed, in short; empty where nothing
     file: str = ""  # the sweep file's absolute path; empty where it is not known
     then: Callable[[Choices], Plan] | None = field(default=None, repr=False, compare=False)
@@ -283,6 +291,7 @@ class Plan:
             "spec": redacted(self.spec),
             "source": redact(self.source),
             "same": self.same,
+            "controls": self.controls,
             "settings": redact(self.settings),
             "file": self.file,
         }

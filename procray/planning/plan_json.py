@@ -28,13 +28,13 @@ _PHASE = {
 _CELL = {
     "variant": str, "seed": int, "axes": dict, "target": str, "compared": plain, "step": count,
     "warmups": [_MARK], "baseline": str, "t1": count, "fraction": (float, type(None)), "stages?": [_MARK],
-    "donor?": (int, type(None)),
+    "donor?": (int, type(None)), "control?": str,
 }  # fmt: skip
 _PLAN = {
     "sweep": plain, "scale": plain, "setting": str, "question": str, "source": str, "spec": dict, "resources": dict,
     "retries": count, "matched": [float], "published": [dict], "axes": [dict], "totals": dict,
     "search?": ({"axes": [str], "seeds": [int]}, type(None)), "trials?": [of(Trial, compared=plain, step=count)],
-    "outside?": [OUTSIDE_FORM], "same?": Every(str), "settings?": str, "file?": str,
+    "outside?": [OUTSIDE_FORM], "same?": Every(str), "controls?": Every(Every(str)), "settings?": str, "file?": str,
     "phases": [_PHASE], "cells": [_CELL],
 }  # fmt: skip
 _NAMES = {"label", "variant", "variants", "baseline", "target", "kind", "setting", "same", "file", "settings"}

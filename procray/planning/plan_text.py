@@ -75,7 +75,8 @@ def _cells(plan: Plan) -> Iterator[Encoded]:
     for cell in plan.cells:
         yield Encoded(
             f'{{"axes": {axes(cell.axes)}, "baseline": {_text(cell.baseline)}, "compared": "{cell.compared}", '
-            f'"donor": {_number(cell.donor)}, "fraction": {_number(cell.fraction)}, "seed": {cell.seed}, '
+            f'"control": {_text(cell.control)}, "donor": {_number(cell.donor)}, '
+            f'"fraction": {_number(cell.fraction)}, "seed": {cell.seed}, '
             f'"stages": {_marks(cell.stages)}, "step": {cell.step}, "t1": {cell.t1}, "target": {_text(cell.target)}, '
             f'"variant": {_text(cell.variant)}, "warmups": {marks(cell.warmups)}}}'
         )

@@ -16,12 +16,13 @@ from procray.files import digest
 from procray.garbage import keeping_everything
 from procray.planning.chains import Chains
 from procray.planning.dependence import Chain, Dependence
-from procray.planning.graph import Graph
+from procray.planning.graph import Graph, asked_of_warmups
 from procray.planning.naming import axis_labels, variant_name
 from procray.planning.plan import Cell, Choices, Plan, Trial
 from procray.planning.relevance import restrict
 from procray.planning.sweep import Sweep
 from procray.spec.cells import Pick, picks
+from procray.spec.controls import kind_of
 from procray.spec.structure import Tail
 from procray.training.recipe import Parent
 
@@ -65,6 +66,7 @@ class _Planner:
         self.dependence = Dependence(spec.chains)
         self.graph = Graph(spec.chains, self.dependence, self.tuning_seeds, self.searched)
         self.same: dict[str, str] = {}
+        self.controls: dict[str, dict[str, str]] = {}
         self.cells: list[Cell] = []
         self.trials: list[Trial] = []
 
@@ -96,6 +98,7 @@ class _Planner:
             trials=self.trials,
             outside=self.graph.outside,
             same=self.same,
+            controls=self.controls,
             settings=spec.settings,
             file=spec.file,
         )
@@ -119,6 +122,7 @@ class _Planner:
             names[variant] = self._variant(cold, settings, name, "", known)
         if cold.kept == warm.kept and not chains.relevance.begin(tail.links[0]) and not self._begins(tail, all_picks):
             return
+        made: list[tuple[Pick, dict[Pick, Pick], str, str]] = []
         variants: dict[Pick, dict[Pick, Pick]] = {}
         for pick in all_picks:
             used = restrict(pick, self.dependence.axes(warm, pick))
@@ -129,7 +133,29 @@ class _Planner:
             baseline = names[self._without_searched(restrict(bottom, self.dependence.axes(cold, bottom)))]
             name = self._distinct(variant_name(spec, tail, variant, baseline=False), variant, taken)
             taken.add(name)
-            self._variant(warm, settings, name, baseline, known)
+            if self._variant(warm, settings, name, baseline, known) == name:
+                made.append((variant, settings, name, baseline))
+        for control in map(kind_of, spec.controls):
+            for variant, settings, name, baseline in made:
+                chain = self._control(tail, control, cold, warm, settings)
+                if chain is None:
+                    continue
+                own = {restrict(pick, self.dependence.axes(chain, pick)): pick for pick in settings.values()}
+                its_name = self._distinct(f"{name}/{control}", variant, taken)
+                taken.add(its_name)
+                found = self._variant(chain, own, its_name, baseline, known, control)
+                if found not in (name, baseline):
+                    self.controls.setdefault(name, {})[control] = found
+
+    def _control(self, tail: Tail, kind: str, cold: Chain, warm: Chain, settings: dict[Pick, Pick]) -> Chain | None:
+        """The chain of a control of one variant; None where the variant has no warm-up."""
+        t1 = asked_of_warmups(self.graph.place(warm, warm.compared, next(iter(settings.values()))))
+        if not t1:
+            return None
+        if kind == "more_semantic":
+            return Chain(self.chains.longer(tail, t1), cold.kept, bare=True)
+        found = next((control for control in tail.controls if control.control == kind), None)
+        return None if found is None else Chain(found, warm.kept, bare=False)
 
     def _distinct(self, name: str, variant: Pick, taken: Container[str]) -> str:
         """A name that nothing else has: where labels of several axes are alike, with digits of what they stand for."""
@@ -147,13 +173,20 @@ class _Planner:
         return found is not None and bool(found.taken or found.freeze)
 
     def _variant(
-        self, chain: Chain, settings: dict[Pick, Pick], name: str, baseline: str, known: dict[Any, tuple[str, str]]
+        self,
+        chain: Chain,
+        settings: dict[Pick, Pick],
+        name: str,
+        baseline: str,
+        known: dict[Any, tuple[str, str]],
+        control: str = "",
     ) -> str:
         """One variant: the search among its settings, and the cells of the one that is chosen.
 
         Args:
             baseline: empty for a baseline.
             known: what is read of the variants of this tail; gains this one.
+            control: which control it is; empty for a variant of the grid.
 
         Returns:
             Its name: an earlier one's where this is the same by another name, of which only `same` then tells.
@@ -171,12 +204,12 @@ class _Planner:
         for used, pick in settings.items():
             setting = {spec.axes[i].name: spec.axes[i].values[used[i]] for i in sorted(self.searched) if used[i] >= 0}
             if len(settings) > 1:
-                self._trials(chain, pick, used, setting, name, baseline)
+                self._trials(chain, pick, used, setting, name, baseline, control)
                 if self.choices is None or self.choices.get(name) != setting:
                     continue
             elif spec.search and self.choices is None:
                 continue
-            self._cells(chain, pick, used, name, baseline)
+            self._cells(chain, pick, used, name, baseline, control)
         return name
 
     def _read(self, chain: Chain, used: Pick, pick: Pick, seed: int, donor: int | None) -> tuple[Any, ...]:
@@ -190,17 +223,21 @@ class _Planner:
         end = self.graph.mark(self.graph.place(chain, last, pick), seed, donor)
         return compared.phase, compared.step, end.phase, end.step
 
-    def _trials(self, chain: Chain, pick: Pick, used: Pick, setting: dict[str, Any], name: str, baseline: str) -> None:
+    def _trials(
+        self, chain: Chain, pick: Pick, used: Pick, setting: dict[str, Any], name: str, baseline: str, control: str
+    ) -> None:
         """One setting of a variant at every tuning seed."""
         label = "/".join(axis_labels(self.spec, restrict(used, self.searched)))
         full = f"tuning/{name}/{label}"
         place = self.graph.place(chain, chain.compared, pick)
         for seed in sorted(self.tuning_seeds):
             end = self.graph.mark(place, seed)
-            self.trials.append(Trial(name, setting, label, seed, chain.tail.name, end.phase, end.step, baseline))
+            self.trials.append(
+                Trial(name, setting, label, seed, chain.tail.name, end.phase, end.step, baseline, control)
+            )
             self.graph.count(end, full)
 
-    def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str) -> None:
+    def _cells(self, chain: Chain, pick: Pick, used: Pick, name: str, baseline: str, control: str) -> None:
         """One variant, or the baseline, at every seed, after the warm-ups of every donor, and its matched reruns.
 
         Args:
@@ -208,11 +245,12 @@ class _Planner:
         """
         spec, graph, tail, last = self.spec, self.graph, chain.tail, len(chain.kept) - 1
         axes = {axis.name: axis.values[i] for axis, i in zip(spec.axes, used, strict=True) if i >= 0}
+        axes |= {"controls": control} if control else {}
         place = graph.place(chain, chain.compared, pick)
         place_of_end = place if chain.compared == last else graph.place(chain, last, pick)
         # The baseline too may do better with a schedule of its own for fewer tokens. With a constant schedule the
         # shorter run is the beginning of the longer.
-        fractions = spec.matched
+        fractions = () if control else spec.matched
         reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
         warm = place.warm or place_of_end.warm
         donors: Sequence[int | None] = spec.donors if warm and spec.donors else [None]
@@ -224,7 +262,7 @@ class _Planner:
             stages = (*end.begun.others, *([Parent(end.phase, end.step)] if end.kind != "procedural" else ()))
             cell = Cell(
                 name, seed, axes, tail.name, whole.phase, whole.step, begun.warmups, baseline, begun.t1,
-                stages=stages if len(stages) > 1 else (), donor=donor,
+                stages=stages if len(stages) > 1 else (), donor=donor, control=control,
             )  # fmt: skip
             self.cells.append(cell)
             for fraction, rerun in zip(fractions, reruns, strict=True):

@@ -18,6 +18,17 @@ def restrict(pick: Pick, axes: frozenset[int]) -> Pick:
     return tuple([value if i in axes else -1 for i, value in enumerate(pick)])
 
 
+def text_paths(link: Link) -> list[Path]:
+    """Where the file says which text takes the place of a warm-up's task, and in blocks of how many tokens."""
+    target = link.control.target if link.control is not None and link.kind == "procedural" else None
+    if target is None:
+        return []
+    return [
+        *((*target.section, key) for key in ("corpus", "tokenizer")),
+        *((*path, "context") for path in target.models),
+    ]
+
+
 class Relevance:
     """Sets of axes, each worked out once. They are numbers of `spec.axes`."""
 
@@ -33,6 +44,7 @@ class Relevance:
         """The axes that a phase itself depends on, its parents aside."""
         if link not in self._own:
             paths: list[Path] = [link.section, *link.models, ("precision",)]
+            paths += text_paths(link)
             found = frozenset().union(*(self._spec.relevant(path) for path in paths))
             if link.kind == "finetune":  # what it begins with stands in its section
                 found -= {i for i in found for path in _starts(link) if starts_with(self._spec.axes[i].path, path)}

@@ -9,11 +9,13 @@ from procray.planning.inspection import Inspection
 from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.structure import Link, SweepSpec
+from procray.tasks.strata import stratified
 from procray.training.recipe import Evaluation, Optimizer, Solved
 
 EVERY_STEPS = 100  # between evaluations where the file is silent
 TASK_SEQUENCES = 256  # size of the fixed evaluation set where the file is silent
 TEXT_SEQUENCES = 64
+STRATIFIED = 2  # version of the metrics whose held-out sets cover lengths and parts of mixtures as trained
 
 
 def read_batch(
@@ -104,9 +106,15 @@ def unused_of_schedule(spec: SweepSpec, link: Link, optimizer: Optimizer) -> fro
 
 
 def read_evaluation(
-    inspection: Inspection, link: Link, section: dict[str, Any], pick: Pick, tokens_per_step: float, budget: int
+    inspection: Inspection,
+    link: Link,
+    section: dict[str, Any],
+    pick: Pick,
+    tokens_per_step: float,
+    budget: int,
+    data: dict[str, Any],
 ) -> Evaluation:
-    """When a phase is evaluated, and on how much. `budget` is in tokens."""
+    """When a phase is evaluated, and on how much. `budget` is in tokens, `data` the recipe of what it trains on."""
     given = section.get("evaluate", {})
     every = EVERY_STEPS
     if "every" in given:
@@ -123,5 +131,6 @@ def read_evaluation(
     return Evaluation(
         every,
         sequences,
+        version=STRATIFIED if stratified(data.get("task", {})) else 1,
         solved=Solved(**{**rule, "accuracy": float(rule["accuracy"])}) if rule.get("accuracy") else None,
     )

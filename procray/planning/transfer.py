@@ -11,7 +11,7 @@ from procray.model.components import COMPONENTS, parse_mode, parts_of, whole
 from procray.model.outside import HUB
 from procray.model.perturb import Perturbation
 from procray.planning.fit import Known, Wish, settle
-from procray.planning.inheritance import Giver, Inheritance, Taken
+from procray.planning.inheritance import Giver, Inheritance, Taken, randomised
 from procray.planning.inspection import Inspection
 from procray.spec.cells import Pick
 from procray.spec.names import label
@@ -57,7 +57,7 @@ def read(known: Known, tail: Tail, i: int, before: int | None, pick: Pick) -> In
     taken = settle(known, tail, link, pick, wishes, embeddings)
     if not any(one.part == "embeddings" for one in taken):
         embeddings = "copy"
-    perturb = _perturbation(known.inspection, link, pick, taken)
+    perturb = _perturbation(known.inspection, tail, link, pick, taken)
     return Inheritance(taken, embeddings, perturb, _frozen(known.inspection, link, pick))
 
 
@@ -191,7 +191,11 @@ def _other_tasks(known: Known, link: Link, pick: Pick) -> tuple[dict[str, list[P
 # What is done to it
 
 
-def _perturbation(inspection: Inspection, link: Link, pick: Pick, taken: tuple[Taken, ...]) -> Perturbation | None:
+def _perturbation(
+    inspection: Inspection, tail: Tail, link: Link, pick: Pick, taken: tuple[Taken, ...]
+) -> Perturbation | None:
+    if warm := randomised(tail, link, taken):
+        return Perturbation("random", None, whole(parts_of(warm)))
     value = inspection.spec.value(link.perturb, pick) if link.perturb else None
     if not value or not taken:
         return None

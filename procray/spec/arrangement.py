@@ -26,6 +26,9 @@ def check_arrangement(root: Node) -> list[Problem]:
     if "donors" in keys and not _warmed(keys):
         message = "donors: the seeds of warm-ups, and this file has no warm-up (procedural)"
         problems.append(root.keys["donors"].problem(message))
+    if "controls" in keys and keys["controls"].value and not _warmed(keys):
+        message = "controls: of warmed-up variants, and this file has no warm-up (procedural)"
+        problems.append(root.keys["controls"].problem(message))
     if "chain" in keys:
         for key in _OUTSIDE_CHAIN:
             if key in keys:

@@ -42,7 +42,12 @@ def _meant(spec: SweepSpec) -> dict[str, Any]:
             continue  # something is wrong with it
         values = axis.values[: axis.size]
         data = put(data, axis.path, values[0] if len(values) == 1 else {"grid": values})
-    return {**data, **{key: sorted(data[key]) for key in ("seeds", "donors") if isinstance(data.get(key), list)}}
+    lists = [key for key in ("seeds", "donors", "controls") if isinstance(data.get(key), list)]
+    return {**data, **{key: sorted(data[key], key=_rank) for key in lists}}
+
+
+def _rank(value: Any) -> Any:
+    return value if isinstance(value, int) else canonical_json(value)
 
 
 def _changes(before: Any, after: Any, section: type[Section] | None, path: Path) -> Iterator[tuple[str, Any]]:

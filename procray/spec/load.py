@@ -23,7 +23,7 @@ from procray.spec.sections import GRIDS, Resources, Sweep
 from procray.spec.settings import apply_settings
 from procray.spec.shaping import read_selection
 from procray.spec.structure import SweepSpec
-from procray.spec.tails import compare, read_tails
+from procray.spec.tails import add_controls, compare, read_tails
 from procray.spec.tree import Node, plain, read
 from procray.spec.validate import validate
 
@@ -131,6 +131,7 @@ def _draft(root: Node, scale: str, about: _About) -> tuple[Draft, list[Problem]]
         tails, message = compare(tails, base["compare"])
         if message is not None:
             problems.append(locate(root, ("compare",), {}).problem(f"compare: {message}"))
+    tails = add_controls(tails, base.get("controls", []))
     spec = SweepSpec(
         name=base.get("name", ""),
         scale=scale,
@@ -139,6 +140,7 @@ def _draft(root: Node, scale: str, about: _About) -> tuple[Draft, list[Problem]]
         question=base.get("question", ""),
         seeds=base.get("seeds", Sweep.defaults["seeds"]),
         donors=base.get("donors", []),
+        controls=base.get("controls", []),
         matched=sorted(base.get("matched", [])),
         resources={**{key: Resources.defaults[key] for key in ("workers", "gpu", "cpu")}, **base.get("resources", {})},
         retries=base.get("retries", Sweep.defaults["retries"]),

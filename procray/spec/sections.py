@@ -17,6 +17,7 @@ from procray import tasks
 from procray.errors import TaskError
 from procray.spec.quantities import SHARES, published_effect
 from procray.spec.values import (
+    Controls,
     Corpus,
     Count,
     CountOrZero,
@@ -321,6 +322,7 @@ class Sweep(Section):
         "freeze": [],
         "perturb": {},
         "matched": [],
+        "controls": [],
         "retries": 2,
         "published": [],
         "zip": [],
@@ -350,6 +352,13 @@ class Sweep(Section):
     chain: list[Link] | None = Field(None, min_length=1)
     select: Select | None = Field(None, description="axes whose best value is chosen for every variant")
     matched: Fractions | None = Field(None, description="fractions of T2 to rerun with a schedule of their own")
+    controls: Controls | None = Field(
+        None,
+        description="what every warmed-up variant is compared with beside the baseline: shuffled (the same task "
+        "without its order), text (as many tokens of the target's corpus; {text: CORPUS} names another), random "
+        "(weights of the norms that were carried), more_semantic (the baseline with the warm-up's tokens added to its "
+        "own); default none",
+    )
     compare: str | None = Field(None, description="the phase whose curve is the result; default the last")
     resources: Resources | None = None
     retries: int | None = Field(None, ge=0, description="default 2")

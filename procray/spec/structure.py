@@ -12,6 +12,7 @@ from typing import Any
 from procray.errors import Problem
 from procray.spec.axes import Axis
 from procray.spec.cells import Pick, Selection
+from procray.spec.controls import Control
 from procray.spec.paths import Path, drop, find, get, locate, put, related, starts_with
 from procray.spec.tree import Node, Place
 from procray.spec.written import one_mixture
@@ -29,16 +30,24 @@ class Link:
     transfer: Path | None  # where the mode stands; None where nothing says it
     freeze: Path | None = None
     perturb: Path | None = None
+    control: Control[Link] | None = field(default=None, kw_only=True)  # what a control changes of this phase
 
 
 @dataclass(frozen=True)
 class Tail:
-    """A chain from its first warm-up to its end. `name` is empty where the sweep has only one."""
+    """A chain from its first warm-up to its end. `name` is empty where the sweep has only one.
+
+    Attributes:
+        control: which control it is; empty for a chain of the file.
+        controls: what `controls:` adds to it; see `procray.spec.tails.add_controls`.
+    """
 
     name: str
     target: str  # the name under targets, also of the only one
     links: tuple[Link, ...]
     compared: int  # the link whose curve is the result
+    control: str = ""
+    controls: tuple[Tail, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class SweepSpec:
 
     Attributes:
         donors: the seeds of the warm-ups, each with every seed; empty where each target's warm-up has its seed.
+        controls: what every warmed-up variant is compared with too, as the file lists it.
         base: the checked and converted settings, every grid at its first value.
         resolved: the settings as written, overlays applied, grids kept.
         source: the text of the file.
@@ -86,6 +96,7 @@ class SweepSpec:
     search: Search | None = None
     settings: str = ""
     donors: list[int] = field(default_factory=list)
+    controls: list[str | dict[str, Any]] = field(default_factory=list)
 
     def relevant(self, path: Path) -> frozenset[int]:
         """The axes that change the value at a path."""
@@ -109,6 +120,13 @@ class SweepSpec:
         if isinstance(value, dict) and isinstance(value.get("task"), dict):
             return {**value, "task": one_mixture(value["task"])}
         return value
+
+    def section(self, link: Link, pick: Pick) -> Any:
+        """The converted settings of a phase in one cell, with what a control changes of them."""
+        section = self.value(link.section, pick)
+        if link.control is None or not isinstance(section, dict):
+            return section
+        return link.control.rewrite(section, link.kind == "procedural", lambda one: self.value(one.section, pick))
 
     def written(self, path: Path, pick: Pick) -> bool:
         """Whether the file has something at a path, be it wrong."""

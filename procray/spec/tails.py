@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from procray.errors import did_you_mean
+from procray.spec.controls import Control, kind_of
 from procray.spec.paths import Path
 from procray.spec.structure import Link, Tail
 from procray.training.recipe import Kind
@@ -75,3 +76,53 @@ def compare(tails: list[Tail], name: str) -> tuple[list[Tail], str | None]:
     if matches:
         return settled, None
     return tails, f"no phase '{name}' after the warm-up{did_you_mean(name, known)} (phases: {', '.join(known)})"
+
+
+def add_controls(tails: list[Tail], entries: list[Any]) -> list[Tail]:
+    """The tails, each with the chains that `controls:` adds to it; what cannot be made is left to be reported."""
+    kinds = {kind_of(entry): entry["text"] if isinstance(entry, dict) else None for entry in entries}
+    settled: list[Tail] = []
+    for tail in tails:
+        found = [control for kind, text in kinds.items() if (control := _control(tail, kind, text)) is not None]
+        settled.append(replace(tail, controls=tuple(found)))
+    return settled
+
+
+def follower(tail: Tail) -> int | None:
+    """The link that the first warm-ups of a chain lead to; None where there is no warm-up, or nothing after it."""
+    kinds = [link.kind == "procedural" for link in tail.links]
+    return next((i for i in range(1, len(kinds)) if any(kinds[:i]) and not kinds[i]), None)
+
+
+def longer(tail: Tail, tokens: int) -> Tail:
+    """A tail whose phase after the warm-ups trains so many tokens more, of which the cold links are meant."""
+    at = follower(tail)
+    links = tuple(
+        replace(link, control=Control("more_semantic", link, more=tokens if i == at else 0))
+        for i, link in enumerate(tail.links)
+    )
+    return replace(tail, links=links, control="more_semantic", controls=())
+
+
+def _control(tail: Tail, kind: str, text: dict[str, Any] | None) -> Tail | None:
+    """What a tail is under a control. Phases on which it has no bearing stay the same link, so that they are shared.
+
+    None without a warm-up, and where text is asked for and the target has none. How many tokens `more_semantic` adds
+    is known when the warm-ups are: see `longer`.
+    """
+    at = follower(tail)
+    if at is None:
+        return None
+    target = tail.links[at] if kind == "text" and has_text(tail.links[at]) else None
+    if kind == "text" and text is None and target is None:
+        return None
+    links = tuple(
+        link if kind == "random" and i < at else replace(link, control=Control(kind, link, text, target))
+        for i, link in enumerate(tail.links)
+    )
+    return replace(tail, links=links, control=kind, controls=())
+
+
+def has_text(link: Link) -> bool:
+    """Whether a phase trains on a corpus."""
+    return link.kind in ("semantic", "finetune")

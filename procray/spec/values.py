@@ -16,8 +16,10 @@ from procray import tasks
 from procray.errors import TransferError, did_you_mean
 from procray.model.components import NAMES, parse_layers, parse_mode, parse_names
 from procray.model.perturb import MANNERS
+from procray.spec.controls import CONTROLS, kind_of
 from procray.spec.counts import WITHOUT_COMMAS, has_commas, parse_count
 from procray.spec.quantities import QUANTITIES
+from procray.spec.written import show_shortly
 
 
 def wrong(message: str, *path: str | int) -> PydanticCustomError:
@@ -332,6 +334,33 @@ def _fractions(value: Any) -> Any:
     return [float(fraction) for fraction in value]
 
 
+def _controls(value: Any) -> Any:
+    """Names of controls; text may say whose: `{text: corpus}` as a task may."""
+    if not isinstance(value, list):
+        raise wrong(f"expected a list of controls, such as [{', '.join(CONTROLS)}]")
+    found: list[Any] = []
+    for i, one in enumerate(value):
+        kind = next(iter(one), None) if isinstance(one, dict) and len(one) == 1 else one
+        if not isinstance(kind, str) or kind not in CONTROLS:
+            hint = did_you_mean(kind, CONTROLS) if isinstance(kind, str) else ""
+            shown = f"'{kind}'" if isinstance(kind, str) else show_shortly(one)
+            raise wrong(f"no control {shown}{hint} (known: {', '.join(CONTROLS)})", i)
+        if isinstance(one, dict) and kind != "text":
+            raise wrong(f"'{kind}' stands alone; only text says more: {{text: a corpus's name}}", i)
+        if any(kind_of(other) == kind for other in found):
+            raise wrong(f"'{kind}' stands here twice", i)
+        found.append({"text": _text_in_control(one, i)} if isinstance(one, dict) else one)
+    return found
+
+
+def _text_in_control(value: dict[str, Any], number: int) -> dict[str, Any]:
+    try:
+        return _text_warmup(value)["text"]
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise wrong(context["message"], number, *context["path"]) from None
+
+
 def _quantity(value: Any) -> Any:
     if not isinstance(value, str) or value not in QUANTITIES:
         raise wrong(f"no quantity '{value}'{did_you_mean(str(value), QUANTITIES)} (known: {', '.join(QUANTITIES)})")
@@ -352,3 +381,5 @@ Corpus = Annotated[Any, BeforeValidator(_corpus), WithJsonSchema(_NAME_OR_MAPPIN
 Tokenizer = Annotated[Any, BeforeValidator(_tokenizer), WithJsonSchema(_NAME_OR_MAPPING)]
 Seeds = Annotated[list[int], BeforeValidator(_seeds)]
 Fractions = Annotated[list[float], BeforeValidator(_fractions)]
+_CONTROL_SCHEMA = {"anyOf": [{"enum": list(CONTROLS)}, {"type": "object", "required": ["text"]}]}
+Controls = Annotated[list[Any], BeforeValidator(_controls), WithJsonSchema({"type": "array", "items": _CONTROL_SCHEMA})]

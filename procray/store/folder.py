@@ -61,7 +61,7 @@ class Folder:
 
     def phases(self) -> list[str]:
         links.refuse(self._phases)
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._phases) as found:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._phases) as found:
             return sorted(
                 entry.name for entry in found if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
             )

@@ -114,7 +114,7 @@ def damage(folder: Path, files: dict[str, dict[str, Any]], trust: bool = True) -
         path = folder / name
         try:
             stat = path.lstat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return f"{name} is missing"
         if not S_ISREG(stat.st_mode):  # a link might lead out of the store
             return f"{name} is no plain file"
@@ -146,6 +146,11 @@ def write_copy(path: Path, data: bytes, make: bool = True) -> None:
     temporary = f".{uuid.uuid4().hex[:8]}-{path.name}"
     with links.folder_of(path, make) as folder:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            links.replace(temporary, path, folder, folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from procray.batch import Batch
+from procray.batch import Batch, RowBatch
 from procray.errors import TaskError
 from procray.files import canonical_json
 from procray.tasks.rng import generator
+from procray.tasks.shuffled import Shuffled
 from procray.tasks.task import Task
 
 SUMMARY = "several tasks in one stream: every batch belongs to one of them, drawn by weight"
@@ -83,9 +84,20 @@ class Mixture:
 
     def sample(self, seed: int, stream: str, index: int, size: int, length: int | None = None) -> Batch:
         _no_length(length)
-        number = self.part(seed, stream, index)
+        return self.of_part((self.part(seed, stream, index),), seed, stream, index, size)
+
+    def of_part(
+        self, part: tuple[int, ...], seed: int, stream: str, index: int, size: int, length: int | None = None
+    ) -> Batch:
+        """Batch `index` of a stream, of a part that is named and not drawn.
+
+        Args:
+            part: its number in `parts`; where it is a mixture itself, its part in that one follows.
+            length: in place of one that the part draws.
+        """
+        number, *inner = part
         task, _ = self.parts[number]
-        batch = task.sample(seed, stream, index, size)
+        batch = of_part(task, tuple(inner), seed, stream, index, size, length)
         assert isinstance(batch, Batch)
         tokens_BT, targets_BT = self._moved(task, batch.tokens_BT), self._moved(task, batch.targets_BT)
         mask_BT = batch.mask_BT
@@ -128,6 +140,18 @@ class Mixture:
         if task.separator is not None:
             moved_BT[tokens_BT == task.separator] = self.symbols
         return moved_BT
+
+
+def of_part(
+    task: Task, part: tuple[int, ...], seed: int, stream: str, index: int, size: int, length: int | None
+) -> Batch | RowBatch:
+    """Batch `index` of a stream of any task; where it is a mixture, or shuffles one, of a part as `Mixture.of_part`."""
+    if not part:
+        return task.sample(seed, stream, index, size, length)
+    if isinstance(task, Mixture):
+        return task.of_part(part, seed, stream, index, size, length)
+    assert isinstance(task, Shuffled), "only mixtures have parts"
+    return task.shuffle(of_part(task.task, part, seed, stream, index, size, length), seed, stream, index)
 
 
 def _name(recipe: dict[str, Any]) -> str:

@@ -70,7 +70,10 @@ class Shuffled:
         return self.task.curriculum
 
     def sample(self, seed: int, stream: str, index: int, size: int, length: int | None = None) -> Batch | RowBatch:
-        batch = self.task.sample(seed, stream, index, size, length)
+        return self.shuffle(self.task.sample(seed, stream, index, size, length), seed, stream, index)
+
+    def shuffle(self, batch: Batch | RowBatch, seed: int, stream: str, index: int) -> Batch | RowBatch:
+        """Batch `index` of a stream of `task`, permuted."""
         rng = generator(seed, stream, canonical_json(self.recipe()), index)
         if isinstance(batch, RowBatch):
             rows_BSW = np.concatenate([batch.rows_BTW, batch.targets_BTW[:, -1:]], axis=1)

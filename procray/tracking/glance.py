@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -28,8 +29,8 @@ def glance(folder: str) -> Glance:
         except OSError:
             found.append(())
     if found[2]:
-        with os.scandir(f"{folder}/journal") as files:
-            found.extend(sorted((file.name, file.stat().st_size) for file in files))
+        with contextlib.suppress(NotADirectoryError), os.scandir(f"{folder}/journal") as files:
+            found.extend(sorted((file.name, file.stat(follow_symlinks=False).st_size) for file in files))
     return tuple(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from procray.training.losses import Losses
 from procray.training.objective import scored_values, to_device
 from procray.training.optimizer import clip_gradients
 from procray.training.pace import Pace
-from procray.training.parts import micro_batches
+from procray.training.parts import computed, micro_batches
 from procray.training.peak import device_peak
 from procray.training.recipe import PhaseRecipe
 from procray.training.schedule import lr_at
@@ -198,7 +198,10 @@ class Run:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.put(loss, norm)
-        self.count(batch, scored, lr)
+        shapes: Sequence[tuple[int, ...]] = [part.mask_BT.shape for part in parts]
+        if context.world_size > 1:
+            shapes = computed(batch.mask_BT, context.world_size, self.runtime.micro_batch, self.runtime.trim)
+        self.count(batch, scored, lr, shapes)
 
     def scored(self, batch: Batch | RowBatch) -> int:
         """How many values the next batch scores.
@@ -212,24 +215,31 @@ class Run:
             raise PhaseFailed(f"the batch of step {step} scores no position, so there is nothing to learn from", step)
         return scored
 
-    def count(self, batch: Batch | RowBatch, scored: int, lr: float) -> None:
-        """Takes note of an update whose loss and norm stand in the ring."""
+    def count(
+        self, batch: Batch | RowBatch, scored: int, lr: float, parts: Sequence[tuple[int, ...]] | None = None
+    ) -> None:
+        """Takes note of an update whose loss and norm stand in the ring.
+
+        Args:
+            parts: sequences and positions of each part that was computed; by default the batch as it is.
+        """
         state = self.state
         self.losses.note(state.step, lr, scored)
-        positions_T = batch.mask_BT.shape[1]
-        if positions_T not in self.flops_at:
-            self.flops_at[positions_T] = flops_per_token(self.model.config, positions_T)
-        positions = batch.mask_BT.size
+        parts = [batch.mask_BT.shape[:2]] if parts is None else parts
         state.step += 1
         state.marked = False
         state.tokens += batch.nominal_tokens
         state.scored_tokens += scored
-        state.positions += positions
-        flops = positions * self.flops_at[positions_T]
-        state.flops += flops
-        state.since_flops += flops
         state.since_tokens += batch.nominal_tokens
-        state.since_positions += positions
+        for sequences, positions_T in parts:
+            if positions_T not in self.flops_at:
+                self.flops_at[positions_T] = flops_per_token(self.model.config, positions_T)
+            positions = sequences * positions_T
+            flops = positions * self.flops_at[positions_T]
+            state.positions += positions
+            state.flops += flops
+            state.since_flops += flops
+            state.since_positions += positions
 
     def drain(self) -> None:
         """Reads the losses and norms that wait on the device, see `Losses.drain`."""

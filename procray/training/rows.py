@@ -10,8 +10,9 @@ from typing import Any
 
 from procray.batch import EXACT_MATCH, PARTS
 
-# Of the phase up to the step, however it was measured. Counts; equal on every machine.
-COUNTERS = ("step", "tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "length", "tokens_by_task")
+# Of the phase up to the step, however it was measured. Counts; equal on every machine. What is computed (`positions`,
+# `flops`) is not: how a batch is cut, and with it what is trimmed, depends on the device.
+COUNTERS = ("step", "tokens", "scored_tokens", "epoch", "unique_tokens", "length", "tokens_by_task")
 # On how many held-out sequences a row was measured, and over how many steps before it its means run; noted where
 # either may differ from row to row.
 SEQUENCES, MEAN_STEPS = "sequences", "mean_steps"

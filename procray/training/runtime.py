@@ -17,7 +17,8 @@ import torch
 
 from procray.errors import EnvironmentProblem
 from procray.model import GPT2, GPT2Config, flops_per_token, parameters
-from procray.training.environment import worker_environment
+from procray.training.environment import steady_products, worker_environment
+from procray.training.parts import CPU_TRIM
 from procray.training.recipe import PhaseRecipe
 
 __all__ = [
@@ -40,13 +41,13 @@ CPU_LOGITS = 1 << 20  # elements of one piece of logits, which then stay in the 
 FEWEST_ROWS = 512  # ... but no fewer rows than this, which would make slow products
 CUDA_LOGITS = 1 << 28
 LOGITS_BYTES = 12  # for each of them, in several precisions
-CPU_TRIM = 1 << 14  # positions; much smaller parts cost more than their padding
 CUDA_SHARE = 0.5  # of the free memory; several phases may share a GPU
 STATE_BYTES = 16  # per parameter in float32: weight, gradient, two moments
 GRADIENT_BYTES = 4
 # Compiling a block costs some 20-40 s, and the gain is at most a factor of 2.
 COMPILE_FROM_SECONDS = 90.0
 COMPILE_LOSS_FROM = 4096  # entries of the vocabulary; with fewer the logits are a small part of the work
+ANY_THREADS = "any"  # in place of their number where it changes no bit
 ASSUMED_FLOPS = 1.5e14  # a second, uncompiled, on a current data-centre GPU
 
 
@@ -231,7 +232,7 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else _cpu_name(),
         "device_type": runtime.device.type,
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": runtime.threads,
+        "threads": ANY_THREADS if any_threads(runtime) else runtime.threads,
         "world_size": runtime.world_size,
         "attention": "products in blocks" if runtime.attention == "matmul" else runtime.attention,
         "head": "gradients with the logits, which are not kept",
@@ -249,13 +250,47 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        # The order of sums on a GPU and over processes is not fixed.
-        "repeats_exactly": runtime.device.type == "cpu" and runtime.world_size == 1,
+        # The order of sums on a GPU and over many processes is not fixed; of two numbers there is but one sum.
+        "repeats_exactly": runtime.device.type == "cpu" and (runtime.world_size == 1 or _pair_of_copies(runtime)),
         "platform": platform.platform(),
     }
     if runtime.device.type == "cuda":
         facts |= {"cuda": torch.version.cuda, "capability": list(torch.cuda.get_device_capability(runtime.device))}
     return facts
+
+
+def any_threads(runtime: Runtime) -> bool:
+    """Whether the numbers are the same bit for bit on any number of threads.
+
+    On a CPU of Intel in float32 they are, where MKL was told to add up in one order (see `steady_products`), which is tried.
+    The libraries of other makers' processors are not known to do so; oneDNN, which "medium" means on AMD, splits narrow
+    products among the threads.
+    """
+    plain = runtime.device.type == "cpu" and not runtime.autocast and not runtime.shard and runtime.pack == 1
+    return plain and runtime.matmul_precision == "highest" and steady_products() and _products_are_steady()
+
+
+def _pair_of_copies(runtime: Runtime) -> bool:
+    return runtime.world_size == 2 and not runtime.shard
+
+
+@lru_cache
+def _products_are_steady() -> bool:
+    """Tries products that libraries like to split: of few results and long sums."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for wide, narrow in ((256, 64), (64, 64), (102, 64), (48, 16)):
+        x_ND, y_NE = (torch.randn(4096, size, generator=generator) for size in (wide, narrow))
+        products = []
+        for count in (1, 2, 3, 8):
+            torch.set_num_threads(count)
+            products.append(x_ND.t() @ y_NE)
+        found.append(all(torch.equal(products[0], product) for product in products))
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+    return all(found)
 
 
 def _bytes_per_sequence(

@@ -11,11 +11,11 @@ from procray.batch import Batch, RowBatch
 from procray.corpora import Prepared
 from procray.errors import CorpusError, TaskError
 from procray.tasks import BaseTask, Mixture, Task
+from procray.tasks.strata import strata
 from procray.training.held_out import TestSet
 from procray.training.recipe import PhaseRecipe
 
-# One validation set for all training seeds. Small batches, because a task with a range of lengths
-# draws one length a batch.
+# One validation set for all training seeds.
 VALIDATION_SEED = 0
 VALIDATION_BATCH = 32
 VALIDATION_POSITIONS = 16384  # of text, and of diagnostics, in one evaluation batch
@@ -118,9 +118,13 @@ class TaskSource:
         return self._test_sets[length]
 
     def _drawn(self, length: int | None) -> Iterator[Batch | RowBatch]:
-        for index, first in enumerate(range(0, self.held_out, VALIDATION_BATCH)):
-            size = min(VALIDATION_BATCH, self.held_out - first)
-            yield self.task.sample(VALIDATION_SEED, self.split, index, size, length)
+        """Parts and lengths in the shares in which training draws them, so that few batches are no poor sample."""
+        index = 0
+        for stratum in strata(self.task, self.held_out):
+            for first in range(0, stratum.count, VALIDATION_BATCH):
+                size = min(VALIDATION_BATCH, stratum.count - first)
+                yield stratum.sample(VALIDATION_SEED, self.split, index, size, length)
+                index += 1
 
     def exposure(self, step: int) -> dict[str, Any]:
         return {"tokens_by_task": self._tokens_by_task(step)} if isinstance(self.task, Mixture) else {}

@@ -39,12 +39,12 @@ import procray.files as files
 from procray.corpora import documents, prepare, shards
 shards.SHARD_TOKENS, documents.BATCH_DOCUMENTS = 2000, 5
 deadly, written = int(sys.argv[3]), 0
-def replace(source, target, original=os.replace):
+def replace(source, target, original=os.replace, **folders):
     global written
     written += 1
     if written == deadly:
         os.kill(os.getpid(), signal.SIGKILL)
-    original(source, target)
+    original(source, target, **folders)
     if str(target).endswith(".bin"):
         print("shard", Path(target).name, flush=True)
 files.os.replace = replace
@@ -105,12 +105,12 @@ def test_an_exception_at_any_write_loses_nothing(tmp_path, made, small_shards, m
     writes = 0
     deadly = 0
 
-    def replace(source, target):
+    def replace(source, target, **folders):
         nonlocal writes
         writes += 1
         if writes == deadly:
             raise KeyboardInterrupt
-        original(source, target)
+        original(source, target, **folders)
 
     monkeypatch.setattr(files.os, "replace", replace)
     root = tmp_path / "root"

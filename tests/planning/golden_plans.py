@@ -1,4 +1,5 @@
 """Writes the golden plans: what each shipped sweep is at each scale, in readable text, so that a change shows as one.
+Those of `tests/planning/sweeps` stand beside them for what no shipped sweep says.
 
     python tests/planning/golden_plans.py
 
@@ -23,7 +24,7 @@ import procray
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "plans"
 SEEDS = 2  # spelled out
-FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
+FILES = [file for folder in ("sweeps", "tests/planning/sweeps") for file in sorted((ROOT / folder).glob("*.yaml"))]
 
 
 def scales(file: Path) -> list[str]:
@@ -77,6 +78,8 @@ def _plan(graph: Any) -> str:
     if others:
         rest = [line for seed, line in cells if seed not in seeds]
         lines.append(f"and {len(rest)} of other seeds, digest {_digest(rest)}")
+    for variant, controls in graph.controls.items():
+        lines += [f"{kind} of {variant} is {name}" for kind, name in controls.items()]
     if graph.trials:
         lines += ["", "trials"]
         lines += [

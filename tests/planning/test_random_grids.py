@@ -113,6 +113,15 @@ def shape(dice: random.Random, drawn: dict[str, Any]) -> None:
                 drawn["shape"][key] = [entry]
 
 
+def control(dice: random.Random, drawn: dict[str, Any]) -> None:
+    """Adds `controls:`, of those that every value of the grid can have."""
+    known: list[Any] = ["shuffled", {"text": {"corpus": "c4", "tokenizer": "byte"}}, "random", "more_semantic"]
+    if {"shuffled": "set"} in drawn["axes"].get("procedural.task", []):
+        known.remove("shuffled")
+    if "procedural" in drawn["base"] and dice.random() < 0.4:
+        drawn["base"]["controls"] = dice.sample(known, dice.randint(1, len(known)))
+
+
 def put(data: Any, path: str, value: Any) -> None:
     *above, last = path.split(".")
     for part in above:
@@ -207,6 +216,7 @@ def told(graph: Plan) -> tuple[dict[str, set[int]], set[Any], set[Any]]:
             tuple(sorted((mark.phase, mark.step) for mark in cell.warmups)),
         )
         for cell in graph.cells
+        if cell.control != "more_semantic"  # may be the baseline of another budget, and then stands there as that
     }  # fmt: skip
     tried = {(trial.seed, trial.compared, trial.step) for trial in graph.trials}
     return {phase.id: set(phase.marks) for phase in graph.phases.values()}, read, tried
@@ -219,6 +229,7 @@ def check(number: int) -> None:
         path = max(drawn["axes"], key=lambda path: len(drawn["axes"][path]))
         drawn["axes"][path].pop()
     shape(dice, drawn)
+    control(random.Random(f"controls {number}"), drawn)
     one_by_one = cells(drawn)
     named = {data["targets"][0]["name"] for data in one_by_one if "targets" in data}
     if not one_by_one or len(named) < len(drawn["base"].get("targets", ())):
@@ -240,7 +251,7 @@ def check(number: int) -> None:
     assert len(set(names)) == len(names), context
     variants: dict[Any, str] = {}
     for cell in graph.cells:
-        if cell.fraction is None:
+        if cell.fraction is None and cell.control != "more_semantic":
             key = (cell.target, cell.seed, cell.compared, cell.step, cell.stages)
             assert variants.setdefault(key, cell.variant) == cell.variant, context  # one cell has one name
     unshaped = {**drawn, "shape": {}}
@@ -252,8 +263,11 @@ def check(number: int) -> None:
         for axis in before.axes:
             assert set(axis["labels"]) <= set(added[axis["name"]]), context
         assert set(before.variants) | set(before.same) <= set(after.variants) | set(after.same), context
+        own = {cell.compared for cell in before.cells if not cell.control}
         for id, phase in before.phases.items():
             was, now = phase.label, after.phases[id].label
+            if phase.kind != "procedural" and id not in own:  # variants that share a control name it in turn
+                continue
             # One that several targets share, or reruns of several budgets, has the first one's name.
             assert now == was or "@" in was or now.split("/")[0] != was.split("/")[0], (was, now, context)
 

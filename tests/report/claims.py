@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from procray.planning import PlannedPhase
+from procray.report.numbers.gate import without_gate
 from procray.report.numbers.results import Results, Target, Variant
 from procray.report.numbers.summary import summarise
 from procray.store.store import Store
@@ -49,7 +51,7 @@ def rising(end: float, share: float) -> float:
 
 
 def sweep(folder: Path, ends: Ends, kind: str = "text", curve: Any = None, until: Any = None) -> Results:
-    """A summarised sweep of journals.
+    """A summarised sweep of journals, without the gate: what its numbers alone allow to say.
 
     Args:
         ends: by variant (`baseline`, then budgets such as `20k`) the end of every seed, a loss or, for `find`, an
@@ -83,7 +85,8 @@ def sweep(folder: Path, ends: Ends, kind: str = "text", curve: Any = None, until
         until=until or (lambda phase: 0.5 if lost(phase) else 1.0),
         state=lambda phase: failed if lost(phase) else None,
     )  # fmt: skip
-    return summarise(plan, store)
+    found = summarise(plan, store)
+    return replace(found, targets=tuple(map(without_gate, found.targets)))
 
 
 def _name(phase: PlannedPhase, budgets: Sequence[str]) -> str | None:

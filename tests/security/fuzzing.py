@@ -561,8 +561,11 @@ def neighbour_target(folder: Path) -> One:
     from procray.store.contents import contents
     from procray.store.store import Store
     from procray.store.verification import verify
+    from procray.tracking.glance import glance
+    from procray.training.recipe import PhaseRecipe
 
     store, phase_id = small_phase(folder / "good")
+    recipe = PhaseRecipe.from_json(store.phase(phase_id).description()["recipe"])
     graph = plan(load_text(SWEEPS[2], "chains.yaml"))
     store.write_plan(graph)
     (folder / "good" / "corpora").mkdir(exist_ok=True)
@@ -576,6 +579,13 @@ def neighbour_target(folder: Path) -> One:
             if not path.is_dir()
         }
 
+    def weights(place: Path) -> dict[str, Any]:
+        (place / "model.safetensors").write_bytes(b"weights")
+        return {"loss": 1.0}
+
+    def state(place: Path) -> None:
+        (place / "state.json").write_text("{}")
+
     def gone(place: Path) -> bool:
         """Removes what is there; whether it was a folder."""
         folder_there = place.is_dir() and not place.is_symlink()
@@ -586,9 +596,10 @@ def neighbour_target(folder: Path) -> One:
         return folder_there
 
     def plant(rng: random.Random) -> None:
-        places = sorted(work.rglob("*"))
-        place = rng.choice(places)
-        kind = rng.randrange(5)
+        place = rng.choice(sorted(work.rglob("*")))
+        while place.is_symlink():  # planted before: what lies behind it is not to be harmed by the fuzzer itself
+            place = place.parent
+        kind = rng.randrange(5) if place != work else 3
         if kind == 0 and place.parent.is_dir():  # a link in place of what is there
             gone(place)
             target = rng.choice((outside, outside / "mine.txt", Path("/dev/zero"), place, Path("../..")))
@@ -633,18 +644,36 @@ def neighbour_target(folder: Path) -> One:
                     row(one_of, shared, standing)
                     find(one_of.id, shared)
 
-        def claim() -> None:
+        def train() -> None:
             held = phase.acquire({"sweep": "x@y"})
-            if held is not None:
+            if held is None:
+                return
+            try:
+                acts: list[Callable[[], Any]] = [
+                    lambda: phase.journal(held, phase.write_description(recipe, {}, held.attempt, "d" * 64)).close(),
+                    lambda: phase.write_mark(held, rng.choice((10, 20)), weights, {}),
+                    lambda: phase.write_resume(held, rng.choice((20, 30)), state, keep=rng.random() < 0.5),
+                    lambda: phase.write_progress({"step": 30}),
+                    lambda: phase.set_status("done", step=30, attempt=held.attempt),
+                    lambda: phase.discard(held, rng.choice(("marks", "resume")), 10),
+                    lambda: phase.drop_resumes(held),
+                ]  # fmt: skip
+                each(acts)
+            finally:
                 held.release()
+
+        def command() -> None:
+            place = shared.write_plan(graph).parent
+            note = shared.note(place / ".run-aaaaaaaa-1-bbbbbb" / "word")
+            each([lambda: note.write("stop"), note.read, note.remove, lambda: shared.forget(graph.title)])
 
         def clean() -> None:
             garbage.collect(shared, garbage.find(shared, older_than=0.0))
 
         each([
             phase.status, phase.progress, phase.curve, phase.description, phase.holder, phase.marks, phase.resumes,
-            phase.resume, lambda: phase.mark(10), lambda: contents(shared), lambda: verify(shared), read, claim,
-            clean,
+            phase.resume, lambda: phase.mark(10), lambda: contents(shared), lambda: verify(shared),
+            lambda: glance(str(phase.path)), read, train, command, clean,
         ])  # fmt: skip
         if content_of(outside) != before:
             raise AssertionError("something outside of the store has changed")
@@ -725,7 +754,8 @@ def fuzz(target: str, count: int, seed: int, only: int | None = None) -> tuple[l
 
     findings: list[Finding] = []
     outcomes: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # else a disk's waits are most of the time
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as folder:
         one = TARGETS[target][0](Path(folder))
         with bounded():
             for number in range(count) if only is None else [only]:

@@ -109,12 +109,14 @@ def test_a_large_plan_is_read_in_little_more_room_than_its_file_takes(tmp_path):
     path = tmp_path / "plan.json"
     files.write_atomic(path, plan_lines(graph))
     assert read_plan(path) == graph  # once before, for what is made once
-    tracemalloc.start()
-    found = read_plan(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert found.digest == graph.digest
-    assert peak < 1.5 * path.stat().st_size + (4 << 20), "as one piece of JSON it takes six times its size"
+    peaks = []
+    for _ in range(3):  # threads that earlier tests have left may allocate meanwhile
+        tracemalloc.start()
+        found = read_plan(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert found.digest == graph.digest
+    assert min(peaks) < 1.5 * path.stat().st_size + (4 << 20), "as one piece of JSON it takes six times its size"
 
 
 @pytest.mark.parametrize("indent", [None, 1, 4])

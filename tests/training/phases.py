@@ -37,7 +37,7 @@ def recipe(**changes: Any) -> PhaseRecipe:
 def run(phase: PhaseRecipe, folder: Path, until: int, marks: tuple[int, ...] = (), **options: Any) -> Outcome:
     """Trains a task phase in a folder; `stop_at` makes the context ask to stop at these steps."""
     stop_at = set(options.pop("stop_at", ()))
-    cuts = {name: options.pop(name) for name in ("micro_batch", "trim") if name in options}
+    cuts = {name: options.pop(name) for name in ("micro_batch", "trim", "threads") if name in options}
     source = task_source(phase)
     context = FolderContext(folder, **options)
     if stop_at:

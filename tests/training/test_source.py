@@ -1,4 +1,5 @@
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -73,7 +74,11 @@ def test_the_validation_set_has_the_size_that_the_recipe_says():
     source = task_source(recipe(data=RANGE, evaluation=Evaluation(4, sequences)))
     batches = list(source.validation(None))
     assert sum(len(batch.tokens_BT) for batch in batches) == sequences
-    assert len({batch.nominal_tokens / len(batch.tokens_BT) for batch in batches}) > 1, "a range shows several lengths"
+    sizes = Counter[float]()
+    for batch in batches:
+        sizes[batch.nominal_tokens / len(batch.tokens_BT)] += len(batch.tokens_BT)
+    assert len(sizes) == 9, "a range shows all of its lengths"
+    assert max(sizes.values()) - min(sizes.values()) == 1, "and each as often as the others"
 
 
 def test_what_a_model_needs_follows_from_the_task():

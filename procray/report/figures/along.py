@@ -21,8 +21,8 @@ Families = dict[str, list[tuple[float, Variant]]]
 
 def mixed_tasks(target: Target) -> tuple[str, str] | None:
     """The two tasks that the warm-ups mix, where there are two and at least three shares to look along."""
-    tasks = list(dict.fromkeys(task for variant in target.warmed for task in variant.shares))
-    if len(tasks) != 2 or len({round(v.shares.get(tasks[0], 0.0), 6) for v in target.warmed if v.shares}) < 3:
+    tasks = list(dict.fromkeys(task for variant in target.tested for task in variant.shares))
+    if len(tasks) != 2 or len({round(v.shares.get(tasks[0], 0.0), 6) for v in target.tested if v.shares}) < 3:
         return None
     return tasks[0], tasks[1]
 
@@ -88,7 +88,7 @@ def _means(axes: Any, members: Sequence[tuple[float, Variant]], colour: str) -> 
 
 def sizes(target: Target) -> list[int]:
     """The numbers of parameters of the compared models, where there are several."""
-    found = sorted({variant.parameters for variant in target.warmed})
+    found = sorted({variant.parameters for variant in target.tested})
     return found if len(found) > 1 else []
 
 
@@ -145,10 +145,10 @@ def scale(target: Target, name: str, where: str) -> Picture:
 
 def _with_size(target: Target) -> set[str]:
     """The axes that describe the model, and those whose values go with its size, as a learning rate zipped to it."""
-    found = {axis for variant in target.warmed for axis in variant.labels if "model" in axis.split(".")}
-    for axis in {axis for variant in target.warmed for axis in variant.labels} - found:
+    found = {axis for variant in target.tested for axis in variant.labels if "model" in axis.split(".")}
+    for axis in {axis for variant in target.tested for axis in variant.labels} - found:
         by_size: dict[int, set[str]] = {}
-        for variant in target.warmed:
+        for variant in target.tested:
             by_size.setdefault(variant.parameters, set()).add(variant.labels.get(axis, ""))
         if all(len(values) == 1 for values in by_size.values()) and len(set().union(*by_size.values())) > 1:
             found.add(axis)
@@ -160,7 +160,7 @@ def _form(variant: Variant) -> Match:
 
 
 def _form_name(target: Target) -> str:
-    return "schedule-matched reruns" if any(variant.points for variant in target.warmed) else "read-off"
+    return "schedule-matched reruns" if any(variant.points for variant in target.tested) else "read-off"
 
 
 def _differences(axes: Any, members: Sequence[tuple[float, Variant]], colour: str) -> None:
@@ -203,7 +203,7 @@ def _size_axis(axes: Any, places: Sequence[int]) -> None:
 def _families(target: Target, place: Callable[[Variant], float | None], beside: Callable[[Variant], str]) -> Families:
     """Variants with a result along the axis, in groups by what else tells them apart."""
     found: Families = {}
-    for variant in target.warmed:
+    for variant in target.tested:
         where = place(variant)
         if where is not None and variant.final is not None:
             found.setdefault(beside(variant), []).append((where, variant))

@@ -53,7 +53,10 @@ def final(target: Target, palette: dict[str, str], name: str, where: str) -> Pic
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.spines["left"].set_visible(False)
-        _focus(axes, known, scale)
+        cut = _focus(axes, known, scale)
+        for row, variant in enumerate(known):
+            for side in cut.get(variant.name, ()):
+                _arrow(axes, row, side, palette[variant.name])
         if target.metric == "accuracy":
             axes.set_xlabel("difference in final accuracy (percentage points; to the right is better)")
         else:
@@ -63,11 +66,25 @@ def final(target: Target, palette: dict[str, str], name: str, where: str) -> Pic
             f"means of {pairs} with 95 % t-intervals, each by itself. An interval that includes zero shows no "
             f"difference; numbers in bold are better or worse by a test at 5 % for the whole table."
         )
+        if cut:
+            caption += " An interval that ends in an arrow goes on beyond the axis; the table has its ends."
         return finish(figure, name, target.name, title, caption)
 
 
-def _focus(axes: Any, variants: Sequence[Variant], scale: float) -> None:
-    """Limits from the means and seeds; an interval of few seeds may be so wide that it would hide everything."""
+def _arrow(axes: Any, row: int, side: int, colour: str) -> None:
+    """Marks the end of an interval that the edge of the axis cuts off; `side` is -1 on the left."""
+    axes.plot(
+        [0.0 if side < 0 else 1.0], [row], marker="<" if side < 0 else ">", ms=9, color=colour, mew=0,
+        transform=axes.get_yaxis_transform(), clip_on=False, zorder=5, gid="cut",
+    )  # fmt: skip
+
+
+def _focus(axes: Any, variants: Sequence[Variant], scale: float) -> dict[str, list[int]]:
+    """Limits from the means and seeds; an interval of few seeds may be so wide that it would hide everything.
+
+    Returns:
+        By variant, on which sides its interval is cut off: -1 left, 1 right.
+    """
     means = [scale * v.difference.mean for v in variants if v.difference]
     reach = max(max(abs(mean) for mean in means), 1e-4 * scale)
     ends = [
@@ -79,4 +96,13 @@ def _focus(axes: Any, variants: Sequence[Variant], scale: float) -> None:
     ]
     low, high = min([0.0, *means, *ends]), max([0.0, *means, *ends])
     pad = 0.06 * (high - low)
-    axes.set_xlim(low - pad, high + pad)
+    low, high = low - pad, high + pad
+    axes.set_xlim(low, high)
+    cut: dict[str, list[int]] = {}
+    for variant in variants:
+        if variant.difference is None or variant.difference.low is None or variant.difference.high is None:
+            continue
+        beyond = ((-1, scale * variant.difference.low < low), (1, scale * variant.difference.high > high))
+        if sides := [side for side, is_beyond in beyond if is_beyond]:
+            cut[variant.name] = sides
+    return cut

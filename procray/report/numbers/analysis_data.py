@@ -48,6 +48,7 @@ def of_task(one: Opened, on: str, sequences: int | None) -> tuple[str, Batches]:
     import yaml
 
     from procray import tasks
+    from procray.tasks.strata import strata
 
     name, *words = shlex.split(on)
     if name not in tasks.names():
@@ -73,10 +74,9 @@ def of_task(one: Opened, on: str, sequences: int | None) -> tuple[str, Batches]:
             f"--on {name}: sequences of up to {task.positions} positions, and {one.title} has {config.context};"
             f" choose the parameters, as in --on '{name} length=4' (`procray tasks {name}` lists them)"
         )
-    size = sequences or SEQUENCES
-    samples = (
-        task.sample(0, "analysis", index, min(32, size - first)) for index, first in enumerate(range(0, size, 32))
-    )
+    kinds = strata(task, sequences or SEQUENCES)
+    cuts = [(kind, min(32, kind.count - first)) for kind in kinds for first in range(0, kind.count, 32)]
+    samples = (kind.sample(0, "analysis", index, size) for index, (kind, size) in enumerate(cuts))
     return on, [_tensors(sample) for sample in samples]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,11 +39,15 @@ FEWEST = 3  # independent seeds (or donors) that a claim needs
 def judge(target: Target) -> Target:
     """The target with `evidence` for every variant, and verdicts for further scores and phases."""
     target = replace(target, all_or_nothing=_all_or_nothing(target))
-    warmed = target.warmed
-    tests = {variant.name: _test(target, variant) for variant in warmed}
-    corrected = dict(zip(tests, holm([p for _, p in tests.values()], len(warmed)), strict=True))
-    levels = {base.name: claim_level(target, base) for base in target.baselines}
-    speeds = _speeds(target, levels)
+    tested = target.tested
+    bases = {variant.name: target.baseline_of(variant) for variant in tested}
+    tests = {
+        variant.name: test_of_ends(target, variant.difference, paired(variant.runs, base.runs) if base else [])
+        for variant in tested
+        for base in [bases[variant.name]]
+    }
+    corrected = dict(zip(tests, holm([p for _, p in tests.values()], len(tested)), strict=True))
+    speeds = speeds_against(target, {name: (base, paired) for name, base in bases.items() if base}, len(tested))
     settled = {base.name: _settling(base) for base in target.baselines}
     found = []
     for variant in target.variants:
@@ -52,10 +56,13 @@ def judge(target: Target) -> Target:
                 replace(variant, evidence=Evidence(settled=settled[variant.name], left=_left(target, variant)))
             )
             continue
+        if variant.control:  # it is there to be compared with its variant: see `gate`
+            found.append(replace(variant, evidence=Evidence(left=_left(target, variant))))
+            continue
         method, p = tests[variant.name]
         evidence = Evidence(
-            method, len(warmed), p, corrected[variant.name].p, corrected[variant.name].level,
-            _verdict(variant, variant.difference, corrected[variant.name], target.mode),
+            method, len(tested), p, corrected[variant.name].p, corrected[variant.name].level,
+            verdict_of(variant, variant.difference, corrected[variant.name], target.mode),
             _fraction(target, variant, corrected[variant.name].level),
             settled.get(variant.baseline), speeds.get(variant.name), _left(target, variant),
         )  # fmt: skip
@@ -63,7 +70,7 @@ def judge(target: Target) -> Target:
     return replace(target, variants=tuple(_others(target, found)))
 
 
-def _verdict(variant: Variant, difference: Difference | None, test: Corrected, mode: Mode) -> str:
+def verdict_of(variant: Variant, difference: Difference | None, test: Corrected, mode: Mode) -> str:
     """`better` needs three units and every planned seed; what lost one may still be worse."""
     if difference is None:
         return ""
@@ -89,14 +96,15 @@ def _all_or_nothing(target: Target) -> bool:
     return False
 
 
-def _test(target: Target, variant: Variant) -> tuple[str, float | None]:
+def test_of_ends(
+    target: Target, difference: Difference | None, pairs: Sequence[tuple[Run, Run]]
+) -> tuple[str, float | None]:
     """The name of the test of the final values, and its two-sided p; None where there is nothing to test."""
-    difference, base = variant.difference, target.baseline_of(variant)
-    if difference is None or base is None or difference.p is None:
+    if difference is None or difference.p is None or not pairs:
         return "", None
     if not target.all_or_nothing:
         return "paired t" if difference.targets is None else "crossed t", difference.p
-    found = cells(paired(variant.runs, base.runs))
+    found = cells(pairs)
     left = found.array(lambda pair: [leaves(target, pair[0]), leaves(target, pair[1])])
     if not found.crossed:
         count = len(found.pairs)
@@ -104,8 +112,11 @@ def _test(target: Target, variant: Variant) -> tuple[str, float | None]:
     # A donor is one unit, however many targets it was tried on: it counts by most of them. What its donors share
     # through the target seeds must show beside that.
     donors, targets = found.shape
-    most = int((left[0].mean(axis=1) > 0.5).sum())
-    exact = fisher_exact(most, donors, int(left[1][0].sum()), targets)
+    most, others = (int((own.mean(axis=1) > 0.5).sum()) for own in left)
+    if found.pairs[0][1].donor is None:  # one run is the partner of a whole column
+        exact = fisher_exact(most, donors, int(left[1][0].sum()), targets)
+    else:
+        exact = fisher_exact(most, donors, others, donors)
     return "Fisher exact", max(exact, difference.p)
 
 
@@ -136,7 +147,7 @@ def _fraction(target: Target, variant: Variant, level: float) -> Fraction | None
     if not found.pairs or found.units < 2:
         return None
     metric = target.metric
-    tokens, values = _beside([run.curve for run, _ in found.pairs], metric, found)
+    tokens, values = beside([run.curve for run, _ in found.pairs], metric, found)
     ends = found.array(lambda pair: pair[1].final(metric))
     return _open_places(tokens, values - ends, found.crossed, level, target.mode, base.t2)
 
@@ -146,12 +157,12 @@ def _settling(base: Variant) -> Fraction | None:
     if base.n < 2:
         return None
     found = cells([(run, run) for run in base.finished])
-    tokens, values = _beside([run.curve for run in base.finished], base.metric, found)
+    tokens, values = beside([run.curve for run in base.finished], base.metric, found)
     ends = found.array(lambda pair: pair[1].final(base.metric))
     return _open_places(tokens, values - ends, False, LEVEL, base.mode, base.t2)
 
 
-def _beside(curves: Sequence[Curve], metric: str, found: Cells) -> tuple[list[int], np.ndarray]:
+def beside(curves: Sequence[Curve], metric: str, found: Cells) -> tuple[list[int], np.ndarray]:
     """The places that all curves have, and their values there, with one leading axis for the places."""
     first = curves[0].tokens
     if all(curve.tokens == first for curve in curves):
@@ -181,8 +192,7 @@ def _saves(target: Target, variant: Variant, evidence: Evidence) -> bool:
     base = target.baseline_of(variant)
     if base is None or variant.state != "complete" or base.state != "complete" or reruns_deny(variant):
         return False
-    speed = evidence.speed
-    return sooner(evidence) or (speed is not None and speed.p <= LEVEL and speed.high < 1 and speed.n >= FEWEST)
+    return sooner(evidence) or quicker(evidence.speed)
 
 
 def sooner(evidence: Evidence) -> bool:
@@ -199,6 +209,11 @@ def reruns_deny(variant: Variant) -> bool:
     if variant.constant:  # every shorter run is a part of the long one: nothing was run again
         return False
     return matched.state == "not reached" or (matched.fraction is not None and matched.fraction >= 1)
+
+
+def quicker(speed: Speed | None) -> bool:
+    """Whether a level is surely kept sooner."""
+    return speed is not None and speed.p <= LEVEL and speed.high < 1 and speed.n >= FEWEST
 
 
 # --- tokens until a level --------------------------------------------------------------------------------------------
@@ -222,18 +237,29 @@ def _place(run: Run, level: float) -> float | None:
     return next((float(tokens) for tokens in run.curve.tokens if tokens > 0), None)
 
 
-def _speeds(target: Target, levels: dict[str, float | None]) -> dict[str, Speed]:
-    """Of the variants whose every seed keeps the level of their baseline: tests on the logarithms of the tokens.
+Pairing = Callable[[Sequence[Run], Sequence[Run]], list[tuple[Run, Run]]]
+
+
+def speeds_against(target: Target, others: Mapping[str, tuple[Variant, Pairing]], family: int) -> dict[str, Speed]:
+    """Of the variants whose every seed, and every one of the other, keeps their baseline's level: tests on logarithms.
 
     They are a second look beside the final values, so they are made at half of the level: p counts twice.
+
+    Args:
+        others: by variant, what it is compared with and how both are paired.
+        family: tests of the table.
     """
+    levels = {base.name: claim_level(target, base) for base in target.baselines}
     found: dict[str, tuple[float, np.ndarray, Cells]] = {}
     for variant in target.warmed:
-        base, level = target.baseline_of(variant), levels.get(variant.baseline)
-        if base is None or level is None or variant.state != "complete":
+        level = levels.get(variant.baseline)
+        if variant.name not in others or level is None or variant.state != "complete":
             continue
-        own = cells(paired(variant.runs, base.runs))
-        if own.units < 2 or any(_place(run, level) is None for run in variant.runs):
+        other, pair_up = others[variant.name]
+        if other.state != "complete":
+            continue
+        own = cells(pair_up(variant.runs, other.runs))
+        if own.units < 2 or any(_place(run, level) is None for run in (*variant.runs, *other.runs)):
             continue
         ratios = own.array(lambda pair, level=level: math.log(_place(pair[0], level) / _place(pair[1], level)))  # type: ignore[misc, operator]
         found[variant.name] = (level, ratios, own)
@@ -243,7 +269,7 @@ def _speeds(target: Target, levels: dict[str, float | None]) -> dict[str, Speed]
     for name, (_, ratios, own) in found.items():
         means, errors, degrees = mean_and_error(ratios, own.crossed)
         tests[name] = (float(means), float(errors), degrees)
-    corrected = holm([min(1.0, 2 * p_value(*test)) for test in tests.values()], len(target.warmed))
+    corrected = holm([min(1.0, 2 * p_value(*test)) for test in tests.values()], family)
     speeds = {}
     for (name, (level, _, own)), one in zip(found.items(), corrected, strict=True):
         mean, error, degrees = tests[name]
@@ -279,12 +305,16 @@ def _others(target: Target, variants: Sequence[Variant]) -> list[Variant]:
 def _column(
     target: Target, variants: Sequence[Variant], differences: Sequence[Difference | None], mode: Mode
 ) -> list[tuple[Variant, str]]:
-    known = [(v, d) for v, d in zip(variants, differences, strict=True) if d is not None and not v.is_baseline]
+    known = [
+        (v, d)
+        for v, d in zip(variants, differences, strict=True)
+        if d is not None and not v.is_baseline and not v.control
+    ]
     if target.all_or_nothing and mode == "max":
         return [(variant, "unclear") for variant, _ in known]
-    tests = holm([difference.p for _, difference in known], max(len(target.warmed), len(known)))
+    tests = holm([difference.p for _, difference in known], max(len(target.tested), len(known)))
     return [
-        (variant, _verdict(variant, difference, test, mode))
+        (variant, verdict_of(variant, difference, test, mode))
         for (variant, difference), test in zip(known, tests, strict=True)
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from procray.report.numbers.evidence import FEWEST, between_seeds, leaves, reruns_deny, sooner
+from procray.report.numbers.gate import reservations
 from procray.report.numbers.results import Fraction, Left, Match, Target, Variant, paired
 from procray.report.numbers.statistics import Difference
 from procray.report.numbers.warmups import chance_text, last_fifth, still_text
@@ -18,7 +19,7 @@ def headline(target: Target) -> str:
         return f"No answer yet: the baseline has finished 0 of {plural(planned, 'seed')}."
     if not target.warmed:
         return "This sweep has no warmed-up variant to compare with the baseline."
-    if not any(variant.difference for variant in target.warmed):
+    if not any(variant.difference for variant in target.warmed if variant.name not in target.in_control):
         return "No answer yet: no warmed-up variant has finished a seed that the baseline has finished too."
     said = " ".join(filter(None, (_sentence(target, base) for base in target.baselines)))
     return said if all(variant.state == "complete" for variant in target.variants) else f"So far: {said}"
@@ -26,7 +27,9 @@ def headline(target: Target) -> str:
 
 def _sentence(target: Target, base: Variant) -> str:
     """Of one baseline and its variants; empty where it has none."""
-    group = [variant for variant in target.warmed if variant.baseline == base.name]
+    group = [
+        variant for variant in target.warmed if variant.baseline == base.name and variant.name not in target.in_control
+    ]
     if not group:
         return ""
     several = f"{base.short}: " if len(target.baselines) > 1 else ""
@@ -88,7 +91,7 @@ def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> st
         )
     else:
         ends = f"{who} ends {difference_text(best)} from the baseline's final loss of {base.final.mean:.3f} nats"
-    return f"{begin}{ends}{_test_text(best)}{_saving(base, best)}"
+    return f"{begin}{ends}{_test_text(best)}{_saving(base, best)}{_reserved(best)}"
 
 
 def _test_text(variant: Variant) -> str:
@@ -120,12 +123,13 @@ def _saving(base: Variant, variant: Variant) -> str:
         at = f"{percent(variant.readoff.fraction)} " if variant.readoff.fraction is not None else ""
         limits = share_interval(fraction.low, fraction.high)
         said = (
-            f"; it saves data: it is as good as that with {at}of the {count(base.t2)} tokens (95 % {limits}, "
+            f"; {'it saves data: ' if variant.saves else ''}it is as good as that with {at}of the {count(base.t2)} "
+            f"tokens (95 % {limits}, "
             f"{_k_of_n(variant.readoff)}; the baseline itself from {percent(settled.low or 0.0)} on)"
             f"{_matched_text(variant)}{_with_warmup(variant, variant.readoff.total_fraction)}"
         )
     if speed and speed.high < 1:
-        saves = "" if said else " it saves data:"
+        saves = "" if said or not variant.saves else " it saves data:"
         total = speed.share + variant.t1 / _needs(base, speed.level)
         said += (
             f";{saves} it stays above {percent(speed.level)} accuracy after {percent(speed.share)} of the tokens that "
@@ -146,6 +150,11 @@ def _why_no_saving(base: Variant, variant: Variant) -> str:
         return f"schedule-matched reruns {need} the baseline's best budget"
     interval = f"its interval, {fraction_text(fraction)}," if fraction else "it"
     return f"{interval} does not lie before the baseline's own ({fraction_text(settled)})"
+
+
+def _reserved(variant: Variant) -> str:
+    """What the gate has to say to something good."""
+    return reservations(variant) if variant.evidence.saves or variant.verdict == "better" else ""
 
 
 def _needs(base: Variant, level: float) -> float:
@@ -231,7 +240,7 @@ def _left_sentence(target: Target, base: Variant, group: Sequence[Variant], best
     return (
         f"{begin}runs either leave a plateau or do not (above or below {percent(target.middle)} accuracy): of {who} "
         f"{left_text(found.left)}, of the baseline {left_text(own)}; by seed {only} left it only with the warm-up, "
-        f"{without} only without{test}{_saving(base, best) if found.saves else ''}"
+        f"{without} only without{test}{_saving(base, best) if found.saves else ''}{_reserved(best)}"
     )
 
 
@@ -250,12 +259,12 @@ def remarks(target: Target) -> list[str]:
     said = [*_counted(target)]
     for base in target.baselines:
         said += _of_baseline(target, base)
-    tried = [variant for variant in target.warmed if variant.readoff.state in ("reached", "not reached")]
+    tried = [variant for variant in target.tested if variant.readoff.state in ("reached", "not reached")]
     reached = [variant for variant in tried if variant.readoff.state == "reached"]
     if tried:
         word = "reaches" if len(reached) == 1 else "reach"
         said.append(f"Read-off: {len(reached)} of {plural(len(tried), 'variant')} {word} the baseline's final level.")
-    rerun = [variant for variant in target.warmed if variant.matched.state in ("reached", "not reached")]
+    rerun = [variant for variant in target.tested if variant.matched.state in ("reached", "not reached")]
     if rerun:
         there = [variant for variant in rerun if variant.matched.state == "reached"]
         word = "reaches" if len(there) == 1 else "reach"
@@ -295,10 +304,12 @@ def _counted(target: Target) -> list[str]:
     what = "accuracy" if target.metric == "accuracy" else "loss"
     test = "Fisher's exact tests" if target.all_or_nothing else "t-tests"
     saving = sum(variant.evidence.saves for variant in target.warmed)
+    passed = sum(variant.saves for variant in target.warmed if variant.gate)
+    gate = f", and {passed} by the gate" if any(variant.gate for variant in target.warmed) else ""
     return [
         f"Of {plural(len(verdicts), 'variant')} the final {what} is better than the baseline's in {better}, worse in "
         f"{worse} and not told apart in {unclear} ({test} at 5 % for the whole table, with Holm's correction for "
-        f"{plural(len(target.warmed), 'variant')}); {saving} may be said to save data, by these numbers."
+        f"{plural(len(target.tested), 'variant')}); {saving} may be said to save data, by these numbers{gate}."
     ]
 
 

@@ -6,13 +6,13 @@ Fields are added, never renamed. A number that does not exist (not reached, not 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.pairs import key_of
 from procray.report.numbers.published import compare
-from procray.report.numbers.results import Evidence, Fraction, Results, Target, Trouble, Variant
+from procray.report.numbers.results import Answer, Evidence, Fraction, Results, Target, Trouble, Variant
 from procray.report.numbers.statistics import Difference, Spread
 from procray.report.numbers.warmups import Warmup
 from procray.selection.select import to_json
@@ -81,6 +81,10 @@ def _variant_json(target: Target, variant: Variant) -> dict[str, Any]:
         "state": variant.state,
         "verdict": variant.verdict or None,
         "evidence": _evidence_json(variant.evidence),
+        "control": variant.control or None,
+        "controls": variant.controls,
+        "gate": _gate_json(variant.gate),
+        "saves": variant.saves,
         "n": variant.n,
         "planned": len(variant.runs),
         "t1": variant.t1,
@@ -188,6 +192,12 @@ def _evidence_json(found: Evidence) -> dict[str, Any]:
         "speed": vars(speed) if speed else None,
         "left_plateau": vars(left) if left else None,
     }
+
+
+def _gate_json(gate: Sequence[Answer]) -> dict[str, Any] | None:
+    """By question: yes, no or not run, in words and with the numbers that it rests on; None of what has no gate."""
+    answers = {one.question: {"answer": one.state, "said": one.said, **one.values} for one in gate}
+    return answers or None
 
 
 def _warmup_json(warmup: Warmup) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def _setting(variant: Variant) -> str:
 
 def matrices(target: Target) -> list[Matrix]:
     """The tables in which both components have several parents, one for each setting of whatever else varies."""
-    known = [(variant, parents_of(variant)) for variant in target.warmed]
+    known = [(variant, parents_of(variant)) for variant in target.tested]
     components = list(dict.fromkeys(name for _, parents in known for name in parents))
     varied = [name for name in components if len({parents.get(name) for _, parents in known} - {None}) > 1]
     varied.sort(key=lambda name: COMPONENTS.index(name) if name in COMPONENTS else len(COMPONENTS))

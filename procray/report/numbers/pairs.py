@@ -63,3 +63,11 @@ def difference(pairs: Sequence[Pair], value: Callable[[Run], float]) -> Differen
     if found.crossed:
         return crossed_difference(found.array(lambda pair: value(pair[0]) - value(pair[1])))
     return paired_difference([value(run) for run, _ in found.pairs], [value(other) for _, other in found.pairs])
+
+
+def partners(runs: Sequence[Run], others: Sequence[Run]) -> list[Pair]:
+    """Finished runs with the finished other of the same donor and target seed; of the target seed, without donors."""
+    by_key = {key_of(run): run for run in others if run.done}
+    if not any(run.donor is not None for run in others):
+        return [(run, by_key[run.seed]) for run in runs if run.done and run.seed in by_key]
+    return [(run, by_key[key_of(run)]) for run in runs if run.done and key_of(run) in by_key]

@@ -47,6 +47,7 @@ class _Ends:
     """The runs at full length of one variant: by donor (None where it is not crossed) and seed, the finished ends."""
 
     baseline: str
+    control: str = ""
     planned: set[tuple[int | None, int]] = field(default_factory=set)
     values: dict[tuple[int | None, int], float] = field(default_factory=dict)
 
@@ -66,9 +67,13 @@ def power(plan: Plan, store: Store) -> list[Power]:
 
     It needs the ends of runs only, so it does without the whole summary, which takes longer than the planning.
     """
-    searched = read(plan, store)
     whole = foreseen(plan)
-    reader = Reader(whole, store)
+    return powers(Reader(whole, store), read(plan, store))
+
+
+def powers(reader: Reader, searched: Searched | None) -> list[Power]:
+    """The same of a plan with its cells, by a reader of its store."""
+    whole = reader.plan
     by_target: dict[str, list[Cell]] = {}
     for cell in whole.cells:
         if cell.fraction is None:
@@ -79,7 +84,7 @@ def power(plan: Plan, store: Store) -> list[Power]:
         metric = "accuracy" if recipe.kind == "diagnostic" else "loss"
         variants = _ends(cells, metric, reader)
         sd, source = _spread(target, variants, searched)
-        warmed = [variant for name, variant in variants.items() if name != variant.baseline]
+        warmed = [variant for name, variant in variants.items() if name != variant.baseline and not variant.control]
         seeds = max(variant.units for variant in warmed or variants.values())
         family = max(len(warmed), 1)
         smallest = None if sd is None else smallest_difference(sd, seeds, family=family)
@@ -91,7 +96,7 @@ def _ends(cells: list[Cell], metric: str, reader: Reader) -> dict[str, _Ends]:
     """What every variant of a target has come to, in the plan's order."""
     variants: dict[str, _Ends] = {}
     for cell in cells:
-        ends = variants.setdefault(cell.variant, _Ends(cell.baseline))
+        ends = variants.setdefault(cell.variant, _Ends(cell.baseline, cell.control))
         key = (cell.donor, cell.seed)
         ends.planned.add(key)
         row = reader.row(cell.compared, cell.step) or {}

@@ -142,13 +142,13 @@ def _variant(results: Results, entry: dict[str, Any]) -> tuple[Target, Variant] 
 def _fits(wanted: str | None, variant: Variant) -> bool:
     """Whether a variant's name, or its name within the target, is the wanted one; `*` stands for anything.
 
-    A pattern means baselines only where it says so, and without one any warmed-up variant may be meant.
+    A pattern means baselines and added controls only where it says so, and without one any other variant may be meant.
     """
     if not wanted:
-        return not variant.is_baseline
+        return not variant.is_baseline and not variant.control
     if wanted in (variant.name, variant.short):
         return True
-    if variant.is_baseline and "baseline" not in wanted:
+    if (variant.is_baseline and "baseline" not in wanted) or variant.control not in wanted:
         return False
     return any(fnmatchcase(name, wanted) for name in (variant.name, variant.short))
 

@@ -23,6 +23,7 @@ MatchState = Literal["reached", "not reached", "pending", "no result", "not plan
 # Accuracies whose first lasting crossing is reported beside the match: a saturated baseline makes its own final
 # level an arbitrary one.
 LEVELS = (0.5, 0.9, 0.99)
+DECISIVE = 3  # so many answers of the gate, its first ones, must be yes before "saves" may be said
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,25 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One cell of the gate: what a reviewer asks of a variant, and what this sweep answers (docs/claims.md).
+
+    Attributes:
+        question: one of `procray.report.numbers.gate.QUESTIONS`.
+        state: `yes`, `no`, or `not run`.
+        number: the answer's number, short: `−0.210`, `99.8 %`; empty where there is none.
+        said: the same in words.
+        values: the same for machines.
+    """
+
+    question: str
+    state: Literal["yes", "no", "not run"]
+    number: str = ""
+    said: str = ""
+    values: dict[str, float | str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class MatchedPoint:
     """The reruns made for one fraction of the budget; `difference` is against the baseline at its best budget."""
 
@@ -176,9 +196,12 @@ class Variant:
     readoff: Match = Match("pending")
     matched: Match = Match("not planned")
     levels: dict[float, float | None] = field(default_factory=dict)
+    control: str = ""  # which of `controls:` it is; empty for a variant of the grid
+    controls: dict[str, str] = field(default_factory=dict)  # by kind, the variant that is this one's control
     settled: float | None = None  # baselines: where the mean curve reaches its own final level for good
     evidence: Evidence = Evidence()
     score_verdicts: dict[str, str] = field(default_factory=dict)  # as `score_deltas`
+    gate: tuple[Answer, ...] = ()  # by QUESTIONS; of a baseline and of a control there is none
 
     @property
     def is_baseline(self) -> bool:
@@ -229,6 +252,11 @@ class Variant:
     def verdict(self) -> str:
         """`better`, `worse` or `unclear` against the baseline, corrected for the table; empty for the baseline."""
         return self.evidence.verdict
+
+    @property
+    def saves(self) -> bool:
+        """Whether "saves data" may be said: its numbers allow it, and so does its gate where it has one."""
+        return self.evidence.saves and all(answer.state == "yes" for answer in self.gate[:DECISIVE])
 
     @property
     def lost(self) -> bool:
@@ -306,6 +334,17 @@ class Target:
     @cached_property
     def warmed(self) -> tuple[Variant, ...]:
         return tuple(variant for variant in self.variants if not variant.is_baseline)
+
+    @property
+    def tested(self) -> tuple[Variant, ...]:
+        """The warmed-up variants that the file asks about: the table's tests are corrected for their number."""
+        return tuple(variant for variant in self.warmed if not variant.control)
+
+    @cached_property
+    def in_control(self) -> frozenset[str]:
+        """The names of the variants that are a control of another, be it added by `controls:` or written out."""
+        added = {variant.name for variant in self.variants if variant.control}
+        return frozenset(added.union(*(variant.controls.values() for variant in self.variants)))
 
     @property
     def ranked(self) -> list[Variant]:

@@ -140,6 +140,18 @@ class Reader:
             total += float((row or {}).get("flops") or 0.0)
         return total
 
+    def t1(self, cell: Cell) -> int:
+        """Procedural tokens that were consumed before the compared phase; as planned where that is not known yet.
+
+        A curriculum costs less than its longest length would, and a warm-up that was solved stops early.
+        """
+        total = cell.t1
+        for parent in cell.warmups:
+            planned = self.plan.phases[parent.phase]
+            row = self.row(parent.phase, parent.step) if follows_evaluations(planned) else None
+            total += 0 if row is None else int(row["tokens"]) - nominal(planned, parent.step)
+        return total
+
     def run(self, cell: Cell) -> Run:
         return replace(self._run(cell.compared, cell.step, cell.seed, cell.warmups), donor=cell.donor)
 
@@ -174,6 +186,11 @@ class Reader:
             solved=int(final["tokens"]) if final.get("solved") else None,
             scores=_scores(final),
         )
+
+
+def follows_evaluations(phase: PlannedPhase) -> bool:
+    """Whether evaluations decide how many tokens a phase consumes."""
+    return phase.recipe.grows or phase.recipe.evaluation.solved is not None
 
 
 def _scores(row: dict[str, Any]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from procray.garbage import keeping_everything
 from procray.planning.notes import notes
 from procray.redaction import redact
 from procray.report.numbers.evidence import judge
+from procray.report.numbers.gate import with_gates
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.results import MatchedPoint, Results, Stage, Target, Trouble, Variant
 from procray.report.numbers.runs import Reader, Run
@@ -29,7 +30,8 @@ def summarise(plan: Plan, store: Store) -> Results:
     by_target: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         by_target.setdefault(cell.target, []).append(cell)
-    targets = [_target(name, cells, plan, reader) for name, cells in by_target.items()]
+    search = read_search(plan, store)
+    targets = with_gates([_target(name, cells, plan, reader) for name, cells in by_target.items()], reader, search)
     failed: list[Trouble] = []
     skipped: list[Trouble] = []
     done = 0
@@ -41,8 +43,8 @@ def summarise(plan: Plan, store: Store) -> Results:
             (failed if state == "failed" else skipped).append(trouble)
     return Results(
         plan.name, plan.scale, plan.settings, plan.setting, redact(plan.question or question_of(plan.source)),
-        tuple(targets), tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published),
-        read_search(plan, store), tuple(notes(plan)), warmups(plan, reader),
+        targets, tuple(failed), tuple(skipped), done, len(plan.phases), tuple(plan.published),
+        search, tuple(notes(plan)), warmups(plan, reader),
     )  # fmt: skip
 
 
@@ -78,9 +80,11 @@ def _target(name: str, cells: list[Cell], plan: Plan, reader: Reader) -> Target:
             shares=_shares(full[0], plan),
             stages=_stages(full, plan, reader),
             baseline=full[0].baseline or variant,
+            control=full[0].control,
+            controls=dict(plan.controls.get(variant, {})),
             axes=dict(full[0].axes),
             metric=metric,
-            t1=max(cell.t1 for cell in full),
+            t1=round(sum(reader.t1(cell) for cell in full) / len(full)),
             t2=max(run.budget for run in runs),
             runs=runs,
             constant=all(plan.phases[cell.compared].recipe.steps is None for cell in full),
@@ -152,6 +156,8 @@ def _names(cell: Cell, plan: Plan) -> tuple[str, str, str, str, dict[str, str]]:
             continue
         if axis["name"] in cell.axes and len(axis["values"]) > 1 and cell.axes[axis["name"]] in axis["values"]:
             labels[axis["name"]] = axis["labels"][axis["values"].index(cell.axes[axis["name"]])]
+    if cell.control:
+        labels["controls"] = cell.control
     kinds = {name: name.split(".") for name in labels}
     mode = next((labels[name] for name, parts in kinds.items() if parts[-1] == "transfer"), "")
 

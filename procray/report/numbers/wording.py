@@ -32,6 +32,12 @@ def signed(value: float, decimals: int = 3) -> str:
     return ("+" if value > 0 else MINUS) + text
 
 
+def amount(metric: str, value: float, unit: bool = True) -> str:
+    """A difference as a reader wants it: `−0.056 nats`, or `+12.5 points` of accuracy."""
+    scale, name, decimals = (100, "points", 1) if metric == "accuracy" else (1, "nats", 3)
+    return signed(scale * value, decimals) + (f" {name}" if unit else "")
+
+
 def percent(share: float, decimals: int = 0) -> str:
     """`0.331` as `33 %`, with a narrow space that never breaks."""
     return f"{100 * share:.{decimals}f}\N{NARROW NO-BREAK SPACE}%"
@@ -65,9 +71,18 @@ def seeds(numbers: Iterable[int]) -> str:
 
 def listing(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
+    return _joined(words, "and")
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return _joined(words, "or")
+
+
+def _joined(words: Sequence[str], last: str) -> str:
     if len(words) < 2:
         return "".join(words)
-    return ", ".join(words[:-1]) + " and " + words[-1]
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def distinct(words: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from procray.report.numbers.published import at_a_glance, compare
 from procray.report.numbers.results import Results, Target, Trouble, Variant
 from procray.report.numbers.wording import percent, plural
 from procray.report.page.cells import final_text, interval_text, level_text, match_text, readoff_text, solved_text
+from procray.report.page.gate_table import gate_legend, gate_text
 from procray.report.page.grid import MARKS
 from procray.report.page.plain import columns, grid_text
 from procray.report.page.search_tables import search_grids
@@ -34,6 +35,8 @@ def answer(results: Results, page: Path | None = None, more: Sequence[str] = (),
     for target in results.targets:
         lines += ["", target.title, *_wrapped(headline(target), width), "", *_table(target, most, width)]
         lines += [line for remark in remarks(target) for line in _remark(remark, width)]
+        lines += gate_text(target, width)
+    lines += gate_legend(results.targets, width)
     if warmed := warmups_grid(results):
         lines += ["", *grid_text(warmed, width)]
     for grid in tables:

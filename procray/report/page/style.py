@@ -39,6 +39,7 @@ small{display:block;font-size:.92em;font-weight:400;color:var(--soft)}
 .grid{margin-bottom:1.8rem}.grid td,.grid tbody th{vertical-align:top}.grid thead th{cursor:auto;white-space:normal}
 .grid tr.group th,.grid tr.group td{border-top:2px solid var(--line)}.grid .label{text-align:left}
 .grid tbody th+th,.grid thead th+th{position:static}
+.gate td{text-align:left;white-space:normal;min-width:7rem}.gate thead th{text-align:left}
 .words small{max-width:26rem}a.badge{text-decoration:none}
 .chip{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.5em;outline:1px solid var(--line)}
 .state{color:var(--bad);font-style:italic;font-size:.92em}

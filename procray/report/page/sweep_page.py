@@ -12,6 +12,7 @@ from procray.report.numbers.published import Comparison, at_a_glance, compare
 from procray.report.numbers.results import Results, Target, Trouble
 from procray.report.numbers.settings import Settings
 from procray.report.numbers.wording import plural
+from procray.report.page.gate_table import gate_html
 from procray.report.page.html_tables import grid_html, published_html, variants_html, warmups_html
 from procray.report.page.markup import document, figure_html, svg_html
 from procray.report.page.search_tables import search_grids
@@ -84,7 +85,7 @@ def _target(target: Target, pictures: Sequence[Picture]) -> str:
     figures = "".join(figure_html(picture) for picture in pictures)
     return (
         f'<section id="{_anchor(target)}"><h2>{escape(target.title)}</h2><ul class="remarks">{notes}</ul>'
-        f"{variants_html(target)}{figures}</section>"
+        f"{variants_html(target)}{gate_html(target)}{figures}</section>"
     )
 
 
@@ -164,6 +165,12 @@ def _definitions(results: Results) -> str:
             "is said where a variant is better at the end, and surely as good as the baseline's end before the "
             "baseline itself surely is, or where it surely keeps an accuracy sooner; from three seeds on, with every "
             "planned seed finished.",
+        ),
+        (
+            "Gate",
+            "what a reviewer asks of a variant. Its first three questions (was the warm-up learned, is it better than "
+            "scratch, than text of equal tokens) must be answered with yes before “saves data” is said; docs/claims.md "
+            "defines all of them.",
         ),
         (
             "Total, unique, FLOPs",

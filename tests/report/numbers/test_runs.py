@@ -69,3 +69,25 @@ def test_every_donor_is_a_run_paired_with_the_baseline_of_its_target(tmp_path):
             base = {run.seed: run for run in target.baseline_of(variant).runs}
             expected = [run.final(target.metric) - base[run.seed].final(target.metric) for run in variant.runs]
             assert target.seed_differences(variant) == expected
+
+
+def test_controls_are_known_by_their_variants(tmp_path):
+    words = {"controls": ["shuffled", {"text": "python-stdlib"}, "random", "more_semantic"], "matched": []}
+    plan, store = make_plan(tmp_path, **words), Store(tmp_path / "store")
+    fill(plan, store)
+    for target in summarise(plan, store).targets:
+        found = {variant.name: variant for variant in target.variants}
+        assert {variant.control for variant in target.baselines} == {""}
+        for variant in target.warmed:
+            assert variant.state == "complete"
+            assert set(variant.controls) == (set() if variant.control else set(kinds(words)))
+            for kind, name in variant.controls.items():
+                assert (found[name].control, found[name].baseline) == (kind, variant.baseline)
+                assert found[name].family != variant.family  # they are no points of its curve
+            if variant.controls:
+                assert found[variant.controls["more_semantic"]].t2 >= variant.t1 + variant.t2 - 1024
+                assert abs(found[variant.controls["text"]].t1 - variant.t1) <= 1024
+
+
+def kinds(words):
+    return [next(iter(one)) if isinstance(one, dict) else one for one in words["controls"]]

@@ -1,0 +1,157 @@
+"""Which variants are controls of which: those that the plan names, and those that a file writes out in its grid.
+
+A control has the target, the baseline and the transfer of its variant, and as many warm-up tokens (to a step):
+
+- text: every warm-up trains on text in place of a task;
+- shuffled: every warm-up trains on its task with the order of tokens destroyed;
+- random: the very warm-ups, and all that they give is replaced by random weights of the same norms;
+- more_semantic: no warm-up, its tokens are added to the target's. A grid cannot write this one out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from procray.files import canonical_json
+from procray.model.components import parts_of
+
+if TYPE_CHECKING:
+    from procray.planning.plan import Cell, Plan
+    from procray.training.recipe import Init, Parent
+
+CONTROLS = ("text", "shuffled", "random", "more_semantic")
+
+# What stands for the data of a warm-up in the form of a chain; None where the data have no such counterpart.
+_Data = Callable[[dict[str, Any]], Any]
+
+
+def controls_of(plan: Plan) -> dict[str, dict[str, str]]:
+    """By variant and kind, the variant that is its control. What the plan names comes before what is found."""
+    named = plan.controls
+    found = {name: dict(kinds) for name, kinds in named.items()}
+    firsts: dict[str, Cell] = {}
+    for cell in plan.cells:
+        if cell.fraction is None and not cell.is_baseline and cell.warmups and not cell.control:
+            firsts.setdefault(cell.variant, cell)
+    written: dict[tuple[str, Any], list[Cell]] = {}
+    for cell in firsts.values():
+        for kind, form in _as_control(plan, cell).items():
+            written.setdefault((kind, form), []).append(cell)
+    for cell in firsts.values():
+        for kind, form in _wanted(plan, cell).items():
+            alike = [one for one in written.get((kind, form), ()) if one is not cell and _same_tokens(plan, cell, one)]
+            if alike:
+                best = min(alike, key=lambda one: (_unlike(cell, one), abs(one.t1 - cell.t1)))
+                found.setdefault(cell.variant, {}).setdefault(kind, best.variant)
+    return found
+
+
+def _wanted(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """By kind, the form that a control of a variant has."""
+    ways: dict[str, tuple[_Data, bool]] = {
+        "text": (lambda data: "text" if "task" in data else None, False),
+        "shuffled": (_shuffled, False),
+        "random": (lambda data: data, True),
+    }
+    return _forms(plan, cell, ways, bare=False)
+
+
+def _as_control(plan: Plan, cell: Cell) -> dict[str, Any]:
+    """By kind, the form that a variant has as the control of another; a kind that it is not is not there."""
+    text: dict[str, tuple[_Data, bool]] = {"text": (lambda data: "text" if "corpus" in data else None, False)}
+    shuffled: dict[str, tuple[_Data, bool]] = {"shuffled": (lambda data: data if _is_shuffled(data) else None, False)}
+    random: dict[str, tuple[_Data, bool]] = {"random": (lambda data: data, True)}
+    return _forms(plan, cell, text | shuffled, bare=False) | _forms(plan, cell, random, bare=True)
+
+
+def _is_shuffled(data: dict[str, Any]) -> bool:
+    return "task" in data and "shuffled" in data["task"]
+
+
+def _shuffled(data: dict[str, Any]) -> Any:
+    return {"task": {"shuffled": data["task"]}} if "task" in data and not _is_shuffled(data) else None
+
+
+def _forms(plan: Plan, cell: Cell, ways: dict[str, tuple[_Data, bool]], bare: bool) -> dict[str, Any]:
+    found = {}
+    for kind, (data, marks) in ways.items():
+        try:
+            form = _form(plan, cell.compared, data, marks, bare)
+        except _NoCounterpartError:
+            continue
+        found[kind] = canonical_json([cell.target, cell.baseline, form])
+    return found
+
+
+class _NoCounterpartError(Exception):
+    """The chain is of another kind."""
+
+
+def _form(plan: Plan, phase: str, data: _Data, marks: bool, bare: bool) -> Any:
+    """A chain without what its baseline settles already (data, schedules, settings of all that is no warm-up).
+
+    Args:
+        marks: the very warm-ups are meant.
+        bare: random weights stand in place of what is carried, and are left out of the form.
+    """
+    planned = plan.phases[phase]
+    recipe, init = planned.recipe, planned.recipe.init
+    perturb = None if init.perturb is None else init.perturb.to_json()
+    if planned.kind == "procedural":
+        what = data(recipe.data)
+        if what is None:
+            raise _NoCounterpartError
+        own: Any = [what, recipe.model.layers, recipe.model.heads, recipe.model.width]
+    else:
+        own = planned.kind
+        warm = any(plan.phases[parent.phase].kind == "procedural" for parent in _inside(plan, init))
+        if warm and bare:
+            if not _all_random(init):
+                raise _NoCounterpartError
+            perturb = None
+
+    def above(parent: Parent) -> Any:
+        if parent.phase not in plan.phases:
+            return [parent.phase, parent.step]
+        at = [parent.phase, parent.step] if marks else None
+        return [at, _form(plan, parent.phase, data, marks, bare)]
+
+    # Embeddings and positions follow from vocabulary and context of a warm-up, which text has of its own.
+    shares = [
+        [share.part, share.layers, share.weight, above(share.parent), share.second and above(share.second)]
+        for share in init.every_share()
+        if marks or share.part not in ("embeddings", "positions")
+    ]
+    return [own, sorted(shares, key=canonical_json), perturb, list(init.freeze)]
+
+
+def _inside(plan: Plan, init: Init) -> list[Parent]:
+    """The parents that are phases of the plan, and no outside checkpoints."""
+    return [parent for parent in init.parents() if parent.phase in plan.phases]
+
+
+def _all_random(init: Init) -> bool:
+    """Whether all that is carried is replaced by random weights."""
+    perturb = init.perturb
+    if perturb is None or perturb.kind != "random":
+        return False
+    carried = parts_of(share.part for share in init.every_share())
+    return not perturb.components or set(carried) <= set(parts_of(perturb.components))
+
+
+def _same_tokens(plan: Plan, one: Cell, other: Cell) -> bool:
+    """Whether both warm-ups have as many tokens: the same budget of the file, or within one step of either."""
+
+    def asked(cell: Cell) -> set[int]:
+        return {budget for at in cell.warmups for budget in plan.phases[at.phase].asked.get(at.step, ())}
+
+    if len(one.warmups) == len(other.warmups) == 1 and asked(one) & asked(other):
+        return True
+    step = max(plan.phases[at.phase].tokens_per_step for cell in (one, other) for at in cell.warmups)
+    return abs(one.t1 - other.t1) <= step * max(len(one.warmups), len(other.warmups))
+
+
+def _unlike(one: Cell, other: Cell) -> int:
+    """In how many axes two variants differ."""
+    return sum(one.axes.get(name) != other.axes.get(name) for name in {*one.axes, *other.axes})
