@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from procray.planning import Plan
 from procray.report.numbers.evidence import between_seeds
 from procray.report.numbers.interchange import results_json
 from procray.report.numbers.power import power, power_text
@@ -122,14 +123,7 @@ def _three_levels(folder: Path) -> Results:
 
 def _donors(folder: Path) -> Results:
     """Three donors for each of three targets; attention of one donor fails at one target."""
-    plan, store = make_plan(folder, donors=[7, 8, 9]), Store(folder / "store")
-
-    def formula(phase: Any, tokens: float) -> dict[str, float]:
-        value = loss_and_accuracy(phase, tokens)
-        above = [plan.phases[parent.phase].recipe.seed for parent in phase.parents]
-        return {**value, "loss": value["loss"] + sum({7: 0.0, 8: 0.03, 9: -0.02}.get(seed, 0.0) for seed in above)}
-
-    fill(plan, store, formula)
+    plan, store = _crossed(folder, {7: 0.0, 8: 0.03, 9: -0.02}, 0.0)
     entries = _published(
         (-0.2, 0.15, {"target": "text", "variant": "20k/full", "quantity": "delta"}),
         (-0.2, 0.05, {"target": "text", "variant": "20k/full", "quantity": "delta"}),
@@ -139,6 +133,26 @@ def _donors(folder: Path) -> Results:
         (0.75, 0.2, {"target": "text", "variant": "20k/full"}),
     )
     return replace(summarise(plan, store), published=entries)
+
+
+def _four_donors(folder: Path) -> Results:
+    """More donors than targets, and some go better with one target than with others."""
+    plan, store = _crossed(folder, {7: 0.0, 8: 0.03, 9: -0.02, 10: 0.01}, 0.02)
+    return summarise(plan, store)
+
+
+def _crossed(folder: Path, donors: dict[int, float], both: float) -> tuple[Plan, Store]:
+    """Each donor moves the loss by so much, and by a multiple of `both` that differs from target to target."""
+    plan, store = make_plan(folder, donors=[*donors]), Store(folder / "store")
+
+    def formula(phase: Any, tokens: float) -> dict[str, float]:
+        value = loss_and_accuracy(phase, tokens)
+        above = [plan.phases[parent.phase].recipe.seed for parent in phase.parents]
+        moved = sum(donors[seed] + both * (seed * (phase.recipe.seed + 1) % 3) for seed in above)
+        return {**value, "loss": value["loss"] + moved}
+
+    fill(plan, store, formula)
+    return plan, store
 
 
 def _published(*entries: tuple[float, float, dict[str, Any]]) -> tuple[dict[str, Any], ...]:
@@ -192,6 +206,7 @@ SWEEPS: dict[str, Callable[[Path], Results]] = {
     "quick": _quick,
     "three_levels": _three_levels,
     "donors": _donors,
+    "four_donors": _four_donors,
     "matched": _matched,
     "chain": lambda folder: science.made(folder, science.CHAIN),
     "diagnostics": lambda folder: science.made(folder, science.DIAGNOSTICS),

@@ -195,11 +195,6 @@ def _saves(target: Target, variant: Variant, evidence: Evidence) -> bool:
     return sooner(evidence) or quicker(evidence.speed)
 
 
-def quicker(speed: Speed | None) -> bool:
-    """Whether a level is surely kept sooner."""
-    return speed is not None and speed.p <= LEVEL and speed.high < 1 and speed.n >= FEWEST
-
-
 def sooner(evidence: Evidence) -> bool:
     """Whether the end is better, and the curve surely as good as the baseline's end before the baseline's own is."""
     fraction, settled = evidence.fraction, evidence.settled
@@ -214,6 +209,11 @@ def reruns_deny(variant: Variant) -> bool:
     if variant.constant:  # every shorter run is a part of the long one: nothing was run again
         return False
     return matched.state == "not reached" or (matched.fraction is not None and matched.fraction >= 1)
+
+
+def quicker(speed: Speed | None) -> bool:
+    """Whether a level is surely kept sooner."""
+    return speed is not None and speed.p <= LEVEL and speed.high < 1 and speed.n >= FEWEST
 
 
 # --- tokens until a level --------------------------------------------------------------------------------------------

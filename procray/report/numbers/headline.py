@@ -139,11 +139,6 @@ def _saving(base: Variant, variant: Variant) -> str:
     return said
 
 
-def _reserved(variant: Variant) -> str:
-    """What the gate has to say to something good."""
-    return reservations(variant) if variant.evidence.saves or variant.verdict == "better" else ""
-
-
 def _why_no_saving(base: Variant, variant: Variant) -> str:
     """Of a variant that ends better."""
     fraction, settled = variant.evidence.fraction, variant.evidence.settled
@@ -155,6 +150,11 @@ def _why_no_saving(base: Variant, variant: Variant) -> str:
         return f"schedule-matched reruns {need} the baseline's best budget"
     interval = f"its interval, {fraction_text(fraction)}," if fraction else "it"
     return f"{interval} does not lie before the baseline's own ({fraction_text(settled)})"
+
+
+def _reserved(variant: Variant) -> str:
+    """What the gate has to say to something good."""
+    return reservations(variant) if variant.evidence.saves or variant.verdict == "better" else ""
 
 
 def _needs(base: Variant, level: float) -> float:

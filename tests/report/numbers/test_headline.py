@@ -207,13 +207,15 @@ def test_a_lacking_seed_is_why_nothing_is_saved(tmp_path, which):
 
     ends = {"baseline": BASE, "20k": shifted(-0.2, -0.201, -0.199, -0.2, -0.2)}
     said = headline(target(tmp_path, ends, until=until))
-    assert said.endswith("; no data fraction is claimed: not every planned seed of both has finished.")
+    assert "; no data fraction is claimed: not every planned seed of both has finished" in said
 
 
 def test_what_the_baseline_beats_with_a_shorter_schedule_saves_nothing(tmp_path):
     found = next(one for one in SWEEPS["matched"](tmp_path).targets if one.name == "text")
-    assert headline(found).endswith(
-        f"; no data fraction is claimed: schedule-matched reruns need 113{PERCENT} of the baseline's best budget."
+    said = headline(found)
+    assert (
+        f"; no data fraction is claimed: schedule-matched reruns need 113{PERCENT} of the baseline's best budget"
+        in said
     )
     assert not any(variant.evidence.saves for variant in found.warmed)
 
