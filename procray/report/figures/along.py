@@ -218,7 +218,8 @@ def _hues(families: Families) -> list[str]:
 
 
 def _seeds(families: Families) -> str:
-    return seeds(variant.n for members in families.values() for _, variant in members)
+    variants = [variant for members in families.values() for _, variant in members]
+    return seeds((variant.n for variant in variants), min((variant.one for variant in variants), default="seed"))
 
 
 def _margin(families: Families) -> float:

@@ -20,8 +20,10 @@ def final(target: Target, palette: dict[str, str], name: str, where: str) -> Pic
     rows = [*known, *unknown]
     scale = 100 if target.metric == "accuracy" else 1
     title = f"{target.title}: final {metric_name(target)} against the baseline"
-    pairs = seeds(v.difference.n for v in known if v.difference)
-    subtitle = f"{where} · mean difference of {pairs}, paired, with 95 % t-interval; small dots: single seeds"
+    crossed = any(variant.one == "run" for variant in known)
+    pairs = seeds((v.difference.n for v in known if v.difference), "donor" if crossed else "seed")
+    dots = f"small dots: single {'runs' if crossed else 'seeds'}"
+    subtitle = f"{where} · mean difference of {pairs}, paired, with 95 % t-interval; {dots}"
     longest = max(len(variant.short) for variant in rows)
     with sheet(title, subtitle, 8.0 + 0.1 * longest, 1.75 + 0.36 * len(rows), margin=1.1) as (figure, (axes,)):
         axes.axvline(0, color=BLACK, lw=1.6, zorder=1)

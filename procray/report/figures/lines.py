@@ -68,7 +68,7 @@ def named_in_colour(target: Target) -> tuple[list[Variant], str]:
 
 def band(lines: Sequence[Line]) -> str:
     return (
-        f"mean ± sd of {seeds(line.seeds for line in lines)}"
+        f"mean ± sd of {seeds((line.seeds for line in lines), min(line.variant.one for line in lines))}"
         if any(line.seeds > 1 for line in lines)
         else "one seed: no spread known"
     )

@@ -59,8 +59,11 @@ def needed(target: Target, palette: dict[str, str], name: str, where: str) -> Pi
     named = {family: families[family] for family in sorted(families, key=best)[:MOST_LABELS]}
     own = own_tokens(target)
     title = f"{target.title}: {own} tokens that still reach the baseline's {metric_name(target)}"
-    behind = seeds(variant.n for variant in target.variants)
-    details = f"{where} · on the mean of {behind}, bars: single seeds · below the dashed line: data saved"
+    one = min(variant.one for variant in target.variants)
+    behind = seeds((variant.n for variant in target.variants), one)
+    details = (
+        f"{where} · on the mean of {behind}, bars: single {one}s · below the dashed line: fewer than the baseline's"
+    )
     if len(named) < len(families):
         details += f" · in colour: the best {len(named)} of {len(families)} families"
     margin = 0.45 + 0.098 * max((len(family) for family in named), default=8)

@@ -229,6 +229,11 @@ class Variant:
         return self.final_accuracy if self.metric == "accuracy" else self.final_loss
 
     @property
+    def one(self) -> str:
+        """What a single run is: a seed, or a run of donors crossed with target seeds, which is none of its own."""
+        return "run" if any(run.donor is not None for run in self.runs) else "seed"
+
+    @property
     def perplexity(self) -> float | None:
         """exp of the mean final loss; None for diagnostics and where it would overflow."""
         if self.metric != "loss" or self.final_loss is None or self.final_loss.mean > 700:

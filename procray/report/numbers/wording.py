@@ -61,12 +61,12 @@ def plural(number: int, noun: str, many: str | None = None) -> str:
     return f"{number} {noun if number == 1 else many or noun + 's'}"
 
 
-def seeds(numbers: Iterable[int]) -> str:
+def seeds(numbers: Iterable[int], what: str = "seed") -> str:
     """`3 seeds`, or `1-3 seeds` where cells have unlike numbers."""
     known = sorted(set(numbers))
     if not known:
-        return "no seeds yet"
-    return plural(known[0], "seed") if len(known) == 1 else f"{known[0]}-{known[-1]} seeds"
+        return f"no {what}s yet"
+    return plural(known[0], what) if len(known) == 1 else f"{known[0]}-{known[-1]} {what}s"
 
 
 def listing(words: Sequence[str]) -> str:

@@ -79,8 +79,7 @@ def _seeds(variants: Iterable[Variant]) -> str:
     planned = max((len(variant.runs) for variant in variants), default=0)
     fewer = any(variant.n not in (0, len(variant.runs)) for variant in variants)
     brackets = ", in brackets: of fewer" if fewer else ""
-    crossed = any(run.donor is not None for variant in variants for run in variant.runs)  # then no nine seeds
-    what = "run" if crossed else "seed"
+    what = min((variant.one for variant in variants), default="seed")
     return f"mean ± sd of {plural(planned, what)}{brackets}" if planned > 1 else "one seed"
 
 
