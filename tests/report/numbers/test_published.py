@@ -44,6 +44,7 @@ WORSE = {"quantity": "final_loss", "value": 10.18, "variant": "20k/attention", "
         (WORSE, "not comparable", "does not state the published baseline"),
         ({"variant": "80k/full"}, "not comparable", "no variant '80k/full'"),
         ({"target": "c4"}, "not comparable", "no target 'c4'"),
+        ({"target": "txt"}, "not comparable", "no target 'txt'; did you mean 'text'?"),
         ({"variant": None}, "not comparable", "4 variants could be meant"),
         ({"quantity": "speed"}, "not comparable", "unknown quantity 'speed'"),
     ],
