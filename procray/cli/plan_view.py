@@ -99,7 +99,9 @@ def controls_json(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _beside_naive(tokens: int, naive: int) -> str:
-    return f"{short_count(tokens)}; one by one {short_count(naive)} ({naive / max(1, tokens):.2f}x)"
+    if not tokens:
+        return "none"
+    return f"{short_count(tokens)}; one by one {short_count(naive)} ({naive / tokens:.2f}x)"
 
 
 @keeping_everything()

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from procray import tasks
 from procray.errors import TaskError
-from procray.spec.quantities import SHARES, published_effect
+from procray.spec.quantities import QUANTITIES, SHARES, published_effect
 from procray.spec.values import (
     Controls,
     Corpus,
@@ -273,7 +273,7 @@ class Published(Section):
         for key in ("value", "tolerance", "baseline"):
             given = data.get(key)
             if isinstance(given, str) and given.rstrip().endswith("%"):
-                if quantity not in SHARES:
+                if quantity in QUANTITIES and quantity not in SHARES:  # of another one the field says what is wrong
                     raise wrong(f"a percentage stands for a share, and {quantity} is none", key)
                 try:
                     data = {**data, key: float(given.rstrip()[:-1]) / 100}

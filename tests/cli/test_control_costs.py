@@ -39,6 +39,11 @@ def line(text: str, first: str) -> str:
     return found
 
 
+def test_a_sweep_without_warm_ups_saves_none_of_their_tokens(store):
+    bare = "".join(row for row in FILE.splitlines(keepends=True) if not row.startswith("procedural"))
+    assert line(plan_text(plan(load_text(bare, "f.yaml")), store), "warm-ups") == "warm-ups  none"
+
+
 def test_the_cost_of_controls_is_a_line_of_its_own(store):
     plain, controlled = plan(load_text(FILE, "f.yaml")), plan(load_text(FILE + WORD, "f.yaml"))
     # At each of two seeds: two warm-ups of 200k, three targets of 1M after them, and one of 1.2M after none.

@@ -219,6 +219,17 @@ MISTAKES = {
         """\
         f.yaml:11:68: published.0.tolerance: must be smaller than the published effect of 2""",
     ),
+    "a percentage of a quantity whose name is misspelt": (
+        (
+            "transfer:",
+            "published: [{quantity: acuracy, value: 9 %, baseline: 5 %, tolerance: 1 %, source: a, strength: b}]\n"
+            "transfer:",
+        ),
+        """\
+        f.yaml:10:24: published.0.quantity: no quantity 'acuracy'; did you mean 'accuracy'? (known: data_fraction, \
+data_fraction_matched, final_loss, perplexity, delta, accuracy, official_accuracy, corrected_accuracy, exact_match, \
+accuracy_delta, last_loss, last_perplexity, last_delta)""",
+    ),
     "a published value without its direction": (
         (
             "transfer:",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from procray.report.numbers.evidence import beside, quicker
+from procray.report.numbers.evidence import beside, left_of, quicker
 from procray.report.numbers.pairs import cells
 from procray.report.numbers.results import Answer, Evidence, Target, Variant, paired
 from procray.report.numbers.statistics import LEVEL, Difference, fisher_exact
@@ -155,13 +155,17 @@ def _size_of_counts(target: Target, variant: Variant) -> Answer:
     if own is None or other is None:
         return Answer("size", "not run", "", "no run has ended")
     level = LEVEL / max(variant.evidence.family, 1)
-    fewest = next((k for k in range(other.k + 1, own.n + 1) if fisher_exact(k, own.n, other.k, other.n) <= level), None)
-    values: dict[str, float | str | None] = {"k": own.k, "n": own.n, "fewest": fewest}
-    said = f"{own.k} of {plural(own.n, 'run')} left the plateau"
+    k, n, others, other_n, unit = own.k, own.n, other.k, other.n, "run"
+    if base is not None and variant.difference is not None and variant.difference.targets is not None:
+        (k, n, others, other_n), unit = left_of(target, paired(variant.runs, base.runs)), "donor"
+    more = (many for many in range(n + 1) if many * other_n > others * n)
+    fewest = next((many for many in more if fisher_exact(many, n, others, other_n) <= level), None)
+    values: dict[str, float | str | None] = {"k": k, "n": n, "fewest": fewest}
+    said = f"{k} of {plural(n, unit)} left the plateau"
     if fewest is None:
-        return Answer("size", "no", f"{own.k} of {own.n}", f"{said}; so few runs can show nothing", values)
-    said += f"; {fewest} show a difference from {other.k} of {other.n}"
-    return Answer("size", "yes" if own.k >= fewest else "no", f"{own.k}/{fewest} of {own.n}", said, values)
+        return Answer("size", "no", f"{k} of {n}", f"{said}; so few {unit}s can show nothing", values)
+    said += f"; {fewest} show a difference from {others} of {other_n}"
+    return Answer("size", "yes" if k >= fewest else "no", f"{k}/{fewest} of {n}", said, values)
 
 
 def lasting(target: Target, variant: Variant) -> Answer:
@@ -195,7 +199,10 @@ def lasting(target: Target, variant: Variant) -> Answer:
         f"a gain of {amount(target.metric, end)} at the end, of {amount(target.metric, known[best])} at its best "
         f"({count(best)} tokens)"
     )
+    surely = p is not None and p <= LEVEL
     if unfinished:
         return Answer("lasts", "not run", percent(share), f"so far {said}", values)
-    lasts = share >= TENTH and p is not None and p <= LEVEL
+    lasts = share >= TENTH and surely
+    if not surely:
+        said += "; no test can be made of the end" if p is None else "; by its own test the end may be no gain at all"
     return Answer("lasts", "yes" if lasts else "no", percent(share), said, {**values, "share": share})

@@ -104,20 +104,27 @@ def test_of_ends(
         return "", None
     if not target.all_or_nothing:
         return "paired t" if difference.targets is None else "crossed t", difference.p
+    most, n, others, other_n = left_of(target, pairs)
+    exact = fisher_exact(most, n, others, other_n)
+    # What donors share through the target seeds must show beside that.
+    return "Fisher exact", exact if difference.targets is None else max(exact, difference.p)
+
+
+def left_of(target: Target, pairs: Sequence[tuple[Run, Run]]) -> tuple[int, int, int, int]:
+    """How many left the plateau, of how many, and the same of their partners: what Fisher's test compares.
+
+    A donor is one unit, however many targets it was tried on: it counts by most of them.
+    """
     found = cells(pairs)
     left = found.array(lambda pair: [leaves(target, pair[0]), leaves(target, pair[1])])
     if not found.crossed:
         count = len(found.pairs)
-        return "Fisher exact", fisher_exact(int(left[0].sum()), count, int(left[1].sum()), count)
-    # A donor is one unit, however many targets it was tried on: it counts by most of them. What its donors share
-    # through the target seeds must show beside that.
+        return int(left[0].sum()), count, int(left[1].sum()), count
     donors, targets = found.shape
     most, others = (int((own.mean(axis=1) > 0.5).sum()) for own in left)
     if found.pairs[0][1].donor is None:  # one run is the partner of a whole column
-        exact = fisher_exact(most, donors, int(left[1][0].sum()), targets)
-    else:
-        exact = fisher_exact(most, donors, others, donors)
-    return "Fisher exact", max(exact, difference.p)
+        return most, donors, int(left[1][0].sum()), targets
+    return most, donors, others, donors
 
 
 def leaves(target: Target, run: Run) -> bool:

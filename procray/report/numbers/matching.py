@@ -83,7 +83,8 @@ def _fill_baseline(variant: Variant) -> Variant:
     best = _best_budget(variant)
     points = tuple(_fill_point(point, variant, best) for point in variant.points)
     if not variant.finished or variant.final is None:
-        return replace(variant, matched=Match("pending"), points=points)
+        state = _why_not(variant.runs, variant)
+        return replace(variant, readoff=Match(state), matched=Match(state), points=points)
     full = _full(variant)
     tokens, values = mean_curve([run.curve for run in variant.finished], variant.metric)
     settled = tokens_to_match(tokens, values, variant.final.mean, variant.mode)

@@ -125,7 +125,8 @@ def _variant(results: Results, entry: dict[str, Any]) -> tuple[Target, Variant] 
     """The variant that an entry means, or why there is none."""
     targets = [t for t in results.targets if entry.get("target") in (None, t.name, t.title)]
     if not targets:
-        return f"this scale has no target '{entry.get('target')}'"
+        near = did_you_mean(str(entry.get("target")), [name for t in results.targets for name in (t.name, t.title)])
+        return f"this scale has no target '{entry.get('target')}'{near}"
     wanted = entry.get("variant")
     fits = [(target, variant) for target in targets for variant in target.variants if _fits(wanted, variant)]
     if not fits:

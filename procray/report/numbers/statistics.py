@@ -135,6 +135,8 @@ def mean_and_error(values: np.ndarray, crossed: bool) -> tuple[np.ndarray, np.nd
     donor, target, rest = _mean_squares(values)
     # The unbiased estimate is `donor + target - rest`; it may come out below either part, and is then not believed.
     square = np.maximum(donor + target - rest, np.maximum(donor, target))
+    # Scores of few sequences can differ from cell to cell while all rows and columns agree: the rest is left then.
+    square = np.where(square <= 1e-12 * rest, rest, square)
     return values.mean(axis=(-2, -1)), np.sqrt(square / (donors * targets)), min(donors, targets) - 1
 
 

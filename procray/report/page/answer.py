@@ -51,8 +51,8 @@ def answer(results: Results, page: Path | None = None, more: Sequence[str] = (),
         lines += ["", *(line for note in results.notes for line in _wrapped(f"Note: {note}.", width))]
     if results.failed or results.skipped:
         lines.append("")
-    lines += [_trouble("failed", trouble) for trouble in results.failed]
-    lines += [_trouble("skipped", trouble) for trouble in results.skipped[:_ROWS]]
+    for word, troubles in (("failed", results.failed), ("skipped", results.skipped[:_ROWS])):
+        lines += [line for trouble in troubles for line in _trouble(word, trouble, width)]
     if len(results.skipped) > _ROWS:
         lines.append(f"  ... and {len(results.skipped) - _ROWS} more skipped")
     if page is not None or more:
@@ -71,9 +71,11 @@ def _remark(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
 
 
-def _trouble(word: str, trouble: Trouble) -> str:
+def _trouble(word: str, trouble: Trouble, width: int) -> list[str]:
     where = f" at step {trouble.step}" if trouble.step is not None and word == "failed" else ""
-    return f"{word}: {trouble.label} [{trouble.phase}]{where}: {trouble.reason or 'no reason recorded'}"
+    said = f"{word}: {trouble.label} [{trouble.phase}]{where}: {trouble.reason or 'no reason recorded'}"
+    # A path in a reason stays whole, to be copied.
+    return textwrap.wrap(said, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _against(variant: Variant) -> str:

@@ -295,7 +295,8 @@ def published_grid(comparisons: Sequence[Comparison]) -> Grid:
         texts = (c.verdict, published_text(c), measured_text(c), effect_text(c))
         rows.append(Row((what,), tuple(Entry(text) for text in texts)))
         note = f" {c.note}." if c.note else ""
-        notes.append(f"{index}. {c.reason}. Published: {c.source} ({c.strength}).{note}")
+        end = "" if c.reason.endswith("?") else "."
+        notes.append(f"{index}. {c.reason}{end} Published: {c.source} ({c.strength}).{note}")
     first = "value" if len(quantities) > 1 else next(iter(quantities)).replace("_", " ")
     heads = (first, "verdict", "published", "here (seeds)", "effect (95 %)")
     return Grid("published", "", heads, tuple(rows), tuple(notes))

@@ -256,6 +256,26 @@ def test_of_plateaus_the_runs_are_counted_against_a_control_too(tmp_path):
     assert "so few runs can show nothing" in gate(found)["size"].said
 
 
+def test_of_plateaus_crossed_donors_are_the_units_of_the_size_too(tmp_path):
+    """Eight of nine runs of three donors leave the plateau: Fisher's test of three donors cannot show it."""
+    ends = {"baseline": [0.2] * 3, "identity": [0.95] * 8 + [0.2]}
+    (found,) = made(tmp_path, Sweep(ends, kind="find", donors=3, more="donors: [0, 1, 2]\n")).targets
+    assert found.all_or_nothing
+    answer = gate(found)["size"]
+    assert (answer.state, answer.number) == ("no", "3 of 3")
+    assert answer.said == "3 of 3 donors left the plateau; so few donors can show nothing"
+    assert gate(found)["scratch"].state == "no"
+
+
+def test_a_gain_of_full_size_that_no_test_shows_says_why_it_does_not_last(tmp_path):
+    ends = {"baseline": [3.0, 3.0, 3.0], "identity": [2.5, 3.3, 2.6]}
+    (found,) = made(tmp_path, Sweep(ends)).targets
+    answer = gate(found)["lasts"]
+    assert answer.state == "no"
+    assert answer.values["share"] > 0.9
+    assert answer.said.endswith("; by its own test the end may be no gain at all")
+
+
 def test_controls_are_paired_by_donor_and_target_seed(tmp_path):
     """Donors differ by 0.1 alike in the variant and in its control: paired, the difference is clear."""
     base = [3.0, 3.2, 2.9]

@@ -8,6 +8,7 @@ from procray.report.numbers.settings import Settings
 from procray.report.numbers.summary import summarise
 from procray.report.page.answer import answer
 from procray.report.page.sweep_page import page
+from procray.report.page.tables import published_grid
 from procray.store.store import Store
 
 from .. import science
@@ -44,6 +45,7 @@ WORSE = {"quantity": "final_loss", "value": 10.18, "variant": "20k/attention", "
         (WORSE, "not comparable", "does not state the published baseline"),
         ({"variant": "80k/full"}, "not comparable", "no variant '80k/full'"),
         ({"target": "c4"}, "not comparable", "no target 'c4'"),
+        ({"target": "txt"}, "not comparable", "no target 'txt'; did you mean 'text'?"),
         ({"variant": None}, "not comparable", "4 variants could be meant"),
         ({"quantity": "speed"}, "not comparable", "unknown quantity 'speed'"),
     ],
@@ -179,3 +181,9 @@ def test_matched_fractions_of_seeds_are_shares_of_the_baselines_best_budget(tmp_
     (found,) = compare(results, [{**ENTRY, "quantity": "data_fraction_matched", "value": 1.13}])
     assert found.low < found.ours < found.high
     assert found.ours == pytest.approx(1.133, abs=1e-3)
+
+
+def test_a_reason_that_ends_in_a_question_gets_no_full_stop(results):
+    grid = published_grid(compare(results, [{**ENTRY, "target": "txt"}, {**ENTRY, "target": "c4"}]))
+    assert grid.notes[0].startswith("1. this scale has no target 'txt'; did you mean 'text'? Published: a paper")
+    assert grid.notes[1].startswith("2. this scale has no target 'c4'. Published: a paper")

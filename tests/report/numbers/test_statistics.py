@@ -154,6 +154,13 @@ def test_one_donor_or_one_target_has_no_interval(shape, units):
     assert (found.low, found.high, found.p, found.units) == (None, None, None, units)
 
 
+def test_cells_that_differ_while_rows_and_columns_agree_are_no_certainty():
+    values = np.eye(3) / 64  # one sequence of 64 right, in another cell of every donor
+    found = crossed_difference(values)
+    assert found.low < 0 < found.high
+    assert found.p > 0.05
+
+
 def test_an_error_of_crossed_means_is_never_less_than_that_of_either_part():
     values = np.array([[1.0, -1.0, 0.2], [-1.0, 1.0, -0.2], [0.3, -0.2, 0.0]])  # all rest, hardly donors or targets
     _, error, degrees = mean_and_error(values, crossed=True)

@@ -130,6 +130,28 @@ def test_failures_are_in_the_plain_text(tmp_path):
     assert "So far: " in text
 
 
+def test_a_long_reason_stays_within_the_width(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    bad = next(p for p in plan.phases.values() if p.label == "text/20k/full s1")
+    nan = {"state": "failed", "reason": "the loss is nan at step 4 (learning rate 1000); " * 4, "step": 7}
+    fill(plan, store, until=lambda p: 0.1 if p is bad else 1.0, state=lambda p: nan if p is bad else None)
+    lines = answer(summarise(plan, store), width=100).splitlines()
+    assert max(len(line) for line in lines) <= 100
+    first = next(index for index, line in enumerate(lines) if line.startswith("failed: "))
+    assert lines[first + 1].startswith("  ")
+
+
+def test_a_baseline_whose_every_seed_failed_is_waited_for_no_longer(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    bad = [p for p in plan.phases.values() if p.kind == "diagnostic" and mode(p) == "none"]
+    nan = {"state": "failed", "reason": "loss is nan", "step": 7}
+    fill(plan, store, until=lambda p: 0.1 if p in bad else 1.0, state=lambda p: nan if p in bad else None)
+    found = next(target for target in summarise(plan, store).targets if target.name == "find")
+    assert {(v.readoff.state, v.matched.state) for v in found.baselines} == {("no result", "no result")}
+    waiting = next(t for t in summarise(plan, Store(tmp_path / "empty")).targets if t.name == "find")
+    assert {(v.readoff.state, v.matched.state) for v in waiting.baselines} == {("pending", "pending")}
+
+
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_words_never_contain_none_or_nan(tmp_path, share):
     plan, store = make_plan(tmp_path), Store(tmp_path / "store")
