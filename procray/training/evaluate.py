@@ -56,6 +56,11 @@ def evaluate(
         part = batch.rows(slice(rank, None, world_size)) if world_size > 1 else batch
         answers = int(part.mask_BT.any(1).sum())  # sequences in which something is scored
         if answers == 0:
+            scored_B = batch.mask_BT.any(1)
+            if world_size > 1 and scored_B.any():
+                # Weights in shares are put together by all ranks at once: who has nothing to score goes along.
+                first = int(scored_B.argmax())
+                _go_along(objective, batch.rows(slice(first, first + 1)), device)
             continue
         trained_N: Tensor | None = None
         roles_N: np.ndarray | None = None
@@ -110,6 +115,12 @@ def evaluate(
     }
     loss, accuracy, exact = (shares.pop(name) for name in names[:3])
     return Metrics(loss, accuracy, exact, shares)
+
+
+def _go_along(objective: Objective, part: Batch | RowBatch, device: torch.device) -> None:
+    scored = to_device(part, device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=objective.autocast):
+        objective.states(scored.inputs, scored.index_N)
 
 
 def _flawless(wrong_N: Tensor, row_N: Tensor, size: int) -> Tensor:
