@@ -275,7 +275,7 @@ def test_what_is_no_secret(tmp_path, line):
 
 
 def sweep(resources: str) -> object:
-    settings = [f"resources={resources}", "seeds=[0]", "targets.1.semantic.batch=64"]
+    settings = [f"resources={resources}", "seeds=[0]", "targets.1.semantic.batch=64", "targets.1.semantic.tokens=400Ki"]
     spec = load_sweep(ROOT / "sweeps" / "substitutive.yaml", set=settings)
     return plan(spec)
 

@@ -76,7 +76,7 @@ matched: [0.5]
     graph = build(DONORS + WARM + tails)
     assert len(seeds(graph, "procedural")) == 9
     whole = [(c.variant, c.seed, c.donor) for c in graph.cells if c.fraction is None and not c.is_baseline]
-    again = [(c.variant, c.seed, c.donor) for c in graph.cells if c.fraction == 0.5]
+    again = [(c.variant, c.seed, c.donor) for c in graph.cells if c.fraction == 0.5 and not c.is_baseline]
     assert whole == again
     assert len(whole) == len(set(whole)) == (3 + 6) * 2 * 3
 

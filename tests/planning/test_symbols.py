@@ -88,7 +88,7 @@ def test_the_quick_way_to_an_id_is_the_id(schedule, budgets):
         for init in (Init(), parents):
             for steps in budgets:
                 one = replace(phase.recipe, seed=seed, init=init, steps=steps)
-                found.add(phase_id(cut, canonical_json(one.meaning()["init"]), seed, steps))
+                found.add(phase_id(cut, canonical_json(one.meaning()["init"]), one.role, seed, steps))
                 assert one.id in found
     assert len(found) == 4 * len(budgets)
     assert all(len(id) == 16 for id in found)
