@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 
+import chain_texts
 import pytest
-from chain_texts import HEAD, TEXT, WARM, links, step
+from chain_texts import DIAGNOSTIC, HEAD, TEXT, WARM, links, step
 
 from procray.errors import SpecError
 from procray.planning.controlled import share_of_controls
 from procray.planning.load import load_text
 from procray.planning.notes import notes
 from procray.planning.plan import Plan
-from procray.planning.plan_json import plan_from_json
-from procray.planning.plan_text import plan_lines
 from procray.planning.planner import plan
 
 ALL = "controls: [shuffled, text, random, more_semantic]\n"
 ONE = "procedural: {task: union, length: 8, batch: 16, tokens: {grid: [10k, 20k]}, optimizer: {lr: 1e-3}}\n"
-DIAGNOSTIC = "diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: {grid: [1e-3, 3e-3]}}}\n"
 
 
 def build(text: str, **settings) -> Plan:
-    graph = plan(load_text(HEAD + textwrap.dedent(text), "f.yaml", set=settings or None))
+    graph = chain_texts.build(text, **settings)
     check(graph)
     return graph
 
 
 def check(graph: Plan) -> None:
-    """What holds of every plan: ids, its JSON both ways, labels; and that every control is of the plan."""
-    assert all(key == phase.id == phase.recipe.id for key, phase in graph.phases.items())
-    written = graph.to_json()
-    assert plan_from_json(json.loads(json.dumps(written))) == graph
-    assert json.loads(b"".join(plan_lines(graph))) == json.loads(json.dumps(written))
-    assert len({phase.label for phase in graph.phases.values()}) == len(graph.phases)
+    """What holds of every plan, and that every control is of this one."""
+    chain_texts.check(graph)
     if graph.then is None:
         assert graph.controls.keys() <= set(graph.variants)
     kinds = {one.variant: one.control for one in (*graph.cells, *graph.trials)}

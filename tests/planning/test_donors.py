@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
-
 import pytest
-from chain_texts import HEAD, TEXT, WARM, links, step
+from chain_texts import DIAGNOSTIC, HEAD, TEXT, WARM, build, check, links, step
 
 from procray.errors import SpecError
 from procray.planning.load import load_text
 from procray.planning.plan import Plan
-from procray.planning.plan_json import plan_from_json
-from procray.planning.plan_text import plan_lines
-from procray.planning.planner import plan
 
 DONORS = "donors: [5, 6, 7]\n"
-DIAGNOSTIC = "diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: {grid: [1e-3, 3e-3]}}}\n"
-
-
-def build(text: str, **settings) -> Plan:
-    graph = plan(load_text(HEAD + textwrap.dedent(text), "f.yaml", set=settings or None))
-    check(graph)
-    return graph
-
-
-def check(graph: Plan) -> None:
-    """What holds of every plan: ids, its JSON both ways, and seeds of whatever a cell descends from."""
-    assert all(key == phase.id == phase.recipe.id for key, phase in graph.phases.items())
-    written = graph.to_json()
-    assert plan_from_json(json.loads(json.dumps(written))) == graph
-    assert json.loads(b"".join(plan_lines(graph))) == json.loads(json.dumps(written))
-    assert len({phase.label for phase in graph.phases.values()}) == len(graph.phases)
-    for cell in graph.cells:
-        assert graph.phases[cell.compared].recipe.seed == cell.seed
-        for mark in cell.warmups:
-            assert graph.phases[mark.phase].recipe.seed == (cell.seed if cell.donor is None else cell.donor)
-        assert cell.donor is None or cell.warmups
 
 
 def seeds(graph: Plan, kind: str) -> list[int]:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from itertools import combinations
 
 import pytest
-from chain_texts import HEAD, TEXT, WARM, links, step
+from chain_texts import TEXT, WARM, build, links, step
 
-from procray.planning.load import load_text
 from procray.planning.plan import Plan
-from procray.planning.planner import plan
-
-
-def build(text: str, **settings) -> Plan:
-    graph = plan(load_text(HEAD + textwrap.dedent(text), "f.yaml", set=settings or None))
-    assert all(key == phase.id == phase.recipe.id for key, phase in graph.phases.items())
-    return graph
 
 
 def ancestors(graph: Plan, phase: str) -> dict[str, str]:
