@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from procray.model.steady import steady_products
+
 # What cutting the queries into blocks costs: more and smaller products. From measurements on a CPU.
 MOST_BLOCKS = 4
 SMALLEST_BLOCK = {torch.float32: 16, torch.bfloat16: 64}
@@ -61,7 +63,7 @@ class _Softmax(torch.autograd.Function):
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    if scores.device.type != "cpu":  # one kernel there, and nothing is shared out among threads
+    if scores.device.type != "cpu" or not steady_products():
         return scores.softmax(-1)
     found: Tensor = _Softmax.apply(scores)
     return found

@@ -1,4 +1,4 @@
-"""GELU in the tanh form, whose bits do not depend on the number of threads.
+"""GELU in the tanh form, whose bits do not depend on the number of threads where that was asked for.
 
 On a CPU torch's kernel computes whole vectors by one formula and what is left over at the end of each thread's share
 by another, which rounds otherwise. So the share of every thread is made of whole vectors, and only the end of the
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from procray.model.steady import steady_products
+
 VECTORS = 32  # elements that the kernel takes at once, in float32 and with the widest registers
 # Torch shares out more elements than these: those of the function equally among all threads, those of its gradient
 # among as many as get so many each.
@@ -22,7 +24,8 @@ SHARED, SHARE = 0x4000, 0x8000
 def gelu(x: Tensor) -> Tensor:
     """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), of any shape."""
     count, threads = x.numel(), torch.get_num_threads()
-    if x.device.type != "cpu" or x.dtype != torch.float32 or _there(count, threads) == _back(count, threads) == count:
+    steady = steady_products() and x.device.type == "cpu" and x.dtype == torch.float32
+    if not steady or _there(count, threads) == _back(count, threads) == count:
         return F.gelu(x, approximate="tanh")
     found: Tensor = _Gelu.apply(x)
     return found

@@ -19,6 +19,7 @@ from procray.model.components import component_of
 from procray.model.draws import draw_key
 from procray.model.gelu import gelu
 from procray.model.shape import GPT2Config
+from procray.model.steady import steady_products
 
 
 class Projection(nn.Module):
@@ -35,14 +36,14 @@ class Projection(nn.Module):
 
 
 class Norm(nn.LayerNorm):
-    """LayerNorm whose gradients do not depend on the number of threads.
+    """LayerNorm whose gradients do not depend on the number of threads where that was asked for.
 
     On a CPU torch's own kernel adds the gradients of scale and shift up in as many parts as there are threads. With
     scale and shift apart from the normalisation every column is added up in one order.
     """
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        if x_BTD.device.type != "cpu":
+        if x_BTD.device.type != "cpu" or not steady_products():
             return super().forward(x_BTD)
         return torch.addcmul(self.bias, F.layer_norm(x_BTD, self.normalized_shape, eps=self.eps), self.weight)
 

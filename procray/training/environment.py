@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from pathlib import Path
 
 # glibc gives large blocks back to the kernel and faults them in again on every step; OpenMP threads that
 # spin while they wait collapse when processes share the cores. Both are read when a process starts.
@@ -21,16 +19,3 @@ def worker_environment(threads: int) -> dict[str, str]:
     if platform.libc_ver()[0] == "glibc":
         variables |= _ALLOCATOR
     return variables
-
-
-def steady_products() -> bool:
-    """Whether the user had MKL add products up in one order (`MKL_CBWR=AUTO,STRICT`), on a processor that heeds it.
-
-    Without it the gradients of narrow weights are summed in as many parts as there are threads. It makes products
-    slower by far more than a hundredth, so it is for the user to ask.
-    """
-    try:
-        intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
-    except OSError:
-        return False
-    return intel and os.environ.get("MKL_CBWR", "").endswith(",STRICT")

@@ -17,7 +17,8 @@ import torch
 
 from procray.errors import EnvironmentProblem
 from procray.model import GPT2, GPT2Config, flops_per_token, parameters
-from procray.training.environment import steady_products, worker_environment
+from procray.model.steady import steady_products
+from procray.training.environment import worker_environment
 from procray.training.parts import CPU_TRIM
 from procray.training.recipe import PhaseRecipe
 
@@ -254,6 +255,8 @@ def provenance(runtime: Runtime) -> dict[str, Any]:
         "repeats_exactly": runtime.device.type == "cpu" and (runtime.world_size == 1 or _pair_of_copies(runtime)),
         "platform": platform.platform(),
     }
+    if runtime.device.type == "cpu" and steady_products():
+        facts["sums"] = "in one order"
     if runtime.device.type == "cuda":
         facts |= {"cuda": torch.version.cuda, "capability": list(torch.cuda.get_device_capability(runtime.device))}
     return facts

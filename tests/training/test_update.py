@@ -68,9 +68,7 @@ def test_a_step_of_the_two_layer_model_is_few_calls(tmp_path):
     with Watch() as watch:
         run.update()
     free = ("view", "_unsafe_view", "t", "transpose", "detach", "split", "expand", "as_strided", "select", "slice")
-    assert (
-        sum(count for name, count in watch.seen.items() if name not in free) < 155
-    )  # fewer on a GPU, whose LayerNorm is one
+    assert sum(count for name, count in watch.seen.items() if name not in free) < 140
 
 
 def test_computing_blocks_again_gives_the_same_gradients(tmp_path):
