@@ -200,9 +200,10 @@ def lasting(target: Target, variant: Variant) -> Answer:
         f"({count(best)} tokens)"
     )
     surely = p is not None and p <= LEVEL
+    kept = percent(max(share, 0.0))  # of a gain that became a loss nothing lasts
     if unfinished:
-        return Answer("lasts", "not run", percent(share), f"so far {said}", values)
+        return Answer("lasts", "not run", kept, f"so far {said}", values)
     lasts = share >= TENTH and surely
     if not surely:
         said += "; no test can be made of the end" if p is None else "; by its own test the end may be no gain at all"
-    return Answer("lasts", "yes" if lasts else "no", percent(share), said, {**values, "share": share})
+    return Answer("lasts", "yes" if lasts else "no", kept, said, {**values, "share": share})

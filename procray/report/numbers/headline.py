@@ -84,6 +84,8 @@ def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> st
         goal = "final accuracy" if best.metric == "accuracy" else "final loss"
         begin = f"not reached: {none} the baseline's {goal} within {count(base.t2)} tokens; "
     who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
+    if begin.startswith("not reached") and len(group) == 1:
+        who = "it"
     if best.metric == "accuracy":
         ends = (
             f"{who} ends at {percent(best.final.mean, 1)} accuracy, the baseline at {percent(base.final.mean, 1)}: "

@@ -10,6 +10,7 @@ from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.interchange import results_json
 from procray.report.numbers.published import compare
 from procray.report.numbers.summary import summarise
+from procray.report.numbers.wording import percent
 from procray.selection import select
 
 from ..gated import Sweep, filled, gate, made, named, planned
@@ -211,6 +212,10 @@ def test_a_gain_that_is_gone_at_the_end_does_not_last(tmp_path):
     assert answer.values["best_at"] < 512_000
     assert answer.values["share"] == pytest.approx(0.03 / 0.53)
     assert "it does not last to the end" in headline(found)  # it is better at the end, and hardly
+    (found,) = made(tmp_path / "lost", Sweep({**ALL, "identity": shifted(0.5)}, curve=early)).targets
+    answer = gate(found)["lasts"]
+    assert (answer.state, answer.number) == ("no", percent(0.0)), "of a gain that became a loss nothing lasts"
+    assert answer.values["share"] < -1
     (found,) = made(tmp_path / "lasts", Sweep(ALL)).targets
     assert gate(found)["lasts"].state == "yes"
     assert gate(found)["lasts"].values["share"] == pytest.approx(1.0, abs=0.01)

@@ -116,7 +116,7 @@ def test_worse_is_said_also_where_a_curve_was_once_as_good(tmp_path):
     ends = {"baseline": BASE, "20k": shifted(0.1, 0.11, 0.09, 0.1, 0.12)}
     said = headline(target(tmp_path, ends))
     assert said.startswith(
-        "Not reached: 20k does not reach the baseline's final loss within 1.02M tokens; 20k ends +0.104 nats (95 % +"
+        "Not reached: 20k does not reach the baseline's final loss within 1.02M tokens; it ends +0.104 nats (95 % +"
     )
 
 
