@@ -36,6 +36,7 @@ def test_it_stays_while_its_command_lives_and_goes_when_that_was_killed(tmp_path
         assert not mine.exists()
     finally:
         other.kill()
+        other.wait()  # before its input closes: at an end of the input it would end, and clean up, by itself
         other.communicate()
     assert theirs.is_dir()
     with session_folder(tmp_path) as mine:
