@@ -267,7 +267,11 @@ class PhaseFolder(ABC):
             links.refuse(place)
         held = lease.acquire(self._claims(), about)
         if held is not None:
-            self._sweep_up(held)
+            try:
+                self._sweep_up(held)
+            except BaseException:  # nobody will ever release what was not returned
+                held.release()
+                raise
         return held
 
     # -- upkeep ----------------------------------------------------------------------------------------
