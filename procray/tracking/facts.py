@@ -137,12 +137,13 @@ def points(names: dict[str, str], row: dict[str, Any], before: int, model: str |
         model: the checkpoint kept at this evaluation, whose page then shows the loss.
     """
     time, step = milliseconds(row), int(row["tokens"])
-    found = [
-        Point(name, float(row[entry]), time, step, model if entry == "loss" else None)
-        for entry, name in names.items()
-        if finite(row.get(entry))
-    ]
-    return [*found, Point(TOTAL, float(before + step), time, step)]
+    found = []
+    for entry, name in names.items():
+        value = row.get(entry)
+        if value is not None and finite(value):
+            found.append(Point(name, float(value), time, step, model if entry == "loss" else None))
+    found.append(Point(TOTAL, float(before + step), time, step))
+    return found
 
 
 def milliseconds(row: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ checkpoint logs its opening and its closing numbers with that model's id, beside
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -125,37 +126,36 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
     Args:
         data_digest: of the prepared shards, once they exist; else the digest of the recipe is shown.
     """
+    recipe = plan.phases[phase].recipe
+    data = json.dumps(recipe.data)
+    drawn = (recipe.seed, recipe.role) if "task" in recipe.data else (0, None)
+    return [_dataset(data, "train", *drawn, data_digest), _dataset(data, "validation", 0, None, data_digest)]
+
+
+@lru_cache(maxsize=1024)  # phases share their data
+def _dataset(text: str, split: str, seed: int, role: str | None, data_digest: str | None) -> DatasetInput:
+    """One split of the data that a recipe names, as JSON."""
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.http_dataset_source import HTTPDatasetSource
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    recipe = plan.phases[phase].recipe
-    name = facts.data_name(recipe.data)
-    shown = json.loads(_without_secrets(json.dumps(recipe.data)))
-    hub = _hub_name(recipe.data)
-    inputs = []
-    for split in ("train", "validation"):
-        if "task" in recipe.data:
-            training = split == "train"
-            about = {**shown, "seed": recipe.seed if training else 0, "stream": split}
-            about |= {"role": recipe.role} if training and recipe.role else {}
-            print_of_data = digest(about, 16)
-        else:
-            about = {**shown, "split": split}
-            print_of_data = digest([data_digest or digest(identity(recipe.data), 16), split], 16)
-        source: Any = HTTPDatasetSource(url=HUB + hub) if hub else CodeDatasetSource(tags=_texts(about))
-        dataset = Dataset(
-            name=f"{name} {split}",
-            digest=print_of_data,
-            source_type=source._get_source_type(),
-            source=source.to_json(),
-            profile=json.dumps(about, sort_keys=True)[:16_000],
-        )
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
-    return inputs
-
-
-_without_secrets = lru_cache(maxsize=256)(redact)  # phases share their data
+    data, shown = json.loads(text), json.loads(redact(text))
+    if "task" in data:
+        about = {**shown, "seed": seed, "stream": split, **({"role": role} if role else {})}
+        print_of_data = digest(about, 16)
+    else:
+        about = {**shown, "split": split}
+        print_of_data = digest([data_digest or digest(identity(data), 16), split], 16)
+    hub = _hub_name(data)
+    source: Any = HTTPDatasetSource(url=HUB + hub) if hub else CodeDatasetSource(tags=_texts(about))
+    dataset = Dataset(
+        name=f"{facts.data_name(data)} {split}",
+        digest=print_of_data,
+        source_type=source._get_source_type(),
+        source=source.to_json(),
+        profile=json.dumps(about, sort_keys=True)[:16_000],
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
 
 
 def _hub_name(data: dict[str, Any]) -> str | None:
@@ -169,8 +169,8 @@ def _texts(value: dict[str, Any]) -> dict[str, str]:
 
 def transfer_manifest(folder: PhaseFolder, steps: list[int]) -> Path | None:
     """The file that says what the phase copied from where and what it drew anew; it stands with every mark."""
-    found = (folder.path / "marks" / str(step) / "transfer.json" for step in steps)
-    return next((file for file in found if file.is_file()), None)
+    found = (f"{folder.path}/marks/{step}/transfer.json" for step in steps)
+    return next((Path(file) for file in found if os.path.isfile(file)), None)
 
 
 def note(

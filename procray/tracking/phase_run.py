@@ -47,12 +47,13 @@ def write_phase(session: Session, standing: Standing, phase: str) -> bool:
         session.extents[phase] = ends
     names, before = facts.curve_names(index, phase), facts.tokens_before(plan, phase)
     begun = facts.milliseconds(rows[0]) if rows else int(time.time() * 1000)
-    run = run_of(session, phase, planned.label, begun, **names_of(names))
+    named = names_of(names)
+    run = run_of(session, phase, planned.label, begun, **named)
     sources = _sources(session, phase)
-    judged_on = _write_inputs(session, run, phase, (folder.description() or {}).get("data_digest"), sources)
+    judged_on = _write_inputs(session, run, phase, folder, sources)
     kept = _write_marks(session, run, phase, folder, steps)
 
-    again = renamed(session, run, names)
+    again = renamed(session, run, names, named)
     groups = missing.curves(
         run, [(int(row["tokens"]), facts.points(names, row, before, kept.get(row["step"]))) for row in rows], again
     )
@@ -64,7 +65,7 @@ def write_phase(session: Session, standing: Standing, phase: str) -> bool:
     groups += missing.late(session.measured, run, names["loss"], with_loss, kept)
     tags = _tags(session, phase, state, reason if state == "failed" else "")
     send(session, run, facts.parameters(index, phase), tags, groups, judged_on)
-    send(session, run, {}, names_of(names), [])  # after the points: it says that all of them are there
+    send(session, run, {}, named, [])  # after the points: it says that all of them are there
     _write_transfer(session, run, folder, steps)
     set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
     if len(sources) < len(planned.recipe.init.parents()):
@@ -109,14 +110,15 @@ def _sources(session: Session, phase: str) -> list[str]:
 
 
 def _write_inputs(
-    session: Session, run: Known, phase: str, data_digest: str | None, sources: list[str]
+    session: Session, run: Known, phase: str, folder: PhaseFolder, sources: list[str]
 ) -> tuple[str, str] | None:
     """The data and the checkpoints that went in. Gives name and digest of the held-out data, once they are known."""
     from mlflow.entities import LoggedModelInput
 
     # Before a corpus is prepared only the digest of its recipe is known: wait for the lasting one.
-    lasting = data_digest or "task" in session.plan.phases[phase].recipe.data
-    inputs = lineage.datasets(session.plan, phase, data_digest) if lasting else []
+    task = "task" in session.plan.phases[phase].recipe.data
+    data_digest = None if task else (folder.description() or {}).get("data_digest")
+    inputs = lineage.datasets(session.plan, phase, data_digest) if task or data_digest else []
     names = [(item.dataset.name, item.dataset.digest) for item in inputs]
     new = [item for item, name in zip(inputs, names, strict=True) if name not in run.datasets]
     models = [model for model in sources if model not in run.sources]
