@@ -215,17 +215,14 @@ class Run:
             raise PhaseFailed(f"the batch of step {step} scores no position, so there is nothing to learn from", step)
         return scored
 
-    def count(
-        self, batch: Batch | RowBatch, scored: int, lr: float, parts: Sequence[tuple[int, ...]] | None = None
-    ) -> None:
+    def count(self, batch: Batch | RowBatch, scored: int, lr: float, parts: Sequence[tuple[int, ...]]) -> None:
         """Takes note of an update whose loss and norm stand in the ring.
 
         Args:
-            parts: sequences and positions of each part that was computed; by default the batch as it is.
+            parts: sequences and positions of each part that was computed.
         """
         state = self.state
         self.losses.note(state.step, lr, scored)
-        parts = [batch.mask_BT.shape[:2]] if parts is None else parts
         state.step += 1
         state.marked = False
         state.tokens += batch.nominal_tokens
