@@ -256,7 +256,8 @@ class Plan:
             needs = tuple((parent.phase, parent.step) for parent in phase.recipe.init.parents())
             before: tuple[tuple[str, int], ...] = ()
             for mark in phase.marks:
-                found.append(Segment(phase.id, mark, (mark,), needs + before))
+                pace = ((phase.recipe.paced_by, mark),) if phase.recipe.paced_by else ()
+                found.append(Segment(phase.id, mark, (mark,), needs + pace + before))
                 before = ((phase.id, mark),)
         return found
 

@@ -60,7 +60,7 @@ def _recipes() -> Callable[[PhaseRecipe], str]:
 
     def text(recipe: PhaseRecipe) -> str:
         shared = (id(recipe.model), id(recipe.data), id(recipe.optimizer), id(recipe.evaluation))
-        key = (*shared, recipe.kind, recipe.batch, recipe.precision, recipe.role, recipe.numerics)
+        key = (*shared, recipe.kind, recipe.batch, recipe.precision, recipe.role, recipe.numerics, recipe.paced_by)
         if key not in templates:
             holes = {"init": "\0", "seed": "\0", "steps": "\0"}
             templates[key] = encode({**recipe.to_json(), **holes}).split('"\\u0000"')

@@ -62,14 +62,15 @@ class Standing:
         if state in ("failed", "running"):
             return state, reason
         planned = self._plan.phases.get(phase)
-        for parent in planned.recipe.init.parents() if planned else ():
+        for parent in planned.recipe.needs(step) if planned else ():
             if parent.phase in self._plan.phases and self.of(parent.phase, parent.step)[0] in ("failed", "skipped"):
-                return "skipped", reason if state == "skipped" else self._because(parent.phase, parent.step)
+                what = "the phase that it follows," if parent.phase == planned.recipe.paced_by else "its parent"
+                return "skipped", reason if state == "skipped" else self._because(what, parent.phase, parent.step)
         return ("waiting", "") if state == "skipped" else (state, reason)
 
-    def _because(self, parent: str, step: int) -> str:
-        above = self.of(parent, step)[0]
-        return f"its parent {self._plan.phases[parent].label} {'failed' if above == 'failed' else 'was skipped'}"
+    def _because(self, what: str, phase: str, step: int) -> str:
+        above = self.of(phase, step)[0]
+        return f"{what} {self._plan.phases[phase].label} {'failed' if above == 'failed' else 'was skipped'}"
 
 
 def kept(planned: PlannedPhase, folder: PhaseFolder) -> tuple[int, int]:

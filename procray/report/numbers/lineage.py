@@ -132,6 +132,8 @@ def _key(phase: PlannedPhase, key_of: Callable[[str], str], merge_modes: bool) -
     recipe.pop("seed")
     recipe.pop("steps")
     init = recipe.pop("init")
+    if "paced_by" in recipe:
+        recipe["paced_by"] = key_of(recipe["paced_by"])
     if merge_modes:
         marks = {(key_of(parent.phase), parent.step) for parent in phase.recipe.init.parents()}
         return digest([recipe, sorted(map(list, marks))], 16)
