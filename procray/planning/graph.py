@@ -350,6 +350,7 @@ class Graph:
             "t1_tokens": sum(tokens for kind, tokens in ends if kind == "procedural"),
             "naive_t1_tokens": self._naive_t1,
             "flops": float(sum(phase.flops for phase in self.phases.values())),
+            **({"tokens_at_most": True} if any(phase.recipe.growing for phase in self.phases.values()) else {}),
         }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from procray.errors import StoreError
@@ -59,7 +60,7 @@ def pacing(recipe: PhaseRecipe, context: Context) -> Pacing | None:
         return None
     rows = context.curve(recipe.paced_by)
     ends, lengths = [], []
-    for before, row in zip(rows, rows[1:], strict=False):
+    for before, row in pairwise(rows):
         ends.append(int(row["step"]))
         lengths.append(_length(recipe, before, row))
     solved = next((int(row["step"]) for row in rows if row.get("solved")), None)

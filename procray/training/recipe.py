@@ -243,9 +243,14 @@ class PhaseRecipe:
         return not self.paced_by and has_curriculum(self.data)
 
     @property
+    def growing(self) -> bool:
+        """Whether its sequences grow on the way, by its own evaluations or by another phase's."""
+        return self.grows or bool(self.paced_by)
+
+    @property
     def follows_evaluations(self) -> bool:
-        """Whether evaluations, its own or another phase's, decide how many tokens so many steps consume."""
-        return self.grows or bool(self.paced_by) or self.evaluation.solved is not None
+        """Whether evaluations, its own or another phase's, decide how many tokens it consumes of its budget."""
+        return self.growing or self.evaluation.solved is not None
 
     def needs(self, until: int) -> list[Parent]:
         """The marks that must exist before it can be trained to a step: what it begins with, and what paces it."""
