@@ -103,17 +103,23 @@ class Run:
         return value
 
 
+_KEPT = 32  # journals; of a large sweep all of them together take more memory than everything found in them
+
+
 class Reader:
-    """The store through the plan's eyes; every journal and status is read once."""
+    """The store through the plan's eyes. What is asked of a phase is asked together, so that few journals are held."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
         self._there = set(store.phases())  # of a large plan most may not have begun: one look tells
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}  # those asked for last
+        self._at: dict[tuple[str, int], dict[str, Any] | None] = {}
         self._standing = Standing(plan, store, self._done, self._read_status)
 
     def rows(self, phase: str) -> list[dict[str, Any]]:
         if phase not in self._rows:
+            if len(self._rows) >= _KEPT:
+                del self._rows[next(iter(self._rows))]
             self._rows[phase] = self.store.phase(phase).curve() if phase in self._there else []
         return self._rows[phase]
 
@@ -125,8 +131,10 @@ class Reader:
 
     def row(self, phase: str, step: int) -> dict[str, Any] | None:
         """The evaluation that holds at a step: that of the step, or the last one of a phase solved before."""
-        last = next((row for row in reversed(self.rows(phase)) if row["step"] <= step), None)
-        return last if last and (last["step"] == step or last.get("solved")) else None
+        if (phase, step) not in self._at:
+            last = next((row for row in reversed(self.rows(phase)) if row["step"] <= step), None)
+            self._at[phase, step] = last if last and (last["step"] == step or last.get("solved")) else None
+        return self._at[phase, step]
 
     def state(self, phase: str, step: int) -> tuple[str, str, int | None]:
         """State, reason and step of a phase as far as `step` of it is wanted.

@@ -47,9 +47,9 @@ def test_controls_consume_what_the_real_task_consumed_step_by_step(trained):
         own = {row["step"]: (row["tokens"], row["length"]) for row in store.phase(shuffled.id).curve()}
         assert own == there
         blocks = text.recipe.batch
-        for row in store.phase(text.id).curve():
-            assert abs(row["tokens"] - there[row["step"]][0]) <= blocks / 2 * row["step"], "to half a token a block"
-            assert row["unique_tokens"] <= row["tokens"]
+        for one in store.phase(text.id).curve():
+            assert abs(one["tokens"] - there[one["step"]][0]) <= blocks / 2 * one["step"], "to half a token a block"
+            assert one["unique_tokens"] <= one["tokens"]
 
 
 def test_interrupted_often_they_give_the_same_bits(trained, tmp_path):
