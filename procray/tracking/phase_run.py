@@ -45,7 +45,7 @@ def write_phase(session: Session, standing: Standing, phase: str) -> bool:
     ends = views.extent(rows) if facts.role(index, phase) == "compared" else None
     if ends:
         session.extents[phase] = ends
-    names, before = facts.curve_names(index, phase), facts.tokens_before(plan, phase)
+    names, before = facts.curve_names(index, phase), facts.tokens_before(plan, phase, session.consumed)
     begun = facts.milliseconds(rows[0]) if rows else int(time.time() * 1000)
     named = names_of(names)
     run = run_of(session, phase, planned.label, begun, **named)
@@ -64,7 +64,7 @@ def write_phase(session: Session, standing: Standing, phase: str) -> bool:
     groups += missing.news(session.measured, run, numbers, sources, partial(latest, session, run))
     groups += missing.late(session.measured, run, names["loss"], with_loss, kept)
     tags = _tags(session, phase, state, reason if state == "failed" else "")
-    send(session, run, facts.parameters(index, phase), tags, groups, judged_on)
+    send(session, run, facts.parameters(index, phase, before), tags, groups, judged_on)
     send(session, run, {}, named, [])  # after the points: it says that all of them are there
     _write_transfer(session, run, folder, steps)
     set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
@@ -85,7 +85,9 @@ def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, st
         "variant": plan.phases[phase].variant,
         "procray.state": state,
         "mlflow.runName": plan.phases[phase].label,
-        "mlflow.note.content": lineage.note(index, phase, session.experiment, session.runs, session.models, reason),
+        "mlflow.note.content": lineage.note(
+            index, phase, session.experiment, session.runs, session.models, reason, session.consumed
+        ),
     }
     colour = facts.colour(index, phase)
     return {**tags, "mlflow.runColor": colour} if colour else tags
@@ -144,8 +146,11 @@ def _write_marks(session: Session, run: Known, phase: str, folder: PhaseFolder, 
         session.models[key] = model
         session.new_models += known is None
         kept[step] = model.model_id
-    nominal = session.plan.phases[phase].nominal
-    new = [LoggedModelOutput(model, nominal[step]) for step, model in kept.items() if model not in run.results]
+    new = [
+        LoggedModelOutput(model, session.consumed(phase, step))
+        for step, model in kept.items()
+        if model not in run.results
+    ]
     if new:
         session.client.log_outputs(run.id, new)
         run.results.update(output.model_id for output in new)

@@ -20,7 +20,7 @@ import numpy as np
 from procray.report.numbers.crossing import Mode, tokens_to_match
 from procray.report.numbers.pairs import Cells, cells
 from procray.report.numbers.results import LEVELS, Evidence, Fraction, Left, Speed, Target, Variant, paired
-from procray.report.numbers.runs import Curve, Run
+from procray.report.numbers.runs import Curve, Run, side_by_side
 from procray.report.numbers.statistics import (
     LEVEL,
     Corrected,
@@ -171,14 +171,8 @@ def _settling(base: Variant) -> Fraction | None:
 
 def beside(curves: Sequence[Curve], metric: str, found: Cells) -> tuple[list[int], np.ndarray]:
     """The places that all curves have, and their values there, with one leading axis for the places."""
-    first = curves[0].tokens
-    if all(curve.tokens == first for curve in curves):
-        places, columns = list(first), [curve.values(metric) for curve in curves]
-    else:
-        tables = [dict(zip(curve.tokens, curve.values(metric), strict=True)) for curve in curves]
-        places = [place for place in tables[0] if all(place in table for table in tables)]
-        columns = [tuple(table[place] for place in places) for table in tables]
-    return places, np.asarray(columns, dtype=np.float64).T.reshape(len(places), *found.shape)
+    places, values = side_by_side(curves, metric)
+    return places, np.asarray(values, dtype=np.float64).reshape(len(places), *found.shape)
 
 
 def _open_places(
