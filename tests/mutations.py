@@ -466,9 +466,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=10, help="changes a file (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--least", type=float, default=90.0, help="percent that must be noticed")
-    parser.add_argument(
-        "--near", action="store_true", help="ask only tests that reach a change in their own process"
-    )
+    parser.add_argument("--near", action="store_true", help="ask only tests that reach a change in their own process")
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     root = given.root.resolve()

@@ -168,6 +168,62 @@ def test_ends_of_one_variant_half_of_the_way_apart_are_the_border(tmp_path):
     assert not losses.all_or_nothing  # a loss has no plateau that is known beforehand
 
 
+def test_runs_that_all_stay_at_chance_are_no_plateau_that_some_left(tmp_path):
+    ends = {"baseline": [0.1, 0.45, 0.3], "20k": [0.2, 0.6, 0.15]}
+    found = target(tmp_path, ends, "find")
+    hard = judge(replace(found, chance={"guessing": 0.7}))
+    assert not hard.all_or_nothing  # 45 points apart, and 15 are half of the way to 100 %
+    assert {variant.evidence.method for variant in hard.warmed} == {"paired t"}
+    left = judge(
+        replace(target(tmp_path / "left", {**ends, "20k": [0.2, 0.86, 0.15]}, "find"), chance={"guessing": 0.7})
+    )
+    assert left.all_or_nothing
+    assert [variant.evidence.left.k for variant in left.variants] == [0, 1]
+    together = judge(
+        replace(target(tmp_path / "all", {**ends, "20k": [0.9, 0.95, 1.0]}, "find"), chance={"guessing": 0.7})
+    )
+    assert not together.all_or_nothing  # all of one left, none of the other
+
+
+# --- what can be measured --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answers", "verdict"), [(1, "unclear"), (3, "better")])
+def test_differences_that_are_alike_are_no_certainty(tmp_path, answers, verdict):
+    """Accuracies of 256 sequences each: every seed has the same few more of them right."""
+    base = [128 / 256, 130 / 256, 129 / 256]
+    ends = {"baseline": base, "20k": [end + answers / 256 for end in base]}
+    (only,) = target(tmp_path, ends, "find", lambda end, share: end * share).warmed
+    p = 2 * stats.t.sf(answers * 3**0.5, 2)  # one sequence is the least standard deviation
+    assert only.evidence.p == pytest.approx(p)
+    assert only.verdict == verdict
+    half = 4.302653 / 256 / 3**0.5
+    assert only.difference.low == pytest.approx(answers / 256 - half, rel=1e-5)
+    assert only.difference.high == pytest.approx(answers / 256 + half, rel=1e-5)
+    assert only.evidence.fraction.low < only.readoff.fraction
+    assert (only.evidence.fraction.high is not None) == (verdict == "better")
+
+
+def test_losses_that_differ_by_the_same_are_as_sure_as_arithmetic_leaves_them(tmp_path):
+    (only,) = target(tmp_path, {"baseline": [3.0, 3.5, 2.5], "20k": [2.5, 3.0, 2.0]}).warmed
+    assert only.evidence.p == pytest.approx(2 * stats.t.sf(0.5 / (3.5 * 2**-23 / 3**0.5), 2), rel=1e-3)
+
+
+def test_places_between_the_same_evaluations_are_alike_only_as_far_as_these_tell(tmp_path):
+    """All runs rise between two evaluations, at 40 and 80 % of the tokens."""
+    places = {"baseline": [0.8] * 3, "20k": [0.4] * 3}
+    ends = {name: [1.0] * 3 for name in places}
+    (only,) = target(tmp_path, ends, "find", lambda e, s, v, i: 1.0 if s > places[v][i] - 0.01 else 0.0).warmed
+    speed = only.evidence.speed
+    share = speed.share
+    assert 0.45 < share < 0.55
+    # A tenth of the tokens lies between two evaluations: even distributions of a quarter and an eighth of the place.
+    own, base = 0.3 + 0.1 * 0.99, 0.7 + 0.1 * 0.99
+    error = ((0.1 / own) ** 2 + (0.1 / base) ** 2) ** 0.5 / 12**0.5 / 3**0.5
+    assert np.log(share / speed.low) == pytest.approx(stats.t.ppf(1 - 0.025 / 2, 2) * error, rel=0.02)
+    assert speed.p == pytest.approx(4 * stats.t.sf(abs(np.log(share)) / error, 2), rel=0.05)
+
+
 # --- tokens until a level --------------------------------------------------------------------------------------------
 
 

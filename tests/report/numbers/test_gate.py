@@ -261,6 +261,17 @@ def test_of_plateaus_the_runs_are_counted_against_a_control_too(tmp_path):
     assert "so few runs can show nothing" in gate(found)["size"].said
 
 
+def test_what_no_accuracy_could_show_is_said_so(tmp_path):
+    ends = {"baseline": [0.1, 0.12, 0.3], "identity": [0.4, 0.1, 0.12], "set": [0.5, 0.1, 0.13]}
+    found = made(tmp_path, Sweep(ends, "find")).targets[0]
+    assert not found.all_or_nothing
+    answer = gate(found)["size"]
+    assert answer.values["smallest"] > 1
+    assert (answer.state, answer.number) == ("no", "none on scale")
+    assert "3 seeds show nothing on the scale: it would have to be 1" in answer.said
+    assert answer.said.endswith(" points")
+
+
 def test_of_plateaus_crossed_donors_are_the_units_of_the_size_too(tmp_path):
     """Eight of nine runs of three donors leave the plateau: Fisher's test of three donors cannot show it."""
     ends = {"baseline": [0.2] * 3, "identity": [0.95] * 8 + [0.2]}

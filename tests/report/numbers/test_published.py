@@ -25,6 +25,7 @@ ENTRY = {
 }
 
 
+ACCURATE = {"target": "find", "variant": "20k/attention", "value": 0.4, "tolerance": 0.03}
 BASELINE = {"quantity": "final_loss", "value": 10.07, "variant": "baseline"}
 WORSE = {"quantity": "final_loss", "value": 10.18, "variant": "20k/attention", "tolerance": 0.14}  # by 0.1 nats
 
@@ -33,6 +34,9 @@ WORSE = {"quantity": "final_loss", "value": 10.18, "variant": "20k/attention", "
     ("change", "verdict", "reason"),
     [
         ({}, "reproduced", "excludes no effect"),
+        # Every seed gets there between the same evaluations, which are 5 % apart: ± 4.3 x 5 / sqrt(12) / sqrt(3) %.
+        (ACCURATE, "not reproduced", "its 95 % interval, 36.0\N{NARROW NO-BREAK SPACE}% to 43.1"),
+        ({**ACCURATE, "tolerance": 0.05}, "reproduced", "excludes no effect"),
         ({"value": 0.5}, "not reproduced", "is further than 5.0\N{NARROW NO-BREAK SPACE}% from 50.0"),
         ({"variant": "20k/attention"}, "not reproduced", "not reached"),
         ({"quantity": "delta", "value": -0.2}, "reproduced", "excludes no effect"),
