@@ -1,7 +1,7 @@
 """Which tests reach which statements of a source file, so that `mutations.py` tries only those, the quickest first.
 
 The files of a copied tree are written with a note before every statement of a function, and the tests run once. Only
-what runs in the process of the tests is known; a statement that no test reaches there is tried by all.
+what runs in the process of the tests is known.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class Reach:
     def tests(self, file: str, among: list[str], first: int, last: int) -> list[str]:
         """The tests of some modules that reach a statement between two lines, the quickest first.
 
-        Those that reach anything of the file where nothing in particular is known, and the modules where not even that.
+        Of what is outside of functions (line 0) those that reach anything of the file.
         """
         own = {test: lines[file] for test, lines in self.lines.items() if file in lines and _module(test) in among}
-        there = [test for test, lines in own.items() if any(first <= line <= last for line in lines)]
-        return sorted(there or own, key=lambda test: self.seconds[test]) or among
+        there = [test for test, lines in own.items() if not first or any(first <= line <= last for line in lines)]
+        return sorted(there, key=lambda test: self.seconds[test])
 
     def together(self, tests: list[str]) -> float:
         """The seconds of some tests, or of all tests of some modules."""

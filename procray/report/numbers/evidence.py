@@ -172,8 +172,10 @@ def _settling(base: Variant) -> Fraction | None:
     found = cells([(run, run) for run in base.finished])
     tokens, values = beside([run.curve for run in base.finished], base.metric, found)
     ends = found.array(lambda pair: pair[1].final(base.metric))
-    errors = mean_and_error(_behind(values - ends, base.mode), False, found.resolution(base.metric))
-    return _open_places(tokens, errors, LEVEL, base.t2)
+    behind = _behind(values - ends, base.mode)
+    open_ = _open_places(tokens, mean_and_error(behind, False, found.resolution(base.metric)), LEVEL, base.t2)
+    # Its end is compared with itself: what is equal to it is surely as good.
+    return replace(open_, high=_open_places(tokens, mean_and_error(behind, False), LEVEL, base.t2).high)
 
 
 def _behind(gaps: np.ndarray, mode: Mode) -> np.ndarray:

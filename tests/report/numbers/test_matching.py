@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from procray.planning import PlannedPhase
 from procray.report.numbers.interchange import results_json
+from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.results import Target
 from procray.report.numbers.summary import summarise
 from procray.store.store import Store
@@ -99,3 +101,9 @@ def test_an_open_rerun_of_the_baseline_keeps_every_answer_pending(tmp_path):
     )
     target = summarise(plan, store).targets[0]
     assert {match(target, name).state for name in ("baseline", "20k/full", "40k/attention")} == {"pending"}
+
+
+def test_a_variant_whose_baseline_is_not_planned_has_means_and_no_difference(results):
+    variant = next(one for one in results.variants if one.name == "text/20k/full")
+    alone = against_baseline(replace(variant, delta=None, final_loss=None), None)
+    assert (alone.final_loss, alone.delta) == (variant.final_loss, None)
