@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from procray.report.numbers.evidence import between_seeds, judge
+from procray.report.numbers.evidence import between_seeds, judge, left_of
 from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.power import power
-from procray.report.numbers.results import Target
+from procray.report.numbers.results import Target, paired
 from procray.report.numbers.summary import summarise
 from procray.store.store import Store
 
@@ -315,6 +315,14 @@ def test_three_donors_times_three_targets_are_not_nine(tmp_path):
     (spread,) = [remark for remark in remarks(found) if "between donors" in remark]
     assert "differs by 0.072 nats (sd) between donors and by 0.036 between target seeds" in spread
     assert "its 9 runs are 3 donors, and not so many independent ones." in spread
+
+
+def test_a_donor_that_left_with_half_of_its_targets_has_not_left_by_most(tmp_path):
+    ends = [0.9, 0.1, 0.9, 0.9, 0.1, 0.1]  # of three donors, each with two targets
+    found = crossed(sweep(tmp_path, {"baseline": [0.1, 0.9] * 3, "20k": ends}, "find"), 3, 2)
+    found = replace(found, chance={"guessing": 0.1})
+    (only,) = found.warmed
+    assert left_of(found, paired(only.runs, found.baselines[0].runs)) == (1, 3, 1, 2)
 
 
 def test_donors_of_a_sweep_file_are_crossed(tmp_path):
