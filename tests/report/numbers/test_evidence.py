@@ -11,6 +11,7 @@ from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.power import power
 from procray.report.numbers.results import Target, paired
+from procray.report.numbers.statistics import Difference
 from procray.report.numbers.summary import summarise
 from procray.store.store import Store
 
@@ -183,6 +184,19 @@ def test_runs_that_all_stay_at_chance_are_no_plateau_that_some_left(tmp_path):
         replace(target(tmp_path / "all", {**ends, "20k": [0.9, 0.95, 1.0]}, "find"), chance={"guessing": 0.7})
     )
     assert not together.all_or_nothing  # all of one left, none of the other
+
+
+def test_a_further_score_is_corrected_for_variants_that_have_none_yet(tmp_path):
+    found = target(tmp_path, {"baseline": BASE, "20k": worse_by([-0.1] * 5), "21k": worse_by([-0.1] * 5)})
+    score = Difference(0.1, 0.01, 0.19, 5, p=0.03)
+    one, other = ({"exact_match": score} if short == "20k" else {} for short in ("20k", "21k"))
+    base, first, second = found.variants
+    known = judge(
+        replace(found, variants=(base, replace(first, score_deltas=one), replace(second, score_deltas=other)))
+    )
+    assert named(known, "20k").score_verdicts == {"exact_match": "unclear"}  # 0.03 is 0.06 among two
+    alone = judge(replace(found, variants=(base, replace(first, score_deltas=one))))
+    assert named(alone, "20k").score_verdicts == {"exact_match": "better"}
 
 
 # --- what can be measured --------------------------------------------------------------------------------------------
