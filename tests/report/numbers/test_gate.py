@@ -1,9 +1,11 @@
 """Every question of the gate with yes, no and not run, each from a whole sweep of journals."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
+from procray.report.numbers.answers import lasting
 from procray.report.numbers.evidence import judge
 from procray.report.numbers.gate import QUESTIONS, without_gate
 from procray.report.numbers.headline import headline, remarks
@@ -346,6 +348,17 @@ def test_a_search_that_goes_on_answers_nothing_and_a_best_at_the_edge_is_said(tm
     (found,) = summarise(whole, store).targets
     answer = gate(found)["tuned"]
     assert (answer.state, answer.said) == ("not run", "the search has not finished")
+
+
+def test_curves_that_have_values_at_no_common_place_tell_nothing_of_lasting(tmp_path):
+    (found,) = made(tmp_path, Sweep(ALL)).targets
+    variant = named(found, "identity")
+    gaps = tuple(
+        replace(run, curve=replace(run.curve, loss=(run.curve.loss[0], *[math.nan] * (len(run.curve.loss) - 1))))
+        for run in variant.runs
+    )
+    answer = lasting(found, replace(variant, runs=gaps))
+    assert (answer.state, answer.said) == ("not run", "both curves have no place in common where they have values")
 
 
 def halve(store, phase, status):

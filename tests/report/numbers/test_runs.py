@@ -91,3 +91,23 @@ def test_controls_are_known_by_their_variants(tmp_path):
 
 def kinds(words):
     return [next(iter(one)) if isinstance(one, dict) else one for one in words["controls"]]
+
+
+CHAIN = """name: long
+model: {layers: 1, heads: 2, width: 16, context: 64}
+chain:
+  - {procedural: {task: union, length: 8, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}}
+  - {procedural: {task: set, length: 8, batch: 8, tokens: 20k, optimizer: {lr: 1e-3}}}
+  - {diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}}
+"""
+
+
+def test_what_a_warm_up_began_with_has_its_cost_too(tmp_path):
+    plan, store = make_plan(tmp_path, CHAIN), Store(tmp_path / "store")
+    fill(plan, store)
+    (compared,) = {cell.compared for cell in plan.cells if not cell.is_baseline}
+    reader = Reader(plan, store)
+    above = [phase for phase in plan.phases.values() if phase.kind == "procedural"]
+    assert len(above) == 2
+    spent = sum(reader.rows(phase.id)[-1]["flops"] for phase in above)
+    assert reader.flops_before(plan.phases[compared].parents) == spent > 0
