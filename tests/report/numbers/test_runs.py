@@ -111,3 +111,20 @@ def test_what_a_warm_up_began_with_has_its_cost_too(tmp_path):
     assert len(above) == 2
     spent = sum(reader.rows(phase.id)[-1]["flops"] for phase in above)
     assert reader.flops_before(plan.phases[compared].parents) == spent > 0
+
+
+def test_a_warm_up_that_was_solved_cost_what_it_consumed(tmp_path):
+    solved = "tokens: 20k, evaluate: {every: 4k, solved: {accuracy: 0.9, evaluations: 1}}, optimizer"
+    plan = make_plan(tmp_path, CHAIN.replace("tokens: 20k, optimizer", solved))
+    store = Store(tmp_path / "store")
+
+    def formula(phase, tokens):
+        there = phase.recipe.evaluation.solved is not None and tokens > 7000
+        return {"loss": 1.0, "accuracy": 0.95 if there else 0.1, **({"solved": True} if there else {})}
+
+    fill(plan, store, formula)
+    cell = next(cell for cell in plan.cells if not cell.is_baseline)
+    reader = Reader(plan, store)
+    used = [reader.rows(phase.id)[-1]["tokens"] for phase in plan.phases.values() if phase.kind == "procedural"]
+    assert 17_000 < sum(used) < 20_000 < cell.t1
+    assert reader.t1(cell) == sum(used)
