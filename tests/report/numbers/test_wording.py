@@ -1,6 +1,6 @@
 import pytest
 
-from procray.report.numbers.wording import count, listing, percent, plural, seeds, signed, wrapped
+from procray.report.numbers.wording import count, listing, percent, plural, probability, seeds, signed, wrapped
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_a_long_word_is_broken_unless_it_is_to_be_copied():
     path = "/a/long/path/of/some/file"
     assert wrapped(f"see {path}", 12, long_words=False) == ["see", path]
     assert max(map(len, wrapped(f"see {path}", 12))) == 12
+
+
+def test_a_probability_is_never_none():
+    assert [probability(p) for p in (0.0, 0.0009, 0.001, 0.0414, 1.0)] == [
+        "p < 0.001", "p < 0.001", "p = 0.001", "p = 0.041", "p = 1",
+    ]  # fmt: skip
