@@ -370,3 +370,11 @@ def test_the_unit_stays_the_donor_for_the_fraction_too(tmp_path):
     half = 4.302653 * 0.1 / 3**0.5
     assert only.evidence.fraction.high == pytest.approx(0.7 + half, rel=0.02)
     assert only.evidence.saves
+
+
+def test_a_variant_that_goes_on_is_ranked_behind_those_that_ended(tmp_path):
+    def until(phase):
+        return 0.5 if phase.variant == "20k" and phase.recipe.seed > 2 else 1.0
+
+    ends = {"baseline": BASE, "20k": worse_by([-0.3] * 5), "21k": worse_by([-0.1] * 5)}
+    assert [variant.short for variant in target(tmp_path, ends, until=until).ranked] == ["21k", "20k"]
