@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json, digest
 from procray.model.components import COMPONENTS, parts_of, whole
+from procray.planning.titles import title_of
 from procray.report.numbers.runs import Reader
-from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import count
 from procray.selection.standing import nominal
 from procray.training.recipe import Init, Parent

@@ -72,6 +72,17 @@ def mean_curve(curves: Sequence[Curve], metric: str) -> tuple[list[int], list[fl
     return [place for place, _ in kept], [mean for _, mean in kept]
 
 
+SINGLE = 2.0**-23  # what a sum in single precision may be wrong by, as a share of it
+
+
+def resolution(metric: str, sequences: int, value: float) -> float:
+    """The smallest difference of two values of a metric that can be measured.
+
+    Of a share one sequence of the validation set, in which all may be right or not; of a loss what arithmetic leaves.
+    """
+    return SINGLE * abs(value) if metric == "loss" else 1 / sequences
+
+
 @dataclass(frozen=True)
 class Run:
     """One seed of one variant at one length of schedule, after the warm-ups of one donor."""
@@ -86,6 +97,7 @@ class Run:
     budget: int  # tokens at the cell's last step
     curve: Curve
     warmup_flops: float
+    sequences: int  # of the validation set
     loss: float | None = None  # at the cell's last step
     accuracy: float | None = None
     solved: int | None = None  # tokens after which it stopped because its task was solved
@@ -97,10 +109,18 @@ class Run:
     def done(self) -> bool:
         return self.loss is not None
 
+    def value(self, metric: str) -> float | None:
+        """The loss, the accuracy or one of SCORES at the end; None where there is none."""
+        return {"accuracy": self.accuracy, "loss": self.loss, **self.scores}.get(metric)
+
     def final(self, metric: str) -> float:
-        value = self.accuracy if metric == "accuracy" else self.loss
+        value = self.value(metric)
         assert value is not None, "only finished runs have a final value"
         return value
+
+    def resolution(self, metric: str) -> float:
+        """The smallest difference of final values that can be measured."""
+        return resolution(metric, self.sequences, self.final(metric))
 
 
 _KEPT = 32  # journals; of a large sweep all of them together take more memory than everything found in them
@@ -226,6 +246,7 @@ class Reader:
             budget=self._budget(phase, step),
             curve=_curve(rows + _carried_forward(phase, rows, step)),
             warmup_flops=self.flops_before(above),
+            sequences=phase.recipe.evaluation.sequences,
             loss=finite(final.get("loss")),
             accuracy=finite(final.get("accuracy")),
             solved=int(final["tokens"]) if final.get("solved") else None,

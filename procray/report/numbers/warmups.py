@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from procray.planning.titles import title_of
 from procray.report.numbers.runs import Curve, Reader, Run, mean_curve
 from procray.report.numbers.statistics import Spread, spread
-from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import percent, plural
 
 if TYPE_CHECKING:
