@@ -158,7 +158,7 @@ def _named(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], dict[str,
         canonical["articles"] = name.startswith("wikitext")
         return canonical, hub_recipe("codeparrot/codeparrot" if name == "codeparrot" else "gpt2")
     text = str(name)
-    exists = (base / os.path.expanduser(text)).exists()
+    exists = os.path.exists(base / os.path.expanduser(text))  # a name too long for any file is none
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not exists:
         hint = f"; a hub dataset is written {{hf: {text}}}."
     elif exists or any(sign in text for sign in "*?/~"):

@@ -120,7 +120,7 @@ def _from_text(name: str, base: Path) -> dict[str, Any]:
         return tokenizer_recipe({"bpe": int(match[1])})
     if name in BARE_HUB_NAMES:
         return hub_recipe(name)
-    if (base / os.path.expanduser(name)).is_dir() or name.startswith((".", "~", "/")):
+    if os.path.isdir(base / os.path.expanduser(name)) or name.startswith((".", "~", "/")):
         return _folder_recipe(name, None, base)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         return hub_recipe(name)
@@ -144,11 +144,12 @@ def _folder_recipe(path: str, entries: int | None, base: Path) -> dict[str, Any]
     folder = base / os.path.expanduser(path)
     files = {name: folder / name for name in _FOLDER_FILES if os.path.isfile(folder / name)}
     if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= set(files):
-        have = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if folder.is_dir() else f"no folder {folder}"
+        there = os.path.isdir(folder)
+        have = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if there else f"no folder {folder}"
         here = Path.cwd()
-        if not folder.is_dir() and base != here and (here / path).is_dir():
+        if not there and base != here and os.path.isdir(here / path):
             have += f"; there is one below the working directory {here}: write '{os.path.relpath(here / path, base)}'"
-        kind = CorpusError if folder.is_dir() else CorpusNotHere
+        kind = CorpusError if there else CorpusNotHere
         raise kind(f"tokenizer: '{path}' needs tokenizer.json, or vocab.json and merges.txt (found: {have})")
     expected = entries or KNOWN_ENTRIES.get(folder.resolve().name)
     shas = {name: _sha256(str(file), file.stat().st_size, file.stat().st_mtime_ns) for name, file in files.items()}

@@ -15,6 +15,7 @@ from procray.training.parts import CPU_TRIM, computed
 
 _KINDS = 8  # lengths and parts that stand for all
 _BATCHES = 2  # of each
+_POSITIONS = 1 << 22  # of a batch: the sequences of a larger one end like these
 
 
 def flops_per_step(
@@ -27,20 +28,22 @@ def flops_per_step(
     """
     if "task" not in data:
         return batch * context * flops_per_token(config, context)
-    parts = _parts(canonical_json(data["task"]), batch, int(resources["workers"]), resources["gpu"] > 0)
-    return sum(share * sequences * length * flops_per_token(config, length) for share, sequences, length in parts)
+    size = max(1, min(batch, _POSITIONS // context))
+    parts = _parts(canonical_json(data["task"]), size, int(resources["workers"]), resources["gpu"] > 0)
+    sampled = sum(share * sequences * length * flops_per_token(config, length) for share, sequences, length in parts)
+    return sampled * batch / size
 
 
 @lru_cache(maxsize=4096)
-def _parts(recipe: str, batch: int, workers: int, gpu: bool) -> list[tuple[float, int, int]]:
-    """What share of the steps has a part of so many sequences and positions."""
+def _parts(recipe: str, size: int, workers: int, gpu: bool) -> list[tuple[float, int, int]]:
+    """What share of the steps, of a batch of this size, has a part of so many sequences and positions."""
     task = tasks.from_recipe(json.loads(recipe))
     longest = None if task.curriculum is None else longest_of(task.curriculum)
     found: list[tuple[float, int, int]] = []
     for number, kind in enumerate(strata(task, _KINDS)):
         for index in range(min(_BATCHES, kind.count)):
-            sample = kind.sample(0, "planning", number * _BATCHES + index, batch, longest)
+            sample = kind.sample(0, "planning", number * _BATCHES + index, size, longest)
             share = kind.count / _KINDS / min(_BATCHES, kind.count)
             trim = 0 if gpu else CPU_TRIM
-            found += [(share, *part) for part in computed(sample.mask_BT, workers, batch, trim)]
+            found += [(share, *part) for part in computed(sample.mask_BT, min(workers, size), size, trim)]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +62,7 @@ def transfer(
     from procray.errors import TransferError
     from procray.model.outside import weights_digest
 
-    if output.exists():
+    if os.path.exists(output):
         raise TransferError(f"{output} exists already; name a new folder")
     giver, taker = (_checkpoint(text, store) for text in (source, target))
     receiver = model.load_model(taker)
@@ -122,7 +123,7 @@ def _checkpoint(text: str, store: str) -> Path:
     from procray.errors import StoreError
     from procray.selection.naming import find
 
-    if Path(text).exists():
+    if os.path.exists(text):
         return Path(text)
     opened = open_store(store)
     try:
