@@ -31,7 +31,8 @@ def test_a_name_too_long_for_any_file_is_an_unknown_name(key):
 name: long
 setting: additive
 model: {{layers: 1, heads: 2, width: 8, context: 16}}
-semantic: {{corpus: {semantic["corpus"]}, tokenizer: {semantic["tokenizer"]}, tokens: 1k, batch: 2, optimizer: {{lr: 1e-3}}}}
+semantic:
+  {{corpus: {semantic["corpus"]}, tokenizer: {semantic["tokenizer"]}, tokens: 1k, batch: 2, optimizer: {{lr: 1e-3}}}}
 """
     with pytest.raises(ProcrayError, match=f"unknown {key}"):
         load_text(text, "long.yaml")
