@@ -176,6 +176,7 @@ def test_no_cluster_at_the_address_is_an_environment_problem(store, monkeypatch)
 
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", nobody)
+    monkeypatch.setattr("ray.shutdown", lambda: None)  # of this process's own Ray, which other tests go on with
     with pytest.raises(EnvironmentProblem, match="no Ray cluster at 'somewhere'"):
         run_function(plan(phase("small", [10])), store, RunOptions(address="somewhere"))
 
