@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -7,34 +8,58 @@ import uuid
 
 import pytest
 
-# What takes longest comes first, so that two processes end together: files that share what is made once a process
-# (a Ray, a finished sweep) in one line, then single files by how long they take, then all others.
+# What takes longest comes first, so that two processors are busy until the end. The files and folders of one line go to
+# one process, because they share what is made or imported once a process: a Ray, a finished sweep, an interpreter that
+# commands are forks of, a database of MLflow, transformers. All others go file by file to whoever has nothing to do.
 LINES = (
     (
-        "execution/test_kills.py",
         "execution/test_run.py",
+        "execution/test_kills.py",
         "execution/test_searching.py",
         "execution/test_warm.py",
         "execution/test_word.py",
         "execution/test_memory.py",
+        "faults/test_bucket.py",
     ),
-    ("cli/test_sweep.py", "cli/test_reading_results.py", "cli/test_export.py"),
+    (
+        "cli/test_sweep.py",
+        "cli/test_reading_results.py",
+        "cli/test_export.py",
+        "cli/test_commands.py",
+        "cli/test_cluster.py",
+        "cli/test_import.py",
+        "cli/test_hostile_text.py",
+        "corpora/test_exported_tokenizer.py",
+        "model/test_checkpoint.py",
+        "model/test_gpt2.py",
+        "model/test_official.py",
+        "model/test_transfer.py",
+        "store/test_exporting.py",
+    ),
+    ("tracking/",),
     ("faults/test_nodes.py", "faults/test_disk.py"),
     ("faults/test_signals.py",),
-    ("faults/test_bucket.py",),
-    ("faults/test_stores.py",),
-    ("store/test_store_in_bucket.py",),
-    ("tracking/test_sync.py",),
-    ("store/test_upkeep.py",),
+    ("report/",),
     ("training/test_ranks.py",),
+    ("store/test_store_in_bucket.py",),
+    ("store/test_upkeep.py",),
     ("store/test_plans.py",),
     ("test_gpu_benchmark.py",),
+    ("faults/test_stores.py",),
+    ("training/test_pack.py",),
+    ("security/test_fuzz.py",),
 )
-_LINE = {f"tests/{file}": number for number, line in enumerate(LINES) for file in line}
+
+
+@functools.cache
+def _line(file: str) -> int:
+    """The number of the line that a file of tests is in."""
+    name = file.removeprefix("tests/")
+    return next((number for number, line in enumerate(LINES) if name.startswith(line)), len(LINES))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _LINE.get(item.nodeid.partition("::")[0], len(LINES)))
+    items.sort(key=lambda item: _line(item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -47,7 +72,8 @@ def pytest_xdist_make_scheduler(config, log):
     class LoadLines(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return f"line {_LINE[file]}" if file in _LINE else file
+            number = _line(file)
+            return f"line {number}" if number < len(LINES) else file
 
     config.option.loadscopereorder = False
     return LoadLines(config, log)
@@ -75,6 +101,20 @@ def _own_cache(tmp_path_factory):
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def local_ray(tmp_path_factory, s3_service):
+    """One Ray for all tests of a process that need one, started as `run` starts its own; `run` uses what it finds.
+
+    Its workers reach the buckets of `bucket`.
+    """
+    from procray.execution.cluster import cluster
+    from procray.training.environment import worker_environment
+
+    logs, cache = (tmp_path_factory.mktemp(name) for name in ("ray", "cache of Ray's workers"))
+    with cluster(None, logs, {**worker_environment(1), **s3_service, "PROCRAY_CACHE": str(cache)}) as resources:
+        yield resources
 
 
 @pytest.fixture(scope="session")

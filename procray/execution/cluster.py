@@ -109,12 +109,12 @@ def cluster(
                 options |= {
                     "num_cpus": processors(),
                     "resources": {DRIVER: _SLOTS},
-                    "include_dashboard": False,  # 200 MB; what Train needs it for does reaper.py
+                    "include_dashboard": False,  # what Train needs it for does reaper.py
                     "object_store_memory": OBJECT_STORE,
                     "_temp_dir": str(temporary / "r"),  # Ray opens it to everybody, so one below a folder that is not
                 }
                 # Inherited from the daemons: as a runtime environment it costs each worker another start of Python.
-                with _variables(environment | import_environment()), _hang_ups_wait():
+                with _variables(environment | import_environment()), _hang_ups_wait(), few_daemons():
                     _start(address, options)
             else:
                 options["runtime_env"] = {"env_vars": {name: os.environ[name] for name in QUIET} | environment}
@@ -165,6 +165,26 @@ def _hang_ups_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def few_daemons() -> Iterator[None]:
+    """A Ray that starts meanwhile has no processes that serve nobody here; no option of `ray.init` leaves these out.
+
+    They are a dashboard without pages, which Ray waits for, the monitor of an autoscaler, and what sends logs to a
+    driver that wants none: 3 s of a processor at every start, and 250 MB.
+    """
+    from ray._private.node import Node
+
+    left_out = ("start_api_server", "start_monitor", "start_log_monitor")
+    before = {name: getattr(Node, name) for name in left_out}
+    for name in left_out:
+        setattr(Node, name, lambda self, **options: setattr(self, "_webui_url", ""))
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
 
 
 def _job_config() -> Any:

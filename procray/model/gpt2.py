@@ -101,6 +101,16 @@ class Block(nn.Module):
         return x_ND + self.mlp(self.ln_2(x_ND))
 
 
+class Embedding(nn.Embedding):
+    def reset_parameters(self) -> None:
+        """Draws nothing, for `initialise` does."""
+
+
+class Linear(nn.Linear):
+    def reset_parameters(self) -> None:
+        """See Embedding."""
+
+
 class Transformer(nn.Module):
     """Embeddings, blocks and the last normalisation; the row form has no token embedding."""
 
@@ -109,8 +119,8 @@ class Transformer(nn.Module):
         self.dropout = config.dropout
         self.recompute = False
         if config.rows is None:
-            self.wte = nn.Embedding(config.vocab, config.width)
-        self.wpe = nn.Embedding(config.context, config.width)
+            self.wte = Embedding(config.vocab, config.width)
+        self.wpe = Embedding(config.context, config.width)
         self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.ln_f = Norm(config.width)
 
@@ -139,15 +149,12 @@ class GPT2(nn.Module):
         super().__init__()
         self.config = config
         self.attention = "sdpa"
-        device = torch.get_default_device()
-        with torch.device("meta"):  # torch's modules would draw weights that `initialise` replaces
-            self.transformer = Transformer(config)
-            if config.rows is not None:
-                self.row_in = nn.Linear(config.rows, config.width)
-                self.row_out = nn.Linear(config.width, config.rows)
-            elif not config.tied:
-                self.lm_head = nn.Linear(config.width, config.vocab, bias=False)
-        self.to_empty(device=device)
+        self.transformer = Transformer(config)
+        if config.rows is not None:
+            self.row_in = Linear(config.rows, config.width)
+            self.row_out = Linear(config.width, config.rows)
+        elif not config.tied:
+            self.lm_head = Linear(config.width, config.vocab, bias=False)
         initialise(self, int(torch.randint(2**31, (), device="cpu")) if seed is None else seed, role)
 
     def hidden(self, tokens_BT: Tensor, index_N: Tensor | None = None) -> Tensor:

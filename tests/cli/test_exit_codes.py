@@ -97,6 +97,7 @@ def test_the_line_that_continues_has_every_option_that_was_given(file, monkeypat
 def test_what_was_not_given_is_not_in_it(file, monkeypatch, capsys):
     monkeypatch.delenv("PROCRAY_STORE")
     ended(monkeypatch, out_of_time=True, unfinished=["b s0"])
+    monkeypatch.setattr("procray.cli.run_view._follow", lambda plan, store: None)
     command("sweep", file)
     said = capsys.readouterr()
     assert said.err.endswith(f"Continue with\n  procray sweep {shlex.quote(str(file))}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_finished_sweep_trains_nothing_and_returns_at_once(finished):
 
     before = written()
     assert any("raylet" in path.name for path in before)
-    said = command("sweep", command.file)
+    said = command("sweep", command.file, "--no-tracking")
     assert "nothing was left to train" in said.stderr
     assert written() == before
 
@@ -96,18 +97,31 @@ def test_mlflow_has_every_phase_once_and_every_evaluation(finished):
             assert [m.step for m in sorted(history, key=lambda m: m.step)] == [0, 3072, 6144, 9216, 12288]
 
 
-def test_one_more_value_trains_only_what_is_new(finished):
+def test_more_values_train_only_what_is_new_and_one_that_diverges_fails_alone(finished, tmp_path):
     command, _ = finished
-    bigger = command.folder / "bigger.yaml"
-    bigger.write_text(
-        command.file.read_text().replace("[2k, 4k]", "[2k, 4k, 6k]").replace("name: small", "name: bigger")
-    )
-    before = {path.name for path in (command.store / "phases").iterdir()}
-    plan = command("plan", bigger).stdout
-    assert "in store  10 of 16" in plan  # the warm-ups go on from 4k, four cells are new
-    command("sweep", bigger, "--no-tracking")
-    after = {path.name for path in (command.store / "phases").iterdir()}
-    assert len(after - before) == 4
+    bigger, store = tmp_path / "bigger.yaml", tmp_path / "store"
+    shutil.copytree(command.store, store)
+    text = command.file.read_text().replace("name: small", "name: bigger").replace("[2k, 4k]", "[2k, 4k, 6k]")
+    bigger.write_text(text.replace("lr: 1e-3, schedule: constant", "lr: {grid: [1e-3, 1e30]}, schedule: constant"))
+
+    def say(*words, **more):
+        return command(*words, **more, PROCRAY_STORE=str(store))
+
+    def trained() -> set[str]:
+        return {mark.parts[-3] for mark in store.glob("phases/*/marks/*")}
+
+    before = trained()
+    plan = say("plan", bigger).stdout
+    assert "in store  10 of 30" in plan  # the warm-ups go on from 4k, four cells are new; the rest is of the other rate
+    said = say("sweep", bigger, "--no-tracking", code=1)
+    assert len(trained() - before) == 4
+    states = {r["label"]: r["state"] for r in json.loads(say("status", bigger, "--json").stdout)}
+    failed, skipped, done = ([label for label in states if states[label] == of] for of in ("failed", "skipped", "done"))
+    assert (len(failed), len(skipped), len(done)) == (2, 12, 16)
+    for label in failed + skipped:
+        assert "lr1e30" in label
+        assert label in said.stdout
+    assert list(store.glob("sweeps/bigger@*/*/report/report.html"))
 
 
 def test_a_checkpoint_leaves_the_store_and_loads_in_transformers(finished, tmp_path):
@@ -136,25 +150,6 @@ def test_lineage_of_a_file_and_of_a_phase(finished):
     assert "reverse" in command("lineage", command.file).stdout
     warm = next(r["id"] for r in rows(command) if r["kind"] == "procedural")
     assert "attention" in command("lineage", warm).stdout
-
-
-def test_a_diverging_value_fails_alone(command):
-    command.file.write_text(
-        command.file.read_text()
-        .replace("seeds: [0, 1]", "seeds: [0]")
-        .replace("optimizer: {lr: 1e-3, schedule: constant}", "optimizer: {lr: {grid: [1e-3, 1e30]}, clip: 0}")
-        .replace("tokens: {grid: [2k, 4k]}", "tokens: 4k")
-    )
-    said = command("sweep", command.file, "--no-tracking", code=1)
-    states = {r["label"]: (r["state"], r["reason"] or "") for r in rows(command)}
-    failed = [label for label, (state, _) in states.items() if state == "failed"]
-    skipped = [label for label, (state, _) in states.items() if state == "skipped"]
-    assert len(failed) == 1
-    assert len(skipped) == 2
-    assert sum(state == "done" for state, _ in states.values()) == 4
-    for label in failed + skipped:
-        assert label in said.stdout
-    assert (next(command.store.glob("sweeps/*/*/report/report.html"))).exists()
 
 
 @pytest.mark.slow  # tests/execution/test_kills.py shows the same of the run itself

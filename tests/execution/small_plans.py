@@ -85,6 +85,6 @@ def phase(
 def kill_plan() -> SmallPlan:
     """A chain and a second one beside it, long enough to be interrupted in."""
     shape: dict[str, Any] = {"width": 32, "layers": 2, "batch": 16}
-    warm = phase("warm", [50, 400], **shape)
-    tail = phase("tail", [50, 400], parent=(warm, 400), task="reverse", decaying=True, **shape)
-    return plan(warm, tail, phase("baseline", [50, 400], task="reverse", decaying=True, **shape), name="killed")
+    warm = phase("warm", [50, 200], **shape)
+    tail = phase("tail", [50, 400], parent=(warm, 200), task="reverse", decaying=True, **shape)
+    return plan(warm, tail, phase("baseline", [50], task="reverse", decaying=True, **shape), name="killed")

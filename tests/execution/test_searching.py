@@ -31,7 +31,7 @@ def test_the_search_then_the_rest_with_what_it_chose(local_ray, store, listen):
     assert stopped.out_of_time
     assert stopped.plan is graph
 
-    result, heard = listen(graph, store)
+    result, heard = listen(graph, store, max_concurrent=1)
     found = select.read(graph, store)
     assert found.settled
     assert set(found.choices) == {"baseline", "identity/attention"}
@@ -63,7 +63,7 @@ def test_the_search_then_the_rest_with_what_it_chose(local_ray, store, listen):
 
 def test_where_no_setting_survives_nothing_follows(local_ray, store):
     text = FILE.replace("[1e-3, 1e-2, 1e30]", "[1e29, 1e30]").replace("seeds: [7, 8]", "seeds: [7]")
-    result = run(plan(load_text(text, "f.yaml")), store, RunOptions())
+    result = run(plan(load_text(text, "f.yaml")), store, RunOptions(max_concurrent=1))
     assert result.plan.cells == []
     assert len(result.failed) == 4
     assert result.done == ["identity L4 s7"]

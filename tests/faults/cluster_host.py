@@ -21,6 +21,8 @@ os.environ.update(
 import ray
 from ray.cluster_utils import Cluster
 
+from procray.execution.cluster import few_daemons
+
 ROOM = 80 * 2**20
 
 
@@ -91,7 +93,10 @@ class Host:
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Ray prints
-    with tempfile.TemporaryDirectory(prefix="rc-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with (
+        few_daemons(),
+        tempfile.TemporaryDirectory(prefix="rc-", dir="/tmp", ignore_cleanup_errors=True) as folder,
+    ):
         host = Host(start(folder))
         try:
             for line in sys.stdin:

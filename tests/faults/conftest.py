@@ -9,10 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "execution"))
 
-from comparing import reference, same_numbers, store
+from comparing import listen, reference, same_numbers, store
 from raylets import Raylets, Sweep
 
-__all__ = ["reference", "same_numbers", "store"]
+__all__ = ["listen", "reference", "same_numbers", "store"]
 
 
 @pytest.fixture(scope="session")

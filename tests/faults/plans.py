@@ -19,6 +19,11 @@ def pair(steps: int = 1200) -> SmallPlan:
     return plan(one, two, behind, name="pair")
 
 
+def alone(steps: int = 900) -> SmallPlan:
+    """One phase, with a mark early on."""
+    return plan(phase("one", [50, steps], decaying=True, **SHAPE), name="alone")
+
+
 def group(steps: int = 600, warm: int = 0) -> SmallPlan:
     """One phase of two workers, each of which needs a processor."""
     more = {"workers": 2, "executor": "train-warm" if warm else "train", "every": 50, **SHAPE}

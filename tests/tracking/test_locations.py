@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.tracking._tracking_service import utils
 
 from procray.errors import EnvironmentProblem, StoreError
 from procray.store.store import Store
@@ -130,6 +129,8 @@ def test_a_store_that_is_moved_takes_its_data_along(filled: tuple[Store, Any], n
     new.parent.mkdir()
     old.rename(new)
     moved = Store(new)
+    from mlflow.tracking._tracking_service import utils
+
     utils._artifact_repos_cache.clear()  # of this process, by the ids of runs; the command that comes next is another
     locations.check(moved, mend=False)  # a look finds nothing wrong and changes nothing
     assert any(str(old) in one for one in read(moved, "SELECT artifact_uri FROM runs"))

@@ -305,7 +305,14 @@ from tests.tracking import synthetic
 from procray.store.store import Store
 from procray.tracking import backend, sync
 import mlflow.store.tracking.sqlalchemy_store as target
-count = int(sys.argv[2])
+for after in sys.argv[2:]:  # each in a process of its own, all of which are imported once
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+count = int(after)
 def guard(name):
     real = getattr(target.SqlAlchemyStore, name)
     def wrapped(*a, **k):
@@ -324,17 +331,17 @@ sync(synthetic.build(seeds=(0,), targets=("code",)), Store(sys.argv[1]))
 """
 
 
-def killed_sync(store: Store, after: int) -> int:
-    script = [sys.executable, "-c", _KILLED.format(root=str(ROOT)), str(store.path), str(after)]
-    return subprocess.run(script, check=False).returncode
+def killed_syncs(store: Store, *after: int) -> list[int]:
+    """Kills one sync after another, each after so many requests; how each ended."""
+    script = [sys.executable, "-c", _KILLED.format(root=str(ROOT)), str(store.path), *map(str, after)]
+    return [int(code) for code in subprocess.run(script, check=True, stdout=subprocess.PIPE).stdout.split()]
 
 
 def test_killed_between_requests(store: Store) -> None:
     """Each kill comes a little further on, in what the one before left behind."""
     plan = synthetic.build(seeds=(0,), targets=("code",))
     synthetic.finish_all(store, plan)
-    for after in (3, 12):
-        assert killed_sync(store, after) == -signal.SIGKILL
+    assert killed_syncs(store, 3, 12) == [-signal.SIGKILL] * 2
     assert sync(plan, store).complete
     mirror.assert_complete(mirror.client(store), plan)
     assert mirror.double_points(store.path / backend.DATABASE) == []
@@ -345,7 +352,7 @@ def test_killed_between_requests(store: Store) -> None:
 def test_killed_anywhere(store: Store, after: int) -> None:
     plan = synthetic.build(seeds=(0,), targets=("code",))
     synthetic.finish_all(store, plan)
-    killed_sync(store, after)
+    killed_syncs(store, after)
     assert sync(plan, store).complete
     mirror.assert_complete(mirror.client(store), plan)
     assert mirror.double_points(store.path / backend.DATABASE) == []

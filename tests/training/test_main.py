@@ -32,26 +32,31 @@ def test_a_user_error_is_one_line(tmp_path, capsys):
     assert "did you mean 'set'?" in capsys.readouterr().err
 
 
-def test_sigterm_saves_and_ends_with_130(tmp_path):
+def test_sigterm_saves_and_ends_with_130_and_torchs_compiler_was_never_imported(tmp_path):
     (tmp_path / "phase.json").write_text(json.dumps(recipe().to_json()))
     command = [sys.executable, "-m", "procray.training", str(tmp_path / "phase.json"), str(tmp_path / "a")]
-    process = subprocess.Popen(
-        [*command, "--until", "1000000", "--device", "cpu"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    with open(tmp_path / "err", "w") as said:
+        process = subprocess.Popen(
+            [*command, "--until", "1000000", "--device", "cpu"],
+            stdout=subprocess.PIPE,
+            stderr=said,  # more than a pipe holds
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPROFILEIMPORTTIME": "1"},
+        )
     try:
         for line in process.stdout:
             if json.loads(line)["step"] == 8:
                 break
         process.terminate()
-        _, err = process.communicate()
+        process.communicate()
     finally:
         process.kill()
+    err = (tmp_path / "err").read_text()
     assert process.returncode == 130, err
     assert "paused at step" in err
+    imported = {line.rpartition("|")[2].strip() for line in err.splitlines() if line.startswith("import time:")}
+    assert "torch.optim" in imported
+    assert not imported & {"torch._dynamo", "sympy"}, "it takes longer to import than all the rest"
     state = FolderContext(tmp_path / "a").latest_resume()
     assert state is not None
     step = int(state.name)

@@ -27,15 +27,11 @@ def root(tmp_path_factory):
     (folder / "recipe.json").write_text(json.dumps(PHASE.to_json()))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    workers = []
-    for rank in range(2):
-        variables = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in variables.items()}}
-        command = [sys.executable, str(Path(__file__).with_name("two_workers.py")), str(folder)]
-        workers.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    for worker in workers:
-        _, errors = worker.communicate()
-        assert worker.returncode == 0, errors
+    variables = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    command = [sys.executable, str(Path(__file__).with_name("two_workers.py")), str(folder)]
+    workers = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    assert workers.returncode == 0, workers.stderr
     torch.set_num_threads(1)
     run(PHASE, folder / "single", 10)
     run(EVEN, folder / "even single", 10)

@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import pytest
-from matplotlib.figure import Figure
 
 from procray.report.figures.differences import _arrow, _focus
 
@@ -11,6 +10,8 @@ def variant(name, mean, low, high):
 
 
 def test_an_interval_beyond_the_axis_is_marked_where_it_is_cut_and_no_other_is():
+    from matplotlib.figure import Figure
+
     axes = Figure().subplots()
     cut = _focus(axes, [variant("wide", 0.05, -0.5, 0.6), variant("narrow", -0.04, -0.06, -0.02)], 1)
     low, high = axes.get_xlim()

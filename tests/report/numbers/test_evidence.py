@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy  # its modules come when they are needed
 
 from procray.report.numbers.evidence import between_seeds, judge, left_of
 from procray.report.numbers.headline import headline, remarks
@@ -27,7 +27,7 @@ def worse_by(gaps):
 
 def test_a_mark_is_corrected_for_the_table(tmp_path):
     gaps = [-0.10, -0.04, -0.12, -0.05, -0.09]
-    p = stats.ttest_1samp(gaps, 0).pvalue
+    p = scipy.stats.ttest_1samp(gaps, 0).pvalue
     assert 0.05 / 10 < p < 0.05
     alone = target(tmp_path / "one", {"baseline": BASE, "20k": worse_by(gaps)})
     (only,) = alone.warmed
@@ -43,7 +43,7 @@ def test_a_mark_is_corrected_for_the_table(tmp_path):
 
 def test_holm_goes_on_where_bonferroni_stops(tmp_path):
     strong, middle = [-0.10, -0.101, -0.099, -0.10, -0.1005], [-0.10, -0.02, -0.15, -0.04, -0.09]
-    p = stats.ttest_1samp(middle, 0).pvalue
+    p = scipy.stats.ttest_1samp(middle, 0).pvalue
     assert 0.05 / 3 < p < 0.05
     ends = {"baseline": BASE, "20k": worse_by(strong), "21k": worse_by(middle), "22k": worse_by(strong)}
     found = target(tmp_path, ends)
@@ -147,7 +147,7 @@ def test_three_seeds_show_nothing_of_a_plateau_and_five_do(tmp_path):
     assert [variant.verdict for variant in found.warmed] == ["unclear", "unclear"]
     five = {"baseline": [stay] * 5, "20k": [go] * 5, "21k": [go, stay, go, stay, stay]}
     found = target(tmp_path / "five", five, "find")
-    assert named(found, "20k").evidence.p == pytest.approx(stats.fisher_exact([[5, 0], [0, 5]]).pvalue)
+    assert named(found, "20k").evidence.p == pytest.approx(scipy.stats.fisher_exact([[5, 0], [0, 5]]).pvalue)
     assert [variant.verdict for variant in found.warmed] == ["better", "unclear"]
 
 
@@ -259,11 +259,11 @@ def test_quicker_to_the_same_end_saves_data(tmp_path):
     ratios = np.log([0.4 / 0.8, 0.4 / 0.9, 0.4 / 0.8, 0.5 / 0.8])
     assert speed.share == pytest.approx(np.exp(ratios.mean()), rel=0.02)
     # Half of the level, because the final values are tested as well.
-    half = stats.t.ppf(1 - 0.025 / 2, 3) * ratios.std(ddof=1) / 2
+    half = scipy.stats.t.ppf(1 - 0.025 / 2, 3) * ratios.std(ddof=1) / 2
     assert (speed.low, speed.high) == (
         pytest.approx(np.exp(ratios.mean() - half), rel=0.04), pytest.approx(np.exp(ratios.mean() + half), rel=0.04),
     )  # fmt: skip
-    assert speed.p == pytest.approx(2 * stats.ttest_1samp(ratios, 0).pvalue, rel=0.2)
+    assert speed.p == pytest.approx(2 * scipy.stats.ttest_1samp(ratios, 0).pvalue, rel=0.2)
     assert only.evidence.saves
 
 
@@ -319,7 +319,7 @@ def test_three_donors_times_three_targets_are_not_nine(tmp_path):
     half = 4.302653 * ((donor.var(ddof=1) + seed.var(ddof=1)) / 3) ** 0.5
     assert difference.high - difference.mean == pytest.approx(half, rel=0.01)
     # Taken for nine independent seeds it would have been better.
-    nine = stats.ttest_1samp(np.array(ends) - np.array(base * 3), 0)
+    nine = scipy.stats.ttest_1samp(np.array(ends) - np.array(base * 3), 0)
     assert nine.pvalue < 0.05
     assert only.verdict == "unclear"
     assert len(only.readoff.per_seed) == 9
@@ -356,7 +356,7 @@ def test_donors_of_a_sweep_file_are_crossed(tmp_path):
     assert (only.difference.mean, only.difference.donor_sd) == (pytest.approx(-0.11), pytest.approx(0.05))
     assert only.difference.target_sd == pytest.approx(0, abs=1e-6)
     assert (only.evidence.p, only.verdict) == (
-        pytest.approx(stats.ttest_1samp([-0.06, -0.11, -0.16], 0).pvalue),
+        pytest.approx(scipy.stats.ttest_1samp([-0.06, -0.11, -0.16], 0).pvalue),
         "unclear",
     )
     (one,) = power(plan, store)

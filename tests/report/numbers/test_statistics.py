@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import stats
+import scipy  # its modules come when they are needed
 
 from procray.report.numbers.statistics import (
     binomial_interval,
@@ -113,7 +113,7 @@ def test_the_smallest_difference_is_found_about_four_times_in_five():
 
 def test_p_is_that_of_a_paired_t_test():
     values, others = [1.0, 2.5, 3.0, 2.0], [0.5, 1.0, 3.5, 1.0]
-    assert paired_difference(values, others).p == pytest.approx(stats.ttest_rel(values, others).pvalue)
+    assert paired_difference(values, others).p == pytest.approx(scipy.stats.ttest_rel(values, others).pvalue)
     assert (p_value(0.0, 0.0, 2), p_value(0.1, 0.0, 2)) == (1.0, 0.0)
 
 
@@ -138,14 +138,14 @@ def test_holm_by_hand():
 
 @pytest.mark.parametrize(("k", "n"), [(0, 3), (2, 3), (3, 3), (1, 10), (7, 10)])
 def test_the_interval_of_clopper_and_pearson(k, n):
-    expected = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+    expected = scipy.stats.binomtest(k, n).proportion_ci(0.95, method="exact")
     assert binomial_interval(k, n) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
 @pytest.mark.parametrize("table", [(3, 3, 0, 3), (5, 5, 0, 5), (2, 3, 1, 3), (4, 10, 8, 9), (0, 4, 0, 4)])
 def test_fishers_exact_test(table):
     k, n, other_k, other_n = table
-    expected = stats.fisher_exact([[k, n - k], [other_k, other_n - other_k]]).pvalue
+    expected = scipy.stats.fisher_exact([[k, n - k], [other_k, other_n - other_k]]).pvalue
     assert fisher_exact(*table) == pytest.approx(expected)
     assert fisher_exact(other_k, other_n, k, n) == pytest.approx(expected)
 
@@ -193,6 +193,6 @@ def test_the_largest_part_of_a_table_without_gaps():
 def test_a_table_needs_a_larger_difference():
     alone = smallest_difference(0.5, 3)
     assert smallest_difference(0.5, 3, family=5) == pytest.approx(
-        (stats.t.ppf(1 - 0.005, 2) + stats.t.ppf(0.8, 2)) * 0.5 / 3**0.5
+        (scipy.stats.t.ppf(1 - 0.005, 2) + scipy.stats.t.ppf(0.8, 2)) * 0.5 / 3**0.5
     )
     assert smallest_difference(0.5, 3, family=5) > alone
