@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -47,9 +48,9 @@ class AdamW(torch.optim.AdamW):
     these methods come without what is wrapped around them.
     """
 
-    zero_grad = torch.optim.AdamW.zero_grad.__wrapped__  # type: ignore[attr-defined]
-    add_param_group = torch.optim.AdamW.add_param_group.__wrapped__  # type: ignore[attr-defined]
-    _step = torch.optim.AdamW.step.__wrapped__  # type: ignore[attr-defined]
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    _step = inspect.unwrap(torch.optim.AdamW.step)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

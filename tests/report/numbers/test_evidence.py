@@ -208,7 +208,7 @@ def test_differences_that_are_alike_are_no_certainty(tmp_path, answers, verdict)
     base = [128 / 256, 130 / 256, 129 / 256]
     ends = {"baseline": base, "20k": [end + answers / 256 for end in base]}
     (only,) = target(tmp_path, ends, "find", lambda end, share: end * share).warmed
-    p = 2 * stats.t.sf(answers * 3**0.5, 2)  # one sequence is the least standard deviation
+    p = 2 * scipy.stats.t.sf(answers * 3**0.5, 2)  # one sequence is the least standard deviation
     assert only.evidence.p == pytest.approx(p)
     assert only.verdict == verdict
     half = 4.302653 / 256 / 3**0.5
@@ -220,7 +220,7 @@ def test_differences_that_are_alike_are_no_certainty(tmp_path, answers, verdict)
 
 def test_losses_that_differ_by_the_same_are_as_sure_as_arithmetic_leaves_them(tmp_path):
     (only,) = target(tmp_path, {"baseline": [3.0, 3.5, 2.5], "20k": [2.5, 3.0, 2.0]}).warmed
-    assert only.evidence.p == pytest.approx(2 * stats.t.sf(0.5 / (3.5 * 2**-23 / 3**0.5), 2), rel=1e-3, abs=0)
+    assert only.evidence.p == pytest.approx(2 * scipy.stats.t.sf(0.5 / (3.5 * 2**-23 / 3**0.5), 2), rel=1e-3, abs=0)
 
 
 def test_places_between_the_same_evaluations_are_alike_only_as_far_as_these_tell(tmp_path):
@@ -234,8 +234,8 @@ def test_places_between_the_same_evaluations_are_alike_only_as_far_as_these_tell
     # A tenth of the tokens lies between two evaluations: even distributions of a quarter and an eighth of the place.
     own, base = 0.3 + 0.1 * 0.99, 0.7 + 0.1 * 0.99
     error = ((0.1 / own) ** 2 + (0.1 / base) ** 2) ** 0.5 / 12**0.5 / 3**0.5
-    assert np.log(share / speed.low) == pytest.approx(stats.t.ppf(1 - 0.025 / 2, 2) * error, rel=0.02)
-    assert speed.p == pytest.approx(4 * stats.t.sf(abs(np.log(share)) / error, 2), rel=0.05)
+    assert np.log(share / speed.low) == pytest.approx(scipy.stats.t.ppf(1 - 0.025 / 2, 2) * error, rel=0.02)
+    assert speed.p == pytest.approx(4 * scipy.stats.t.sf(abs(np.log(share)) / error, 2), rel=0.05)
 
 
 # --- tokens until a level --------------------------------------------------------------------------------------------

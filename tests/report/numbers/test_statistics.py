@@ -49,7 +49,7 @@ def test_no_spread_is_less_than_what_can_be_measured():
     three = paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], 0.5)
     half = 4.30265 * 0.5 / 3**0.5
     assert (three.low, three.high) == (pytest.approx(1 - half, rel=1e-5), pytest.approx(1 + half, rel=1e-5))
-    assert three.p == pytest.approx(2 * stats.t.sf(1 / (0.5 / 3**0.5), 2))
+    assert three.p == pytest.approx(2 * scipy.stats.t.sf(1 / (0.5 / 3**0.5), 2))
     apart = ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
     assert paired_difference(*apart, 0.5) == paired_difference(*apart)
     ten = paired_difference([1.0] * 10, [0.0] * 10, 0.5)
