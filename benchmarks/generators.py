@@ -2,6 +2,8 @@
 
     python benchmarks/generators.py --official CHECKOUT    # about a minute
     python benchmarks/generators.py                        # without the released code: plain Python, and no floors
+    python benchmarks/generators.py --families             # the families that are not of these papers, by themselves
+    python benchmarks/generators.py --tasks queue hops     # only these; prints, and records nothing
 
 `--official` takes a checkout of the code that was released with arXiv 2601.21725, which is imported from there:
 
@@ -13,8 +15,8 @@
   set of 4,000, as training does.
 
 Nothing was released for cellular automata: they stand beside numpy working on one row of one sequence at a time.
-SORTING, and all tasks where no checkout is given, stand beside `tests/tasks/slow_tasks.py`, one sequence at a time and
-without targets and mask.
+SORTING, the families that are not of these papers, and all tasks where no checkout is given, stand beside
+`tests/tasks/slow_tasks.py`, one sequence at a time and without targets and mask.
 
 Ours is `task.sample`: a whole batch of tokens, targets and mask (and of parts, for diagnostics), ready for `to_device`.
 The loaders' batches end at the same point: what either loop does with them is not counted. Both sides count nominal
@@ -50,6 +52,10 @@ TURN = 0.04  # seconds at least
 ROUNDS = 9
 WIDE = 1024  # sequences of the batches that are shown beside the papers' 64
 FLOORS = {"set": 100, "union": 100, "sort": 400, "stack": 20, "reverse": 20, "delete": 20, "identity": 20, "dyck": 5}
+FAMILY_FLOOR = 20  # of the families beside plain Python
+OFFICIAL = {"dyck_shuffle", *FLOORS}  # warm-up tasks of the released code
+PAPERS = {*OFFICIAL, "eca_rows", "eca_tokens", *(name for name in tasks.names() if tasks.get(name).diagnostic)}
+HOW_FAST = "How fast are data made?"
 DIAGNOSTICS = {
     "haystack": "condattendstream_30",
     "addition": "forwardaddition_5",
@@ -181,7 +187,7 @@ def peer_of(task: BaseTask, batch: int, official: Path | None) -> Side:
         return plain_tokens(task, batch)
     if official is not None and task.name in DIAGNOSTICS:
         return stream(official, DIAGNOSTICS[task.name], batch)
-    if official is not None and not task.diagnostic:
+    if official is not None and task.name in OFFICIAL:
         return loader(task, batch)
     return plain_python(task, batch)
 
@@ -204,7 +210,7 @@ def rows_of(task: BaseTask, batch: int, official: Path | None) -> tuple[list[Row
     rate = {name: task.mean_tokens / statistics.median(values) / 1e6 for name, values in times.items()}
     counted = "rows/s" if task.rows else "tokens/s"
     parameters = ", ".join(f"{key} {value}" for key, value in task.recipe().items() if key != "name")
-    floor = 40.0 if task.name == "eca_rows" else FLOORS.get(task.name) if official is not None else None
+    floor = _floor(task, official is not None)
     rows = []
     for side, what in (("ours", ""), ("apart", ", clear of the test set")):
         if side not in times:
@@ -222,11 +228,21 @@ def rows_of(task: BaseTask, batch: int, official: Path | None) -> tuple[list[Row
     return rows, f"| {task.name} | {rate['narrow']:.3g} | {rate['wide']:.3g} |"
 
 
+def _floor(task: BaseTask, official: bool) -> float | None:
+    if task.name == "eca_rows":
+        return 40.0
+    if task.name in OFFICIAL:
+        return FLOORS.get(task.name) if official else None
+    return None if task.name in PAPERS else FAMILY_FLOOR
+
+
 def main() -> None:
     in_own_environment(1, CUDA_VISIBLE_DEVICES="")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64, help="sequences in a batch of a warm-up task")
     parser.add_argument("--official", type=Path, metavar="CHECKOUT", help="folder of the papers' released code")
+    parser.add_argument("--families", action="store_true", help="tasks that are not of these papers, beside plain code")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=tasks.names(), help="only these, unrecorded")
     given = parser.parse_args()
     if given.official is not None:
         for needed in ("procedural_data", "downstream/algorithmic_tasks"):
@@ -236,14 +252,17 @@ def main() -> None:
         warnings.filterwarnings("ignore", message=".*pin_memory.*")  # which its loaders ask for
     rows: list[Row] = []
     batches = [f"| M tokens/s | batches of {given.batch:,} | batches of {WIDE:,} |", "|---|---|---|"]
-    for name in tasks.names():
+    for name in given.tasks or [name for name in tasks.names() if (name not in PAPERS) == given.families]:
         task = tasks.get(name)
         assert isinstance(task, BaseTask)
         found, line = rows_of(task, given.batch, given.official)
-        print(f"{name}: {found[0].value:.1f}x", flush=True)
+        print(f"{name}: {found[0].value:.1f}x, {found[0].ours}", flush=True)
         rows += found
         batches.append(line)
-    publish("generators", "How fast are data made?", rows, tables=["\n".join(batches)])
+    if given.tasks:
+        return
+    name, question = ("families", "How fast are further families made?") if given.families else ("generators", HOW_FAST)
+    publish(name, question, rows, tables=["\n".join(batches)])
 
 
 if __name__ == "__main__":

@@ -15,15 +15,19 @@ from procray.errors import TaskError, did_you_mean
 from procray.tasks import mixture as _mixture
 from procray.tasks import shuffled as _shuffled
 from procray.tasks.arithmetic import Addition, Multiplication, ReversedAddition
+from procray.tasks.automaton import Automaton
 from procray.tasks.delete import Delete
 from procray.tasks.dyck import Dyck
 from procray.tasks.dyck_shuffle import DyckShuffle
 from procray.tasks.eca import EcaRows, EcaTokens
 from procray.tasks.haystack import Haystack
+from procray.tasks.hops import Hops
 from procray.tasks.identity import Identity
 from procray.tasks.lengths import read_length
+from procray.tasks.lime import LimeAbduct, LimeDeduct, LimeInduct
 from procray.tasks.mixture import Mixture
 from procray.tasks.parameters import Parameter
+from procray.tasks.queue import Queue
 from procray.tasks.reverse import Reverse
 from procray.tasks.set import Set
 from procray.tasks.shuffled import Shuffled
@@ -37,6 +41,7 @@ TASKS: dict[str, type[BaseTask]] = {
     task.name: task
     for task in (
         Identity, Reverse, Sort, Set, Union, Delete, Stack, Dyck, DyckShuffle, EcaRows, EcaTokens,
+        Queue, LimeDeduct, LimeAbduct, LimeInduct, Hops, Automaton,
         Haystack, Addition, ReversedAddition, Multiplication, Sorting,
     )
 }  # fmt: skip
@@ -55,7 +60,7 @@ COMBINATORS: dict[str, tuple[str, dict[str, tuple[Any, str]]]] = {
 
 
 def names() -> list[str]:
-    """The single tasks, in the order of the papers; combinators are not among them."""
+    """The single tasks, the papers' in their order, then others' and our own, diagnostics last; no combinators."""
     return list(TASKS)
 
 
@@ -94,9 +99,12 @@ def get(name: str, /, **params: Any) -> Task:
         name = _eca_form(params.pop("form", None))
     task = _find(name)
     values, problems = _checked(task, params)
-    if problems:
+    made = None if problems else task(**values)
+    if made is not None:
+        problems = made.problems()
+    if made is None or problems:
         raise TaskError("\n".join(f"{name}: {problem}" for problem in problems))
-    return task(**values)
+    return made
 
 
 def from_recipe(recipe: dict[str, Any]) -> Task:

@@ -13,9 +13,10 @@ from procray.errors import TaskError
 
 NAMES = [
     "identity", "reverse", "sort", "set", "union", "delete", "stack", "dyck", "dyck_shuffle", "eca_rows", "eca_tokens",
+    "queue", "lime_deduct", "lime_abduct", "lime_induct", "hops", "automaton",
     "haystack", "addition", "reversed_addition", "multiplication", "sorting",
 ]  # fmt: skip
-DIAGNOSTICS = NAMES[11:]
+DIAGNOSTICS = NAMES[NAMES.index("haystack") :]
 
 SMALL = {"dyck": {"length": 24, "k": 3}, "dyck_shuffle": {"length": 24, "k": 3}, "eca_rows": {"length": 5, "width": 12}}
 
@@ -109,6 +110,10 @@ def test_mean_tokens_are_the_mean_of_nominal_tokens(task):
                 "digits is 18; expected a whole number from 1 to 17",
                 "mask is 'corect'; expected corrected or official; did you mean 'corrected'?",
             ],
+        ),
+        (
+            lambda: tasks.get("hops", length=40, alphabet=20),
+            ["hops: alphabet is 20; expected at least 40, so that 40 names can differ"],
         ),
         (lambda: tasks.describe("stck"), ["there is no task 'stck'; did you mean 'stack'?"]),
         (lambda: tasks.from_recipe("set"), ["a task is written as a mapping, not 'set'"]),

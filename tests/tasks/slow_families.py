@@ -1,0 +1,150 @@
+"""Slow references of later task families, as `slow_tasks.py`, which takes them over for its table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from procray.tasks.lime import WORDS
+
+
+# -- queue ------------------------------------------------------------------------------------------
+def queued(operations: list[int]) -> list[int]:
+    """The queue after the operations, from front to back."""
+    line: list[int] = []
+    for operation in operations:
+        if operation == 0:
+            line.pop(0)
+        else:
+            assert operation not in line
+            line.append(operation)
+    return line
+
+
+def queue_choices(prefix: list[int], length: int, vocab: int) -> dict[int, float]:
+    i, line = len(prefix), queued(prefix)
+    absent = [symbol for symbol in range(1, vocab) if symbol not in line]
+    if i == length - 1 and len(line) > 1:
+        join = 0.0
+    elif len(line) <= 1:
+        join = 1.0
+    else:
+        join = 0.75 if i < int(2 * length / 3) else 0.25
+    if not absent:
+        join = 0.0
+    chances = {symbol: join / len(absent) for symbol in absent}
+    chances[0] = 1 - join
+    return {token: chance for token, chance in chances.items() if chance}
+
+
+def queue(rng: random.Random, length: int, vocab: int) -> list[int]:
+    """The rule of `queue_choices` with the queue carried along."""
+    operations: list[int] = []
+    line: list[int] = []
+    for i in range(length):
+        likely = 0.75 if i < int(2 * length / 3) else 0.25
+        if len(line) <= 1 or (i < length - 1 and len(line) < vocab - 1 and rng.random() < likely):
+            symbol = rng.randrange(1, vocab)
+            while symbol in line:
+                symbol = rng.randrange(1, vocab)
+            line.append(symbol)
+            operations.append(symbol)
+        else:
+            line.pop(0)
+            operations.append(0)
+    return [*operations, vocab, *line]
+
+
+# -- lime -------------------------------------------------------------------------------------------
+def put_in(pattern: list[int], substitution: dict[int, list[int]]) -> list[int]:
+    """The pattern with every letter replaced."""
+    return [symbol for place in pattern for symbol in substitution.get(place, [place])]
+
+
+def lime(rng: random.Random, length: int, alphabet: int, asked: str) -> list[int]:
+    special = {word: alphabet + number for number, word in enumerate(WORDS)}
+    own = rng.sample(range(alphabet), 49)
+    letters, lower, math = own[: rng.randint(3, 5)], own[5:29], own[29:]
+    pattern = [rng.choice(letters) for _ in range(2 * len(letters))]
+    pattern += [rng.choice(math) for _ in range(rng.randint(5, length))]
+    rng.shuffle(pattern)
+    letters = [letter for letter in letters if letter in pattern]
+    substitution = {letter: [rng.choice(lower + math) for _ in range(rng.randint(2, 8))] for letter in letters}
+    written: list[int] = []
+    for letter, symbols in substitution.items():
+        written += [special[","]] if written else []
+        written += [letter, special[":"], special["["], *symbols, special["]"]]
+    parts = {"pattern": pattern, "substitution": written, "result": put_in(pattern, substitution)}
+    order = {
+        "result": ("pattern", "substitution"),
+        "substitution": ("pattern", "result"),
+        "pattern": ("result", "substitution"),
+    }
+    header = [special["<UPPER>"], *letters, special["<LOWER>"], *lower, special["<MATH>"], *math, special["<space>"]]
+    one, other = order[asked]
+    return [*header, *parts[one], special["<space>"], *parts[other], alphabet + len(WORDS), *parts[asked]]
+
+
+def lime_deduct(rng: random.Random, length: int, alphabet: int) -> list[int]:
+    return lime(rng, length, alphabet, "result")
+
+
+def lime_abduct(rng: random.Random, length: int, alphabet: int) -> list[int]:
+    return lime(rng, length, alphabet, "substitution")
+
+
+def lime_induct(rng: random.Random, length: int, alphabet: int) -> list[int]:
+    return lime(rng, length, alphabet, "pattern")
+
+
+# -- hops -------------------------------------------------------------------------------------------
+def further(follower: dict[int, int], name: int, steps: int) -> int:
+    for _ in range(steps):
+        name = follower[name]
+    return name
+
+
+def hops(rng: random.Random, length: int, alphabet: int, hops: int, questions: int, shape: str) -> list[int]:
+    names = rng.sample(range(alphabet), length)
+    behind = names[1:] + names[:1] if shape == "cycle" else rng.sample(names, length)
+    follower = dict(zip(names, behind, strict=True))
+    tokens = [token for name in rng.sample(names, length) for token in (name, follower[name])]
+    tokens.append(alphabet + hops)
+    for name in rng.sample(names, min(questions, length)):
+        steps = rng.randint(1, hops)
+        tokens += [alphabet + steps - 1, name, further(follower, name, steps)]
+    return tokens
+
+
+# -- automaton --------------------------------------------------------------------------------------
+def visited(table: dict[tuple[int, int], int], start: int, word: list[int]) -> list[int]:
+    """The states after each letter."""
+    found, state = [], start
+    for letter in word:
+        state = table[state, letter]
+        found.append(state)
+    return found
+
+
+def automaton(rng: random.Random, length: int, states: int, letters: int, table: str) -> list[int]:
+    entries = {
+        (state, states + letter): rng.randrange(states) for state in range(states) for letter in range(letters)
+    }
+    start, word = rng.randrange(states), [states + rng.randrange(letters) for _ in range(length)]
+    separator = states + letters
+    shown: list[int] = []
+    if table == "shown":
+        listed = list(entries.items())
+        rng.shuffle(listed)
+        shown = [token for (state, letter), following in listed for token in (state, letter, following)] + [separator]
+    return [*shown, start, *word, separator, *visited(entries, start, word)]
+
+
+SLOW_FAMILIES: dict[str, Callable[..., list]] = {
+    "queue": queue,
+    "lime_deduct": lime_deduct,
+    "lime_abduct": lime_abduct,
+    "lime_induct": lime_induct,
+    "hops": hops,
+    "automaton": automaton,
+}
