@@ -77,7 +77,7 @@ class Hops(BaseTask):
         start = 2 * length + 1
         tokens_BT[:, 0 : start - 1 : 2] = names_BN[row_B1, shown_BN]
         tokens_BT[:, 1 : start - 1 : 2] = names_BN[row_B1, follower_BN]
-        tokens_BT[:, start - 1] = self.separator
+        tokens_BT[:, start - 1] = self.symbols
         tokens_BT[:, start::3] = self.alphabet + steps_BQ - 1
         tokens_BT[:, start + 1 :: 3] = names_BN[row_B1, place_BQ]
         tokens_BT[:, start + 2 :: 3] = names_BN[row_B1, answer_BQ]

@@ -17,7 +17,7 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, whole
-from procray.tasks.sequences import picked, ragged, random_orders
+from procray.tasks.sequences import Columns, picked, ragged, random_orders
 from procray.tasks.task import BaseTask
 
 LETTERS = (3, 5)  # of which a pattern may be made, least and most; it has twice as many places for them
@@ -25,8 +25,6 @@ LOWER, MATH = 24, 20  # symbols of the two other kinds that a sequence names
 FEWEST = 5  # mathematical symbols in a pattern
 LENGTHS = (2, 8)  # symbols in the place of a letter
 WORDS = (":", "[", "]", ",", "<UPPER>", "<LOWER>", "<MATH>", "<space>")
-
-Columns = tuple[np.ndarray, np.ndarray]  # (B, N) tokens, and which of them a row has
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,14 @@ from procray.tasks.eca import EcaRows, EcaTokens
 from procray.tasks.haystack import Haystack
 from procray.tasks.hops import Hops
 from procray.tasks.identity import Identity
+from procray.tasks.k_shuffle_dyck import KShuffleDyck
 from procray.tasks.lengths import read_length
 from procray.tasks.lime import LimeAbduct, LimeDeduct, LimeInduct
 from procray.tasks.mixture import Mixture
 from procray.tasks.parameters import Parameter
 from procray.tasks.queue import Queue
 from procray.tasks.reverse import Reverse
+from procray.tasks.rnn import Rnn
 from procray.tasks.set import Set
 from procray.tasks.shuffled import Shuffled
 from procray.tasks.sort import Sort
@@ -41,7 +43,7 @@ TASKS: dict[str, type[BaseTask]] = {
     task.name: task
     for task in (
         Identity, Reverse, Sort, Set, Union, Delete, Stack, Dyck, DyckShuffle, EcaRows, EcaTokens,
-        Queue, LimeDeduct, LimeAbduct, LimeInduct, Hops, Automaton,
+        Queue, LimeDeduct, LimeAbduct, LimeInduct, Hops, Automaton, KShuffleDyck, Rnn,
         Haystack, Addition, ReversedAddition, Multiplication, Sorting,
     )
 }  # fmt: skip

@@ -101,11 +101,14 @@ def answered(prefix: Sequence[np.ndarray | int], output_BL: np.ndarray, pad: int
     return Batch(tokens_BT, shifted(tokens_BT, pad), mask_BT, size * nominal)
 
 
-def ragged(prefix: tuple[np.ndarray, np.ndarray], output: tuple[np.ndarray, np.ndarray], pad: int, nominal: int) -> Batch:
+Columns = tuple[np.ndarray, np.ndarray]  # (B, N) tokens, and which of them a row has
+
+
+def ragged(prefix: Columns, output: Columns, pad: int, nominal: int) -> Batch:
     """`prefix output` of lengths that differ from row to row, with loss on the output as in `answered`.
 
     Args:
-        prefix, output: columns `(B, N)`, and which of them a row has; the prefix ends with the separator.
+        prefix, output: the prefix ends with the separator.
         pad: fills the rows up to the longest one.
         nominal: tokens of one sequence as they are counted.
     """

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 from procray.tasks.lime import WORDS
+from procray.tasks.rnn import Rnn
 
 
 # -- queue ------------------------------------------------------------------------------------------
@@ -127,9 +130,7 @@ def visited(table: dict[tuple[int, int], int], start: int, word: list[int]) -> l
 
 
 def automaton(rng: random.Random, length: int, states: int, letters: int, table: str) -> list[int]:
-    entries = {
-        (state, states + letter): rng.randrange(states) for state in range(states) for letter in range(letters)
-    }
+    entries = {(state, states + letter): rng.randrange(states) for state in range(states) for letter in range(letters)}
     start, word = rng.randrange(states), [states + rng.randrange(letters) for _ in range(length)]
     separator = states + letters
     shown: list[int] = []
@@ -140,6 +141,75 @@ def automaton(rng: random.Random, length: int, states: int, letters: int, table:
     return [*shown, start, *word, separator, *visited(entries, start, word)]
 
 
+# -- k-shuffle Dyck ---------------------------------------------------------------------------------
+def k_shuffle_dyck_choices(
+    prefix: list[int], length: int, k: int, p_open: float, max_depth: int, min_depth: int
+) -> dict[int, float]:
+    counts = [sum(token == kind for token in prefix) - sum(token == kind + k for token in prefix) for kind in range(k)]
+    depth = sum(counts)
+    assert min(counts) >= 0
+    if len(prefix) < min_depth or depth == 0:
+        chance = 1.0
+    else:
+        chance = 0.0 if depth >= max_depth else p_open
+    opened = [kind for kind in range(k) if counts[kind]]
+    chances = dict.fromkeys(range(k), chance / k)
+    for kind in opened:
+        chances[kind + k] = (1 - chance) / len(opened)
+    return {token: chance for token, chance in chances.items() if chance}
+
+
+def k_shuffle_dyck(rng: random.Random, length: int, k: int, p_open: float, max_depth: int, min_depth: int) -> list[int]:
+    """The rule of `k_shuffle_dyck_choices` with the counts carried along."""
+    tokens: list[int] = []
+    counts: dict[int, int] = {}
+    depth = 0
+    for i in range(length):
+        if i < min_depth or depth == 0 or (depth < max_depth and rng.random() < p_open):
+            kind = rng.randrange(k)
+            counts[kind] = counts.get(kind, 0) + 1
+            tokens.append(kind)
+            depth += 1
+        else:
+            kind = rng.choice(list(counts))
+            counts[kind] -= 1
+            if not counts[kind]:
+                del counts[kind]
+            tokens.append(kind + k)
+            depth -= 1
+    return tokens
+
+
+# -- rnn --------------------------------------------------------------------------------------------
+def rnn_chances(network: list[list[list[float]]], state: list[float], token: int, temperature: float):
+    """The next state, and the chance of every token after it. A network is the matrices A, W and C, rows by rows."""
+    into, onto, out = network
+    state = [
+        into[i][token] + sum(weight * value for weight, value in zip(onto[i], state, strict=True))
+        for i in range(len(state))
+    ]
+    weights = [sum(weight * value for weight, value in zip(row, state, strict=True)) / temperature for row in out]
+    most = max(weights)
+    weights = [math.exp(weight - most) for weight in weights]
+    total = sum(weights)
+    return state, [weight / total for weight in weights]
+
+
+def rnn_network(number: int, **settings: Any) -> list[list[list[float]]]:
+    into_AH, onto_HH, out_HA = Rnn(**{**settings, "temperature": 1.0})._network(number)
+    return [into_AH.T.tolist(), onto_HH.T.tolist(), out_HA.T.tolist()]
+
+
+def rnn(rng: random.Random, **settings: Any) -> list[int]:
+    network = rnn_network(rng.randrange(settings["networks"]), **settings)
+    token, state, tokens = rng.randrange(settings["alphabet"]), [0.0] * settings["hidden"], []
+    for _ in range(settings["length"]):
+        state, chances = rnn_chances(network, state, token, settings["temperature"])
+        token = rng.choices(range(len(chances)), chances)[0]
+        tokens.append(token)
+    return tokens
+
+
 SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "queue": queue,
     "lime_deduct": lime_deduct,
@@ -147,4 +217,6 @@ SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "lime_induct": lime_induct,
     "hops": hops,
     "automaton": automaton,
+    "k_shuffle_dyck": k_shuffle_dyck,
+    "rnn": rnn,
 }

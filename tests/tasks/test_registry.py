@@ -14,11 +14,17 @@ from procray.errors import TaskError
 NAMES = [
     "identity", "reverse", "sort", "set", "union", "delete", "stack", "dyck", "dyck_shuffle", "eca_rows", "eca_tokens",
     "queue", "lime_deduct", "lime_abduct", "lime_induct", "hops", "automaton",
+    "k_shuffle_dyck", "rnn",
     "haystack", "addition", "reversed_addition", "multiplication", "sorting",
 ]  # fmt: skip
 DIAGNOSTICS = NAMES[NAMES.index("haystack") :]
 
-SMALL = {"dyck": {"length": 24, "k": 3}, "dyck_shuffle": {"length": 24, "k": 3}, "eca_rows": {"length": 5, "width": 12}}
+SMALL = {
+    "dyck": {"length": 24, "k": 3},
+    "dyck_shuffle": {"length": 24, "k": 3},
+    "k_shuffle_dyck": {"length": 24, "k": 3},
+    "eca_rows": {"length": 5, "width": 12},
+}
 
 
 def small(name):
@@ -114,6 +120,17 @@ def test_mean_tokens_are_the_mean_of_nominal_tokens(task):
         (
             lambda: tasks.get("hops", length=40, alphabet=20),
             ["hops: alphabet is 20; expected at least 40, so that 40 names can differ"],
+        ),
+        (
+            lambda: tasks.get("k_shuffle_dyck", min_depth=9, max_depth=5),
+            ["k_shuffle_dyck: min_depth is 9; expected at most 5, the max_depth"],
+        ),
+        (
+            lambda: tasks.get("rnn", temperature=0, radius="eigen"),
+            [
+                "rnn: temperature is 0; expected a number above 0",
+                "radius is 'eigen'; expected estimated or eigenvalue; did you mean 'eigenvalue'?",
+            ],
         ),
         (lambda: tasks.describe("stck"), ["there is no task 'stck'; did you mean 'stack'?"]),
         (lambda: tasks.from_recipe("set"), ["a task is written as a mapping, not 'set'"]),

@@ -123,6 +123,8 @@ GOLDEN = {
     "lime_induct": "21a453891869f5ad",
     "hops": "f76a79cf9846815e",
     "automaton": "bf38c4d4451cbe60",
+    "k_shuffle_dyck": "38572a516ce16809",
+    "rnn": "12159bbdd5105e17",
     "haystack": "94feffc2110a7fd9",
     "addition": "cccd83414b02ba4b",
     "reversed_addition": "1bf5a41340527da9",
