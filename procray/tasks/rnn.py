@@ -1,7 +1,7 @@
 """RNN: words of random linear recurrent networks, after the code of arXiv 2605.10129.
 
-The released code (guox18/formal-language-prepretraining) makes 100 sequences with each of 1,000 networks, once, over the
-vocabulary of Pythia's tokenizer, and shuffles them. Here a sequence's network is drawn from as many, every batch anew.
+The released code (guox18/formal-language-prepretraining) makes 100 sequences with each of 1,000 networks, once, over
+the vocabulary of Pythia's tokenizer, and shuffles them. Here a network is drawn from as many, every batch anew.
 
 Shape suffixes: B sequences, G networks of a batch, T positions, H width of the hidden state, A alphabet.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import random
 from collections.abc import Callable
@@ -210,6 +211,77 @@ def rnn(rng: random.Random, **settings: Any) -> list[int]:
     return tokens
 
 
+# -- nca --------------------------------------------------------------------------------------------
+Weights = tuple[list, list, list]  # by [place][state][seen], [hidden][seen], [state][hidden]
+
+
+def nca_rule(rng: random.Random, states: int) -> Weights:
+    def cut_off(inputs: int) -> float:
+        while abs(drawn := rng.gauss(0, 1)) > 2:
+            pass
+        return drawn / 0.8796256610342398 / math.sqrt(inputs)
+
+    return (
+        [[[cut_off(9 * states) for _ in range(4)] for _ in range(states)] for _ in range(9)],
+        [[cut_off(4) for _ in range(4)] for _ in range(16)],
+        [[cut_off(16) for _ in range(16)] for _ in range(states)],
+    )
+
+
+def nca_numbers(cells: list[list[int]], row: int, column: int, weights: Weights, identity_bias: float) -> list[float]:
+    """What speaks for each state to follow in one cell."""
+    seen, hidden, following = weights
+    size = len(cells)
+    around = [cells[(row + down) % size][(column + right) % size] for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    found = [sum(seen[place][state][k] for place, state in enumerate(around)) for k in range(4)]
+    units = [max(0.0, sum(w * x for w, x in zip(of_unit, found, strict=True))) for of_unit in hidden]
+    numbers = [sum(w * x for w, x in zip(of_state, units, strict=True)) for of_state in following]
+    numbers[cells[row][column]] += identity_bias
+    return numbers
+
+
+def nca_update(
+    rng: random.Random, cells: list[list[int]], weights: Weights, temperature: float, identity_bias: float
+) -> list[list[int]]:
+    def drawn(numbers: list[float]) -> int:
+        best = max(numbers)
+        if not temperature:
+            return numbers.index(best)
+        return rng.choices(range(len(numbers)), [math.exp((number - best) / temperature) for number in numbers])[0]
+
+    size = range(len(cells))
+    return [[drawn(nca_numbers(cells, row, column, weights, identity_bias)) for column in size] for row in size]
+
+
+def nca(rng: random.Random, length: int, **settings: Any) -> list[int]:
+    grid, states, patch = settings["grid"], settings["states"], settings["patch"]
+    patches = states ** (patch * patch)
+
+    def simulated(weights: Weights, frames: int) -> list[list[int]]:
+        chances = [math.exp(rng.gauss(0, 1)) for _ in range(states)]
+        cells = [rng.choices(range(states), chances, k=grid) for _ in range(grid)]
+        made: list[list[int]] = []
+        for update in range(settings["burn_in"] + (frames - 1) * settings["every"] + 1):
+            if update:
+                cells = nca_update(rng, cells, weights, settings["temperature"], settings["identity_bias"])
+            if update >= settings["burn_in"] and (update - settings["burn_in"]) % settings["every"] == 0:
+                made.append([
+                    sum(cells[r + i][c + j] * states ** (i * patch + j) for i in range(patch) for j in range(patch))
+                    for r in range(0, grid, patch)
+                    for c in range(0, grid, patch)
+                ])  # fmt: skip
+        return made
+
+    while True:
+        weights = nca_rule(rng, states)
+        plain = b"".join(token.to_bytes(4, "little") for frame in simulated(weights, 10) for token in frame)
+        if settings["simplest"] < len(gzip.compress(plain)) / len(plain) < settings["most_complex"]:
+            break
+    frame = (grid // patch) ** 2 + 2
+    tokens = [token for made in simulated(weights, -(-length // frame)) for token in [patches, *made, patches + 1]]
+    return tokens[:length]
+
+
 SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "queue": queue,
     "lime_deduct": lime_deduct,
@@ -219,4 +291,5 @@ SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "automaton": automaton,
     "k_shuffle_dyck": k_shuffle_dyck,
     "rnn": rnn,
+    "nca": nca,
 }

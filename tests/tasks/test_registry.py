@@ -14,7 +14,7 @@ from procray.errors import TaskError
 NAMES = [
     "identity", "reverse", "sort", "set", "union", "delete", "stack", "dyck", "dyck_shuffle", "eca_rows", "eca_tokens",
     "queue", "lime_deduct", "lime_abduct", "lime_induct", "hops", "automaton",
-    "k_shuffle_dyck", "rnn",
+    "k_shuffle_dyck", "rnn", "nca",
     "haystack", "addition", "reversed_addition", "multiplication", "sorting",
 ]  # fmt: skip
 DIAGNOSTICS = NAMES[NAMES.index("haystack") :]
@@ -22,8 +22,9 @@ DIAGNOSTICS = NAMES[NAMES.index("haystack") :]
 SMALL = {
     "dyck": {"length": 24, "k": 3},
     "dyck_shuffle": {"length": 24, "k": 3},
-    "k_shuffle_dyck": {"length": 24, "k": 3},
     "eca_rows": {"length": 5, "width": 12},
+    "k_shuffle_dyck": {"length": 24, "k": 3},
+    "nca": {"length": 30, "grid": 6, "states": 3, "simplest": 0.0, "most_complex": 2.0},
 }
 
 
@@ -131,6 +132,18 @@ def test_mean_tokens_are_the_mean_of_nominal_tokens(task):
                 "rnn: temperature is 0; expected a number above 0",
                 "radius is 'eigen'; expected estimated or eigenvalue; did you mean 'eigenvalue'?",
             ],
+        ),
+        (
+            lambda: tasks.get("nca", patch=5, states=40, simplest=0.6, most_complex=0.4),
+            [
+                "nca: patch is 5; expected a divisor of the grid's 12",
+                "40 states would make",
+                "simplest is 0.6; expected less than 0.4, the most_complex",
+            ],
+        ),
+        (
+            lambda: tasks.get("nca", length=38),
+            ["nca: length is too short; expected at least 39, one frame and a token"],
         ),
         (lambda: tasks.describe("stck"), ["there is no task 'stck'; did you mean 'stack'?"]),
         (lambda: tasks.from_recipe("set"), ["a task is written as a mapping, not 'set'"]),

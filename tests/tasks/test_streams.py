@@ -125,6 +125,7 @@ GOLDEN = {
     "automaton": "bf38c4d4451cbe60",
     "k_shuffle_dyck": "38572a516ce16809",
     "rnn": "12159bbdd5105e17",
+    "nca": "8a888fac17b0262c",
     "haystack": "94feffc2110a7fd9",
     "addition": "cccd83414b02ba4b",
     "reversed_addition": "1bf5a41340527da9",
