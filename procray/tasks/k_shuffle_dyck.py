@@ -1,8 +1,8 @@
 """k-SHUFFLE DYCK, as the code of arXiv 2502.19249 (michahu/pre-pretraining) makes it.
 
-The code of its follow-up arXiv 2605.10129 makes the same data. Token by token the law is that of `dyck_shuffle`, which
-follows the code of arXiv 2601.21725; only the settings differ: p_open 0.51 instead of 0.5, depth 8 instead of 16. What
-the paper itself states of them was not compared.
+Of its follow-ups, the code of arXiv 2605.10129 has the same settings, that of arXiv 2609.39827 p_open 0.5. Token by
+token the law is that of `dyck_shuffle`, which follows the code of arXiv 2601.21725; only the settings differ: there p_open is
+0.5 and the depth 16, here 0.51 and 8. What the paper itself states of them was not compared.
 
 Shape suffixes: B sequences, T positions.
 """
@@ -26,8 +26,8 @@ class KShuffleDyck(DyckShuffle):
     `max_depth` brackets open, close; else open with probability `p_open`, and close otherwise. An opening's type is
     uniform over the k types; a closing's is uniform over the types that are open, whatever their counts.
 
-    The released code writes these numbers as text and lets Pythia's tokenizer read them; that of arXiv 2605.10129 takes
-    them for ids, as here. Other rows of the model's embedding are never met.
+    The released code writes these numbers as text and lets Pythia's tokenizer read them, so does that of arXiv
+    2609.39827 with another tokenizer (two tokens a bracket); that of arXiv 2605.10129 takes them for ids, as here.
     """
 
     name: ClassVar[str] = "k_shuffle_dyck"

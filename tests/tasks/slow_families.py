@@ -282,6 +282,32 @@ def nca(rng: random.Random, length: int, **settings: Any) -> list[int]:
     return tokens[:length]
 
 
+# -- mp_struct_core ---------------------------------------------------------------------------------
+def mp_sentence(rng: random.Random, heads: str, arguments: str) -> list[int]:
+    def bracketed(*parts: list[int]) -> list[int]:
+        return [0, *(token for part in parts for token in part), 5]
+
+    def head(token: int) -> list[int]:
+        return [token] if heads == "present" else []
+
+    noun = [*bracketed([4]), *bracketed([9])]
+    moved, agree = rng.random() < 0.5, 2 if rng.random() < 0.5 else 3
+    number = 1 if arguments == "one" else rng.choices([0, 1, 2], [0.33, 0.33, 0.34])[0]
+    verb = [bracketed(head(12)), bracketed([6] if moved else []), *[bracketed(noun)] * number]
+    rng.shuffle(verb)
+    subject = bracketed([agree], noun)
+    phrase = bracketed(bracketed() if moved else subject, bracketed(head(11), [agree + 5]), bracketed(*verb))
+    specifier = bracketed(subject) if moved else bracketed()
+    return bracketed(specifier, bracketed(head(10), [1] if moved else []), phrase)
+
+
+def mp_struct_core(rng: random.Random, length: int, heads: str, arguments: str) -> list[int]:
+    tokens: list[int] = []
+    while len(tokens) < length:
+        tokens += mp_sentence(rng, heads, arguments)
+    return tokens[:length]
+
+
 SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "queue": queue,
     "lime_deduct": lime_deduct,
@@ -292,4 +318,5 @@ SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "k_shuffle_dyck": k_shuffle_dyck,
     "rnn": rnn,
     "nca": nca,
+    "mp_struct_core": mp_struct_core,
 }
