@@ -1,8 +1,8 @@
 """k-SHUFFLE DYCK, as the code of arXiv 2502.19249 (michahu/pre-pretraining) makes it.
 
 Of its follow-ups, the code of arXiv 2605.10129 has the same settings, that of arXiv 2609.39827 p_open 0.5. Token by
-token the law is that of `dyck_shuffle`, which follows the code of arXiv 2601.21725; only the settings differ: there p_open is
-0.5 and the depth 16, here 0.51 and 8. What the paper itself states of them was not compared.
+token the law is that of `dyck_shuffle`, which follows the code of arXiv 2601.21725; only the settings differ: there
+p_open is 0.5 and the depth 16, here 0.51 and 8. What the paper itself states of them was not compared.
 
 Shape suffixes: B sequences, T positions.
 """

@@ -65,7 +65,7 @@ def possible(heads, arguments):
 def test_sentences_are_as_frequent_as_the_slow_ones(form):
     task = tasks.get("mp_struct_core", length=600, heads=form[0], arguments=form[1])
     drawn = Counter()
-    for word in task.sample(0, "train", 0, 400).tokens_BT.tolist():
+    for word in task.sample(0, "train", 0, 2000).tokens_BT.tolist():
         drawn.update(sentences(word)[0][:8])  # a cut favours short ones
     known = possible(*form)
     total = sum(drawn.values())
