@@ -2,8 +2,8 @@
 
     python docs/tasks.py
 
-The page is made of the tasks themselves: definitions are their docstrings, samples the output of `procray tasks`. Run it
-after a change; a test compares the page with what this would write.
+The page is made of the tasks themselves: definitions are their docstrings, samples the output of `procray tasks`. Run
+it after a change; a test compares the page with what this would write.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ ABOUT: dict[str, tuple[str, str, str]] = {
     ),
     "k_shuffle_dyck": (
         "length=20 k=3", "arXiv 2502.19249; its released code (michahu/pre-pretraining)",
-        "Numbers are ids, as in the code of arXiv 2605.10129; the code of arXiv 2502.19249 and 2609.39827 writes them as"
+        "Numbers are ids, as in the code of arXiv 2605.10129; that of arXiv 2502.19249 and 2609.39827 writes them as"
         " text for a tokenizer. arXiv 2609.39827 has p_open 0.5. Beside `dyck_shuffle`: the same law, p_open 0.51 and"
         " depth 8 instead of 0.5 and 16, and `min_depth`. `benchmarks/formats.py --k-shuffle-dyck` compares samples.",
     ),
@@ -106,7 +106,7 @@ ABOUT: dict[str, tuple[str, str, str]] = {
         "length=60", "arXiv 2605.16758 (code unreleased), as the code of arXiv 2609.39827 has it"
         " (gucci-j/verify-ppt-at-scale)",
         "Numbers are ids; that code writes them as text for a tokenizer. Whether it is the first paper's CORE was not"
-        " checked; that paper's other variants are not here. `benchmarks/formats.py --mp-struct-core` compares samples.",
+        " checked; that paper's other variants are not here. `benchmarks/formats.py --mp-struct-core` compares.",
     ),
     "haystack": ("pairs=4", DIAGNOSTIC, f"{STREAMS} Training draws anew what occurs in the test set, and all seeds"
         " share one test set."),
@@ -127,7 +127,10 @@ Written by `python docs/tasks.py` from the tasks themselves; do not edit by hand
 Every task below may stand under `task:` of a sweep's `procedural:` section (diagnostics under `diagnostic:`), its
 parameters beside it, and `procray tasks NAME KEY=VALUE ...` shows it. Warm-up tasks may be shuffled
 (`task: {shuffled: NAME}`, the control without structure) and, but for rows of cells, mixed
-(`task: {mixture: {NAME: 3, OTHER: 1}}`). A batch is a pure function of seed, stream, number and size.
+(`task: {mixture: {NAME: 3, OTHER: 1}}`). Token sequences made elsewhere are read from files
+(`task: {sequences_from: {path: FILE}}`: `.npy` or `.safetensors` of sequences x tokens, `.parquet` or `.jsonl` with
+lists of ids in `field:`, `input_ids` by default; `cut:` shortens them; a folder is all of its files; pickles are never
+read). Their identity is what the files hold. A batch is a pure function of seed, stream, number and size.
 
 *Chance* is what cheap strategies score on the scored positions with default parameters: always the same answer; any of
 the answers shown so far; the token before (for rows, the row before).

@@ -119,7 +119,7 @@ class Data:
         if key not in self._tasks:
             used: set[str] = set()
             problems: list[tuple[str, str]] = []
-            task = build_task(value, params, used, problems)
+            task = build_task(value, params, used, problems, self._spec.folder)
             self._tasks[key] = (None if problems else task), frozenset(used), problems
         return self._tasks[key]
 

@@ -52,6 +52,8 @@ def _meaning(recipe: dict[str, Any]) -> Any:
         parts = [_meaning(part["task"]) for part in recipe["mixture"]]
         alike = all(part == parts[0] for part in parts) and not recipe.get("prefix")
         return parts[0] if alike else ["mixture", *parts, recipe.get("prefix", False)]
+    if "content" in recipe:  # sequences made elsewhere
+        return [recipe["name"], recipe["content"]]
     for key in ("vocab", "k"):
         if key in recipe:
             return [key, recipe[key]]

@@ -53,15 +53,17 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 def _task(value: Any) -> Any:
     """A task's name, `{shuffled: task}` or `{mixture: {name: weight}}`, the latter perhaps with `prefix: true`."""
-    expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"
+    expected = "expected a task's name, {shuffled: task}, {mixture: {task: weight}} or {sequences_from: {path: ...}}"
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        value = _known(value, ("shuffled", "mixture", "prefix", "text"))
+        value = _known(value, ("shuffled", "mixture", "prefix", "text", "sequences_from"))
     if isinstance(value, dict) and "text" in value:
         return _text_warmup(value)
     if not isinstance(value, dict) or (len(value) != 1 and set(value) != {"mixture", "prefix"}):
         raise wrong(expected)
+    if "sequences_from" in value:
+        return {"sequences_from": _sequences_from(value["sequences_from"])}
     if "shuffled" in value:
         return {"shuffled": _task(value["shuffled"])}
     if "mixture" not in value:
@@ -80,6 +82,24 @@ def _task(value: Any) -> Any:
         raise wrong("expected true or false", "prefix")
     prefix = {"prefix": True} if value.get("prefix") else {}
     return {"mixture": {name: float(weight) for name, weight in parts.items()}, **prefix}
+
+
+def _sequences_from(value: Any) -> dict[str, Any]:
+    """`{path: ..., field: ..., cut: ...}`, or the path alone."""
+    given = {"path": value} if isinstance(value, str) else value
+    if not isinstance(given, dict):
+        raise wrong("expected a path, or {path: ..., field: ..., cut: ...}", "sequences_from")
+    known = ("path", "field", "cut")
+    given = _known(given, known, "sequences_from")
+    for key in given:
+        if key not in known:
+            raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", "sequences_from", key)
+    if "path" not in given:
+        raise wrong("missing key 'path'", "sequences_from")
+    for key in ("path", "field"):
+        if key in given and not (isinstance(given[key], str) and given[key]):
+            raise wrong("expected text", "sequences_from", key)
+    return {**given, **({"cut": _count(given["cut"])} if "cut" in given else {})}
 
 
 def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from procray.batch import Batch
 from procray.errors import TaskError, did_you_mean
 from procray.tasks import mixture as _mixture
+from procray.tasks import sequences_from as _outside
 from procray.tasks import shuffled as _shuffled
 from procray.tasks.arithmetic import Addition, Multiplication, ReversedAddition
 from procray.tasks.automaton import Automaton
@@ -81,6 +82,8 @@ def describe(name: str) -> tuple[str, dict[str, tuple[Any, str]], bool]:
     if name in COMBINATORS:
         summary, parameters = COMBINATORS[name]
         return summary, dict(parameters), False
+    if name == _outside.NAME:
+        return _outside.SUMMARY, dict(_outside.PARAMETERS), False
     task = _find(name)
     return task.summary, {f.name: (f.default, _parameter(f).meaning) for f in fields(task)}, task.diagnostic  # type: ignore[arg-type]
 
@@ -90,8 +93,8 @@ def get(name: str, /, **params: Any) -> Task:
 
     Args:
         name: one of `names()`; `eca` with `form="rows"` or `form="tokens"`; `shuffled` with
-            `task=`; `mixture` with `parts=[(task, weight), ...]`, perhaps `prefix=True`. Inner tasks may be given as
-            recipes.
+            `task=`; `mixture` with `parts=[(task, weight), ...]`, perhaps `prefix=True`, whose inner tasks may be
+            given as recipes; `sequences_from` with `path=`.
         **params: see `describe`. `length` is a number, `{"min", "max"}` (drawn for every batch), or
             `{"start", "step", "mastery", "max"}` (grown by the training loop).
 
@@ -100,6 +103,8 @@ def get(name: str, /, **params: Any) -> Task:
     """
     if name in COMBINATORS:
         return _combined(name, params)
+    if name == _outside.NAME:
+        return _outside.sequences_from(**params)
     if name == "eca":
         name = _eca_form(params.pop("form", None))
     task = _find(name)
@@ -166,7 +171,7 @@ def _find(name: str) -> type[BaseTask]:
     if name == "eca":
         return TASKS[_eca_form(None)]
     if name not in TASKS:
-        known = [*TASKS, "eca", *COMBINATORS]
+        known = [*TASKS, "eca", *COMBINATORS, _outside.NAME]
         raise TaskError(f"there is no task '{name}'{did_you_mean(name, known)} (tasks: {', '.join(known)})")
     return TASKS[name]
 

@@ -11,6 +11,7 @@ from procray.batch import Batch, RowBatch
 from procray.corpora import Prepared
 from procray.errors import CorpusError, TaskError
 from procray.tasks import BaseTask, Mixture, Task
+from procray.tasks.sequences_from import SequencesFrom
 from procray.tasks.strata import strata
 from procray.training.held_out import TestSet
 from procray.training.recipe import PhaseRecipe
@@ -127,6 +128,8 @@ class TaskSource:
                 index += 1
 
     def exposure(self, step: int) -> dict[str, Any]:
+        if isinstance(self.task, SequencesFrom):
+            return self.task.exposure(step * self.size)
         return {"tokens_by_task": self._tokens_by_task(step)} if isinstance(self.task, Mixture) else {}
 
     def _tokens_by_task(self, step: int) -> dict[str, int]:
