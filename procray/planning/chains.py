@@ -150,6 +150,7 @@ class Chains:
             seed=0,
             steps=None if optimizer.schedule == "constant" else steps,
             precision=precision,
+            noise=None if source is None else self.data.noise(link, section, pick, source),
         )
         config = costs.config(recipe.model, source.vocab, source.rows)
         return Facts(

@@ -15,6 +15,7 @@ from procray.spec.cells import Pick
 from procray.spec.names import label
 from procray.spec.paths import Path, starts_with
 from procray.spec.structure import Link
+from procray.training.noise import Noise
 
 _PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources")
 
@@ -162,6 +163,19 @@ class Data:
             corpora.tokenizer_recipe(tokenizer, self._spec.folder)
         except CorpusError as error:
             self._inspection.report(path, pick, str(error), not_here=isinstance(error, NotHere))
+
+    def noise(self, link: Link, section: dict[str, Any], pick: Pick, source: Source) -> Noise | None:
+        """What `noise:` says of a text; a share of 0 is none."""
+        warm_text = text_warmup(section)
+        given = (section if warm_text is None else warm_text).get("noise")
+        if not given:
+            return None
+        if source.recipe.get("corpus", {}).get("source") == "deepmind-math":
+            where = (*link.section, "noise") if warm_text is None else (*link.section, "task", "text")
+            self._inspection.report(where, pick, "noise is for running text; this corpus is questions and answers")
+        (of,) = given if isinstance(given, dict) else ("tokens",)
+        share = given[of] if isinstance(given, dict) else given
+        return Noise(share, of) if share else None
 
     # Text in the place of a task
 

@@ -17,6 +17,7 @@ from procray.files import digest
 from procray.model.components import show_layers
 from procray.model.perturb import Perturbation, perturbation_form
 from procray.records import Every, Exactly, check, count, of, plain
+from procray.training.noise import Noise
 
 Kind = Literal["procedural", "semantic", "finetune", "diagnostic"]
 Schedule = Literal["constant", "linear", "cosine", "wsd"]
@@ -193,8 +194,8 @@ class PhaseRecipe:
     `data` is the canonical description of the stream: `{"task": {...}}` as returned by
     `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
     `corpora.recipe()`. `steps` is the length of a decaying schedule and None for a constant one,
-    where a longer budget extends the same run. `role` keys what is drawn, together with the seed:
-    see `procray.model.draws`; recipes of the first two `numerics` have none.
+    where a longer budget extends the same run. `noise` is of text alone. `role` keys what is drawn,
+    together with the seed: see `procray.model.draws`; recipes of the first two `numerics` have none.
     """
 
     kind: Kind
@@ -209,6 +210,7 @@ class PhaseRecipe:
     init: Init = field(default_factory=Init)
     role: str = ""
     numerics: int = NUMERICS
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         assert (self.steps is None) == (self.optimizer.schedule == "constant"), "steps belong to decaying schedules"
@@ -261,6 +263,10 @@ class PhaseRecipe:
         }
         if not self.role:
             del value["role"]
+        if self.noise is None:
+            del value["noise"]
+        else:
+            value["noise"] = self.noise.to_json()
         return value
 
     @staticmethod
@@ -282,6 +288,7 @@ class PhaseRecipe:
                 "optimizer": Optimizer(**value["optimizer"]),
                 "evaluation": Evaluation(**{**evaluation, "solved": None if solved is None else Solved(**solved)}),
                 "init": Init.from_json(value["init"]),
+                "noise": Noise.from_json(value["noise"]) if "noise" in value else None,
             }
         )
 
@@ -324,7 +331,9 @@ def _data_form(value: Any) -> str:
     return "" if isinstance(value, dict) else "not a mapping, or its task is none"
 
 
-_FORM = Exactly({**of(PhaseRecipe, init=_INIT, steps=(count, type(None))).form, "init": _INIT, "data": _data_form})
+_FORM = Exactly(
+    {**of(PhaseRecipe, init=_INIT, steps=(count, type(None)), noise=dict).form, "init": _INIT, "data": _data_form}
+)
 
 
 def _copied(value: Any) -> Any:

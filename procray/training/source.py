@@ -14,6 +14,7 @@ from procray.tasks import BaseTask, Mixture, Task
 from procray.tasks.sequences_from import SequencesFrom
 from procray.tasks.strata import strata
 from procray.training.held_out import TestSet
+from procray.training.noise import Noise, noisy
 from procray.training.recipe import PhaseRecipe
 
 # One validation set for all training seeds.
@@ -145,7 +146,7 @@ class TaskSource:
 
 @dataclass(frozen=True)
 class TextSource:
-    """Blocks of a prepared corpus in the order of the recipe's seed and role."""
+    """Blocks of a prepared corpus in the order of the recipe's seed and role; noise is in the training blocks alone."""
 
     prepared: Prepared
     seed: int
@@ -157,13 +158,17 @@ class TextSource:
     whole_answers: bool = False
     curriculum: Curriculum | None = None
     role: str = ""
+    noise: Noise | None = None
 
     @property
     def vocab(self) -> int:
         return self.prepared.vocab_size
 
     def batch(self, step: int, length: int | None) -> Batch:
-        return self.prepared.batch(self.seed, step, self.size, self.context, self.role)
+        batch = self.prepared.batch(self.seed, step, self.size, self.context, self.role)
+        if self.noise is None:
+            return batch
+        return noisy(batch, self.noise, self.vocab, self.seed, self.role, step)
 
     def validation(self, length: int | None) -> Iterator[Batch]:
         size = max(1, min(self.held_out, VALIDATION_POSITIONS // self.context))
@@ -202,5 +207,12 @@ def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
         raise CorpusError(f"a corpus was expected in the recipe's data, which has {', '.join(sorted(recipe.data))}")
     held_out = recipe.evaluation
     return TextSource(
-        prepared, recipe.seed, recipe.batch, held_out.sequences, recipe.model.context, held_out.split, role=recipe.role
+        prepared,
+        recipe.seed,
+        recipe.batch,
+        held_out.sequences,
+        recipe.model.context,
+        held_out.split,
+        role=recipe.role,
+        noise=recipe.noise,
     )
