@@ -188,7 +188,7 @@ def nca(checkout: Path) -> Both:
     made = generate_nca_dataset(
         jax.random.PRNGKey(1), 256, num_examples=10, num_rules=256, dT=1, rule_seeds=rules, **same
     )
-    theirs = np.array(tokenizer.encode_task(made)[0])
+    theirs = tokenizer.encode_task(made)[0].numpy()
     ours = tasks.get("nca", length=380).sample(0, "formats", 0, 1024).tokens_BT
     assert theirs.shape[1] == ours.shape[1] == 380
 

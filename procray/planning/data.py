@@ -173,9 +173,7 @@ class Data:
         if source.recipe.get("corpus", {}).get("source") == "deepmind-math":
             where = (*link.section, "noise") if warm_text is None else (*link.section, "task", "text")
             self._inspection.report(where, pick, "noise is for running text; this corpus is questions and answers")
-        (of,) = given if isinstance(given, dict) else ("tokens",)
-        share = given[of] if isinstance(given, dict) else given
-        return Noise(share, of) if share else None
+        return Noise(given["blocks"], "blocks") if isinstance(given, dict) else Noise(given)
 
     # Text in the place of a task
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -98,14 +97,15 @@ class MpStructCore(BaseTask):
 @functools.lru_cache(maxsize=4)
 def _sentences(heads: bool, drawn: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All sentences, filled up at the end, their lengths, and the chance of each or of one before it."""
-    chances: Counter[tuple[int, ...]] = Counter()
+    chances: dict[tuple[int, ...], float] = {}
     for moved, agree in itertools.product((False, True), (AGREE_A, AGREE_B)):
         for arguments, share in _ARGUMENTS if drawn else ((1, 1.0),):
             parts = [_in_brackets([VP] * heads), _in_brackets([KINDS + MOVE] * moved)]
             parts += [_in_brackets(_noun())] * arguments
             ways = list(itertools.permutations(parts))
             for order in ways:
-                chances[tuple(_sentence(moved, agree, list(order), heads))] += 0.25 * share / len(ways)
+                sentence = tuple(_sentence(moved, agree, list(order), heads))
+                chances[sentence] = chances.get(sentence, 0.0) + 0.25 * share / len(ways)
     tokens_KW = np.zeros((len(chances), max(map(len, chances))), np.int32)
     for row_W, sentence in zip(tokens_KW, chances, strict=True):
         row_W[: len(sentence)] = sentence

@@ -58,6 +58,8 @@ def test_files_are_found_beside_the_sweep_file_and_their_place_is_not_their_iden
 def test_variants_are_named_by_the_file(tmp_path):
     graph = planned(tmp_path, "{grid: [set, {sequences_from: {path: data/made.npy, cut: 8}}]}")
     assert any("sequences-made-cut8" in name for name in graph.variants)
+    names = {phase.variant for phase in graph.phases.values() if phase.recipe.kind == "procedural"}
+    assert {name.replace("/", " ") for name in names} == {"set L8", "sequences-made-cut8"}
 
 
 @pytest.mark.parametrize(
