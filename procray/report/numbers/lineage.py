@@ -195,7 +195,7 @@ def stream(data: dict[str, Any]) -> str:
 
 
 _TELLING = (
-    "length", "vocab", "k", "rule", "width", "pairs", "p_open", "max_depth", "alphabet", "hops", "states", "letters", "table",
+    "length", "vocab", "k", "rule", "width", "pairs", "p_open", "max_depth", "alphabet", "hops", "states", "letters",
     "networks", "hidden", "grid", "simplest", "most_complex",
 )  # fmt: skip
 
