@@ -130,7 +130,9 @@ parameters beside it, and `procray tasks NAME KEY=VALUE ...` shows it. Warm-up t
 (`task: {mixture: {NAME: 3, OTHER: 1}}`). Token sequences made elsewhere are read from files
 (`task: {sequences_from: {path: FILE}}`: `.npy` or `.safetensors` of sequences x tokens, `.parquet` or `.jsonl` with
 lists of ids in `field:`, `input_ids` by default; `cut:` shortens them; a folder is all of its files; pickles are never
-read). Their identity is what the files hold. A batch is a pure function of seed, stream, number and size.
+read). Their identity is what the files hold, and every machine that trains needs them. Text may stand in a task's
+place (`task: {text: {corpus: NAME}}`), with `noise: 0.1` for a share of its tokens that random ones replace, or
+`noise: {blocks: 0.1}` for whole blocks, as in any section with a `corpus:`. A batch is a pure function of seed, stream, number and size.
 
 *Chance* is what cheap strategies score on the scored positions with default parameters: always the same answer; any of
 the answers shown so far; the token before (for rows, the row before).
