@@ -132,7 +132,9 @@ parameters beside it, and `procray tasks NAME KEY=VALUE ...` shows it. Warm-up t
 lists of ids in `field:`, `input_ids` by default; `cut:` shortens them; a folder is all of its files; pickles are never
 read). Their identity is what the files hold, and every machine that trains needs them. Text may stand in a task's
 place (`task: {text: {corpus: NAME}}`), with `noise: 0.1` for a share of its tokens that random ones replace, or
-`noise: {blocks: 0.1}` for whole blocks, as in any section with a `corpus:`. A batch is a pure function of seed, stream, number and size.
+`noise: {blocks: 0.1}` for whole blocks, as in any section with a `corpus:`.
+
+A batch is a pure function of seed, stream, number and size.
 
 *Chance* is what cheap strategies score on the scored positions with default parameters: always the same answer; any of
 the answers shown so far; the token before (for rows, the row before).
