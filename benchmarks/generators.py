@@ -2,6 +2,8 @@
 
     python benchmarks/generators.py --official CHECKOUT    # about a minute
     python benchmarks/generators.py                        # without the released code: plain Python, and no floors
+    python benchmarks/generators.py --families             # the families that are not of these papers, by themselves
+    python benchmarks/generators.py --tasks queue hops     # only these; prints, and records nothing
 
 `--official` takes a checkout of the code that was released with arXiv 2601.21725, which is imported from there:
 
@@ -13,8 +15,10 @@
   set of 4,000, as training does.
 
 Nothing was released for cellular automata: they stand beside numpy working on one row of one sequence at a time.
-SORTING, and all tasks where no checkout is given, stand beside `tests/tasks/slow_tasks.py`, one sequence at a time and
-without targets and mask.
+SORTING, the families that are not of these papers, and all tasks where no checkout is given, stand beside
+`tests/tasks/slow_tasks.py`, one sequence at a time and without targets and mask. NCA stands beside pptrain 0.3.0 too,
+where that is installed or `--pptrain` names its unpacked wheel: its generator of rules and frames, with the same
+settings, and its preparation of inputs and labels.
 
 Ours is `task.sample`: a whole batch of tokens, targets and mask (and of parts, for diagnostics), ready for `to_device`.
 The loaders' batches end at the same point: what either loop does with them is not counted. Both sides count nominal
@@ -50,6 +54,14 @@ TURN = 0.04  # seconds at least
 ROUNDS = 9
 WIDE = 1024  # sequences of the batches that are shown beside the papers' 64
 FLOORS = {"set": 100, "union": 100, "sort": 400, "stack": 20, "reverse": 20, "delete": 20, "identity": 20, "dyck": 5}
+FAMILY_FLOOR = 20
+FAMILIES = {"rnn", "nca", "mp_struct_core"}  # that are held to it beside plain Python
+OFFICIAL = {"dyck_shuffle", *FLOORS}  # warm-up tasks of the released code
+PAPERS = {*OFFICIAL, "eca_rows", "eca_tokens", *(name for name in tasks.names() if tasks.get(name).diagnostic)}
+# Networks and automata in plain Python take a second for a sequence or two of their default length.
+SHORT = {"rnn": {"length": 64}, "nca": {"length": 380}}
+FEW = {"rnn": 1, "nca": 1}  # sequences that plain Python makes in one turn
+HOW_FAST = "How fast are data made?"
 DIAGNOSTICS = {
     "haystack": "condattendstream_30",
     "addition": "forwardaddition_5",
@@ -106,6 +118,7 @@ def stream(checkout: Path, task: str, batch: int) -> Side:
 def plain_python(task: BaseTask, batch: int) -> Side:
     parameters = {key: value for key, value in task.recipe().items() if key != "name"}
     make, rng = SLOW[task.name], random.Random(0)
+    batch = FEW.get(task.name, batch)
     return Side(lambda _: [make(rng, **parameters) for _ in range(batch)], batch, "plain Python, lists without targets")
 
 
@@ -153,6 +166,56 @@ def plain_tokens(task: tasks.Task, batch: int) -> Side:
     return Side(make, batch, "numpy, one row of one sequence at a time")
 
 
+def pptrain(folder: Path | None) -> Callable[[int], object] | None:
+    """A function that makes 4 sequences of NCA with pptrain's code; None where that is not there."""
+    if folder is not None:
+        sys.path.append(str(folder))
+    try:
+        released = importlib.import_module("pptrain.tasks.nca.generator")
+    except ImportError as error:
+        if folder is not None:
+            raise SystemExit(f"--pptrain {folder}: {error}") from None
+        return None
+    same = {"grid_size": 12, "num_states": 10, "init_rollout_steps": 10, "rollout_stride": 1}
+    chance = {"identity_bias": 0.0, "temperature": 1e-4}
+
+    def make(number: int) -> list[object]:
+        rng = np.random.default_rng(number)
+        rules, _ = released.generate_rule_pool(
+            rng, rule_count=4, sequence_count=4, hidden_dim=16, perception_dim=4, patch_size=2,
+            complexity_probe_frames=10, complexity_min=0.5, complexity_max=1.0, max_rule_attempts_per_sequence=100,
+            **same, **chance,
+        )  # fmt: skip
+        made = []
+        for rule in rules:
+            frames = released.rollout_rule(rng, rule=rule, frame_count=27, **same, **chance)
+            ends = {"start_token_id": 10_000, "end_token_id": 10_001}
+            tokens = released.patchify_trajectory(frames, num_states=10, patch_size=2, **ends)
+            made.append(released.create_training_example(tokens, max_length=1024, frame_token_length=38, min_frames=1))
+        return made
+
+    return make
+
+
+def nca_row(folder: Path | None) -> Row | None:
+    """NCA of the released settings, beside pptrain's."""
+    make = pptrain(folder)
+    if make is None:
+        return None
+    task = tasks.get("nca")
+    sides = {"ours": Side(lambda index: task.sample(0, "train", index, 64), 64), "peer": Side(make, 4)}
+    times = seconds_a_sequence(sides)
+    rate = {name: task.mean_tokens / statistics.median(values) / 1e6 for name, values in times.items()}
+    return Row(
+        shape="nca: the released settings, 1,024 tokens; batches of 64",
+        ours=f"{rate['ours']:.3g} M tokens/s",
+        theirs=f"{rate['peer']:.3g} M tokens/s",
+        peer="pptrain 0.3.0: rules within the band, frames, inputs and labels",
+        **dict(zip(("value", "low", "high"), ratio(times, "ours", "peer"), strict=True)),
+        floor=FAMILY_FLOOR,
+    )
+
+
 # -- the comparison ----------------------------------------------------------------------------------
 def seconds_a_sequence(sides: dict[str, Side]) -> dict[str, list[float]]:
     """Of every round; a turn makes as many calls as fill it."""
@@ -181,7 +244,7 @@ def peer_of(task: BaseTask, batch: int, official: Path | None) -> Side:
         return plain_tokens(task, batch)
     if official is not None and task.name in DIAGNOSTICS:
         return stream(official, DIAGNOSTICS[task.name], batch)
-    if official is not None and not task.diagnostic:
+    if official is not None and task.name in OFFICIAL:
         return loader(task, batch)
     return plain_python(task, batch)
 
@@ -204,7 +267,7 @@ def rows_of(task: BaseTask, batch: int, official: Path | None) -> tuple[list[Row
     rate = {name: task.mean_tokens / statistics.median(values) / 1e6 for name, values in times.items()}
     counted = "rows/s" if task.rows else "tokens/s"
     parameters = ", ".join(f"{key} {value}" for key, value in task.recipe().items() if key != "name")
-    floor = 40.0 if task.name == "eca_rows" else FLOORS.get(task.name) if official is not None else None
+    floor = _floor(task, official is not None)
     rows = []
     for side, what in (("ours", ""), ("apart", ", clear of the test set")):
         if side not in times:
@@ -222,11 +285,22 @@ def rows_of(task: BaseTask, batch: int, official: Path | None) -> tuple[list[Row
     return rows, f"| {task.name} | {rate['narrow']:.3g} | {rate['wide']:.3g} |"
 
 
+def _floor(task: BaseTask, official: bool) -> float | None:
+    if task.name == "eca_rows":
+        return 40.0
+    if task.name in OFFICIAL:
+        return FLOORS.get(task.name) if official else None
+    return FAMILY_FLOOR if task.name in FAMILIES else None
+
+
 def main() -> None:
     in_own_environment(1, CUDA_VISIBLE_DEVICES="")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64, help="sequences in a batch of a warm-up task")
     parser.add_argument("--official", type=Path, metavar="CHECKOUT", help="folder of the papers' released code")
+    parser.add_argument("--families", action="store_true", help="tasks that are not of these papers, beside plain code")
+    parser.add_argument("--pptrain", type=Path, metavar="FOLDER", help="where pptrain 0.3.0 is unpacked")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=tasks.names(), help="only these, unrecorded")
     given = parser.parse_args()
     if given.official is not None:
         for needed in ("procedural_data", "downstream/algorithmic_tasks"):
@@ -236,14 +310,20 @@ def main() -> None:
         warnings.filterwarnings("ignore", message=".*pin_memory.*")  # which its loaders ask for
     rows: list[Row] = []
     batches = [f"| M tokens/s | batches of {given.batch:,} | batches of {WIDE:,} |", "|---|---|---|"]
-    for name in tasks.names():
-        task = tasks.get(name)
+    for name in given.tasks or [name for name in tasks.names() if (name not in PAPERS) == given.families]:
+        task = tasks.get(name, **SHORT.get(name, {}))
         assert isinstance(task, BaseTask)
         found, line = rows_of(task, given.batch, given.official)
-        print(f"{name}: {found[0].value:.1f}x", flush=True)
+        print(f"{name}: {found[0].value:.1f}x, {found[0].ours}", flush=True)
         rows += found
         batches.append(line)
-    publish("generators", "How fast are data made?", rows, tables=["\n".join(batches)])
+    if given.tasks:
+        return
+    if given.families and (row := nca_row(given.pptrain)) is not None:
+        print(f"nca beside pptrain: {row.value:.1f}x", flush=True)
+        rows.append(row)
+    name, question = ("families", "How fast are further families made?") if given.families else ("generators", HOW_FAST)
+    publish(name, question, rows, tables=["\n".join(batches)])
 
 
 if __name__ == "__main__":

@@ -103,13 +103,26 @@ def identity(recipe: dict[str, Any]) -> dict[str, Any]:
 
     Recipes of earlier versions name no `base`; they are what they were.
     """
-    places = {"corpus": ("base", "files", "validation"), "tokenizer": ("base", "path", "stated")}
+    places = {
+        "corpus": ("base", "files", "validation"),
+        "tokenizer": ("base", "path", "stated"),
+        "task": ("base", "files"),
+        "shuffled": ("base", "files"),
+    }
     return {
-        part: {key: one for key, one in value.items() if key not in places[part]}
-        if part in places and isinstance(value, dict) and "base" in value
-        else value
+        part: _without(value, places[part]) if part in places and isinstance(value, dict) else value
         for part, value in recipe.items()
     }
+
+
+def _without(value: dict[str, Any], places: tuple[str, ...]) -> dict[str, Any]:
+    """Without where files lie; of a task that shuffles or mixes others, of those."""
+    if "base" in value:
+        return {key: one for key, one in value.items() if key not in places}
+    if "shuffled" in value or "mixture" in value:
+        parts = value.get("mixture")
+        return identity(value) if parts is None else {**value, "mixture": [identity(part) for part in parts]}
+    return value
 
 
 def vocab_size_estimate(recipe: dict[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from procray import tasks
@@ -12,7 +13,7 @@ from procray.errors import TaskError
 def parameters_of(value: Any) -> list[str]:
     """The parameters that a task, or any part of a combination, accepts."""
     if isinstance(value, dict):
-        if "text" in value:
+        if "text" in value or "sequences_from" in value:
             return []
         inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
         return list(dict.fromkeys(name for part in inner for name in parameters_of(part)))
@@ -25,7 +26,11 @@ def parameters_of(value: Any) -> list[str]:
 
 
 def build_task(
-    value: Any, params: dict[str, Any], used: set[str], problems: list[tuple[str, str]]
+    value: Any,
+    params: dict[str, Any],
+    used: set[str],
+    problems: list[tuple[str, str]],
+    base: Path | None = None,
 ) -> tasks.Task | None:
     """A task, or None where something is wrong with it.
 
@@ -34,13 +39,20 @@ def build_task(
         params: what stands beside it, meant for this task or for others of the grid.
         used: gains the names of the parameters that the task took.
         problems: gains what is wrong, with the key that it concerns.
+        base: the folder where relative paths start, such as the sweep file's; None is the working directory.
     """
     if isinstance(value, dict):
         if "text" in value:
             problems.append(("task", "text stands by itself, not inside of shuffled or mixture"))
             return None
+        if "sequences_from" in value:
+            try:
+                return tasks.get("sequences_from", **value["sequences_from"], base=base)
+            except TaskError as error:
+                problems.append(("task", str(error).replace("\n", "; ")))
+                return None
         inner = [value["shuffled"]] if "shuffled" in value else list(value["mixture"])
-        parts = [build_task(part, params, used, problems) for part in inner]
+        parts = [build_task(part, params, used, problems, base) for part in inner]
         if problems or any(part is None for part in parts):
             return None
         try:

@@ -169,6 +169,7 @@ class Chains:
             seed=0,
             steps=None if optimizer.schedule == "constant" else steps,
             precision=precision,
+            noise=None if source is None else self.data.noise(link, section, pick, source),
         )
         if paced:  # it ends where the other one ends
             recipe = replace(recipe, paced_by=PACED, evaluation=replace(recipe.evaluation, solved=None))

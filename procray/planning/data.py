@@ -15,6 +15,7 @@ from procray.spec.cells import Pick
 from procray.spec.names import label
 from procray.spec.paths import Path, starts_with
 from procray.spec.structure import Link
+from procray.training.noise import Noise
 
 _PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources")
 
@@ -119,7 +120,7 @@ class Data:
         if key not in self._tasks:
             used: set[str] = set()
             problems: list[tuple[str, str]] = []
-            task = build_task(value, params, used, problems)
+            task = build_task(value, params, used, problems, self._spec.folder)
             self._tasks[key] = (None if problems else task), frozenset(used), problems
         return self._tasks[key]
 
@@ -162,6 +163,17 @@ class Data:
             corpora.tokenizer_recipe(tokenizer, self._spec.folder)
         except CorpusError as error:
             self._inspection.report(path, pick, str(error), not_here=isinstance(error, NotHere))
+
+    def noise(self, link: Link, section: dict[str, Any], pick: Pick, source: Source) -> Noise | None:
+        """What `noise:` says of a text; a share of 0 is none."""
+        warm_text = text_warmup(section)
+        given = (section if warm_text is None else warm_text).get("noise")
+        if not given:
+            return None
+        if source.recipe.get("corpus", {}).get("source") == "deepmind-math":
+            where = (*link.section, "noise") if warm_text is None else (*link.section, "task", "text")
+            self._inspection.report(where, pick, "noise is for running text; this corpus is questions and answers")
+        return Noise(given["blocks"], "blocks") if isinstance(given, dict) else Noise(given)
 
     # Text in the place of a task
 

@@ -41,6 +41,10 @@ def phase_id(template: Template, init: str, role: str, seed: int, steps: int | N
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+# Parameters that say how many symbols a task has, where neither `vocab` nor `k` does.
+_SYMBOLS = ("width", "values", "alphabet", "hops", "states", "letters", "patch")
+
+
 def task_symbols(recipe: dict[str, Any]) -> str:
     """Equal for tasks whose token ids mean the same: the same V symbols, or the same k brackets."""
     return canonical_json(_meaning(recipe))
@@ -59,7 +63,10 @@ def _meaning(recipe: dict[str, Any]) -> Any:
         parts = [_meaning(part["task"]) for part in recipe["mixture"]]
         alike = all(part == parts[0] for part in parts) and not recipe.get("prefix")
         return parts[0] if alike else ["mixture", *parts, recipe.get("prefix", False)]
+    if "content" in recipe:  # sequences made elsewhere
+        return [recipe["name"], recipe["content"]]
     for key in ("vocab", "k"):
         if key in recipe:
             return [key, recipe[key]]
-    return [recipe["name"], *(recipe[key] for key in ("width", "values") if key in recipe)]
+    name = "lime" if recipe["name"].startswith("lime_") else recipe["name"]  # one vocabulary, three questions
+    return [name, *(recipe[key] for key in _SYMBOLS if key in recipe)]

@@ -114,7 +114,8 @@ def _warmup(spec: SweepSpec, chain: Chain, at: int, facts: Facts, used: frozense
     section = spec.value(link.section, pick)
     parts = [_task_label(spec, link, facts.label, pick)]
     told: list[Path] = [(*link.section, "task"), (*link.section, "length")]
-    if "length" in section and "task" in facts.recipe.data:
+    task = facts.recipe.data.get("task", {})
+    if "length" in section and task and "content" not in task.get("shuffled", task):  # whose sequences are as they are
         parts.append(_label(spec, (*link.section, "length"), label("length", section["length"]), pick))
     if link.control is not None and "task" not in facts.recipe.data:  # the tasks that it stands for differ in a step
         parts.append(f"{facts.recipe.batch}x{facts.recipe.model.context}")

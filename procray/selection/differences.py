@@ -68,6 +68,8 @@ def compare(
     _training(told, section, plan, before, phase)
     parents = _init(told, section, plan, former, phase, before, pairs)
     told.add("precision", then.precision, now.precision)
+    shares = (_NOTHING if one.noise is None else f"{one.noise.share:g} of {one.noise.of}" for one in (then, now))
+    told.add(f"{section}.noise", *shares)
     told.add("seeds", str(then.seed), str(now.seed))
     told.add("kind of phase", then.kind, now.kind)
     if then.role and now.role:  # before, there was none

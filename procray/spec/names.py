@@ -92,6 +92,10 @@ def _label(key: str, value: Any) -> str:
         return f"{shares}-prefix" if value.get("prefix") else shares
     if "text" in value:
         return f"text-{_entries(value['text'], 'text')}"
+    if "sequences_from" in value:
+        given = value["sequences_from"]
+        words = [PurePath(given["path"]).stem, given.get("field"), f"cut{given['cut']}" if "cut" in given else None]
+        return "-".join(["sequences", *(word for word in words if word)])
     if "shuffled" in value:
         return f"shuffled-{_label(key, value['shuffled'])}"
     return _entries(value, key)

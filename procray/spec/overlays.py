@@ -105,7 +105,7 @@ def _takes(task: Any) -> set[str] | None:
         return parameters_of(task)
     if not isinstance(task, dict):
         return None
-    if "text" in task:
+    if "text" in task or "sequences_from" in task:
         return set()
     inner = task.get("grid", [task["shuffled"]] if "shuffled" in task else task.get("mixture"))
     found = [_takes(one) for one in inner] if isinstance(inner, list | dict) else [None]

@@ -24,6 +24,7 @@ from procray.spec.values import (
     Fractions,
     Freeze,
     Name,
+    Noise,
     Number,
     Parameter,
     Perturb,
@@ -201,6 +202,11 @@ class TextPhase(_Phase):
     corpus: Corpus | None = None
     tokenizer: Tokenizer | None = Field(None, description="default: the corpus's own")
     batch_tokens: Count | None = Field(None, description="tokens in one optimiser step, in place of batch")
+    noise: Noise | None = Field(
+        None,
+        description="share of the training tokens that random ones replace, such as 0.1, or {blocks: 0.1} of whole "
+        "blocks; evaluation is clean; default 0",
+    )
 
 
 class FinetunePhase(TextPhase):

@@ -53,15 +53,17 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 def _task(value: Any) -> Any:
     """A task's name, `{shuffled: task}` or `{mixture: {name: weight}}`, the latter perhaps with `prefix: true`."""
-    expected = "expected a task's name, {shuffled: task} or {mixture: {task: weight}}"
+    expected = "expected a task's name, {shuffled: task}, {mixture: {task: weight}} or {sequences_from: {path: ...}}"
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        value = _known(value, ("shuffled", "mixture", "prefix", "text"))
+        value = _known(value, ("shuffled", "mixture", "prefix", "text", "sequences_from"))
     if isinstance(value, dict) and "text" in value:
         return _text_warmup(value)
     if not isinstance(value, dict) or (len(value) != 1 and set(value) != {"mixture", "prefix"}):
         raise wrong(expected)
+    if "sequences_from" in value:
+        return {"sequences_from": _sequences_from(value["sequences_from"])}
     if "shuffled" in value:
         return {"shuffled": _task(value["shuffled"])}
     if "mixture" not in value:
@@ -82,6 +84,24 @@ def _task(value: Any) -> Any:
     return {"mixture": {name: float(weight) for name, weight in parts.items()}, **prefix}
 
 
+def _sequences_from(value: Any) -> dict[str, Any]:
+    """`{path: ..., field: ..., cut: ...}`, or the path alone."""
+    given = {"path": value} if isinstance(value, str) else value
+    if not isinstance(given, dict):
+        raise wrong("expected a path, or {path: ..., field: ..., cut: ...}", "sequences_from")
+    known = ("path", "field", "cut")
+    given = _known(given, known, "sequences_from")
+    for key in given:
+        if key not in known:
+            raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", "sequences_from", key)
+    if "path" not in given:
+        raise wrong("missing key 'path'", "sequences_from")
+    for key in ("path", "field"):
+        if key in given and not (isinstance(given[key], str) and given[key]):
+            raise wrong("expected text", "sequences_from", key)
+    return {**given, **({"cut": _count(given["cut"])} if "cut" in given else {})}
+
+
 def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
     """`{text: corpus}` or `{text: {corpus: ...}}`, with tokenizer, context and batch: text in place of a task."""
     given = value["text"]
@@ -89,7 +109,7 @@ def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
         return {"text": {"corpus": given}}
     if len(value) > 1 or not isinstance(given, dict) or "corpus" not in given:
         raise wrong("expected {text: a corpus's name} or {text: {corpus: ..., tokenizer: ...}}")
-    known = ("corpus", "tokenizer", "context", "batch")
+    known = ("corpus", "tokenizer", "context", "batch", "noise")
     given = _known(given, known, "text")
     if "corpus" not in given:
         raise wrong("missing key 'corpus'", "text")
@@ -101,9 +121,26 @@ def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
             found[key] = _count(child)
             if found[key] < 1:
                 raise wrong("must be at least 1", "text", key)
+        elif key == "noise":
+            found[key] = _noise(child, "text", key)
         else:
             raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", "text", key)
     return {"text": found}
+
+
+def _noise(value: Any, *path: str) -> Any:
+    """A share of the tokens, or of `{tokens: share}` or `{blocks: share}`; of tokens, it is a number."""
+    given = {"tokens": value} if not isinstance(value, dict) else _known(value, ("tokens", "blocks"), *path)
+    for key in given:
+        if key not in ("tokens", "blocks"):
+            raise wrong(f"unknown key '{key}'{did_you_mean(key, ('tokens', 'blocks'))}", *path, key)
+    if len(given) != 1:
+        raise wrong("expected a share of the tokens such as 0.1, or {blocks: 0.1}", *path)
+    ((of, share),) = given.items()
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise wrong("expected a share from 0 to 1", *path, *([of] if isinstance(value, dict) else []))
+    share = float(share) + 0.0
+    return share if of == "tokens" or not share else {of: share}
 
 
 def _parameter(value: Any) -> Any:
@@ -378,6 +415,7 @@ Transfer = Annotated[Any, BeforeValidator(_transfer), WithJsonSchema(_NAME_OR_MA
 Freeze = Annotated[Any, BeforeValidator(_freeze), WithJsonSchema({"type": ["string", "array"]})]
 Perturb = Annotated[Any, BeforeValidator(_perturb), WithJsonSchema(_NAME_OR_MAPPING)]
 Corpus = Annotated[Any, BeforeValidator(_corpus), WithJsonSchema(_NAME_OR_MAPPING)]
+Noise = Annotated[Any, BeforeValidator(_noise), WithJsonSchema({"type": ["number", "object"]})]
 Tokenizer = Annotated[Any, BeforeValidator(_tokenizer), WithJsonSchema(_NAME_OR_MAPPING)]
 Seeds = Annotated[list[int], BeforeValidator(_seeds)]
 Fractions = Annotated[list[float], BeforeValidator(_fractions)]

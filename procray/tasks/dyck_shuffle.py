@@ -54,8 +54,12 @@ class DyckShuffle(BaseTask):
     def word(self, token: int) -> str:
         return bracket(token, self.k)
 
+    def _coins(self, rng: np.random.Generator, size: int, length: int) -> np.ndarray:
+        """`ups_TB`: which tokens open where both ways are possible."""
+        return rng.random((length, size), np.float32) < self.p_open
+
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        depths_SB = bounced(rng.random((length, size), np.float32) < self.p_open, self.max_depth)
+        depths_SB = bounced(self._coins(rng, size, length), self.max_depth)
         opens_TB = depths_SB[1:] > depths_SB[:-1]
         new_TB = rng.integers(0, self.k, (length, size), dtype=np.intp)
         choices_TB = rng.random((length, size))

@@ -62,6 +62,28 @@ def fraction(meaning: str) -> Metadata:
     return {"parameter": Parameter(f"{meaning} (0 to 1)", read)}
 
 
+def number(meaning: str, low: float, high: float) -> Metadata:
+    """For a field that takes a number, ends included."""
+
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"is {value!r}; expected a number from {low:g} to {high:g}")
+        return float(value) + 0.0
+
+    return {"parameter": Parameter(f"{meaning} ({low:g} to {high:g})", read)}
+
+
+def above_zero(meaning: str, high: float) -> Metadata:
+    """For a field that takes a number above 0."""
+
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= high:
+            raise ValueError(f"is {value!r}; expected a number above 0, at most {high:g}")
+        return float(value)
+
+    return {"parameter": Parameter(f"{meaning} (above 0, at most {high:g})", read)}
+
+
 def vocabulary(low: int = 2) -> Metadata:
     """For the field `vocab`, as the papers count it."""
     return whole("V: data symbols are 1..V-1; the separator is V, the padding V+1", low, LARGEST_VOCAB)

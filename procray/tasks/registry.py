@@ -13,18 +13,27 @@ from typing import Any
 from procray.batch import Batch
 from procray.errors import TaskError, did_you_mean
 from procray.tasks import mixture as _mixture
+from procray.tasks import sequences_from as _outside
 from procray.tasks import shuffled as _shuffled
 from procray.tasks.arithmetic import Addition, Multiplication, ReversedAddition
+from procray.tasks.automaton import Automaton
 from procray.tasks.delete import Delete
 from procray.tasks.dyck import Dyck
 from procray.tasks.dyck_shuffle import DyckShuffle
 from procray.tasks.eca import EcaRows, EcaTokens
 from procray.tasks.haystack import Haystack
+from procray.tasks.hops import Hops
 from procray.tasks.identity import Identity
+from procray.tasks.k_shuffle_dyck import KShuffleDyck
 from procray.tasks.lengths import read_length
+from procray.tasks.lime import LimeAbduct, LimeDeduct, LimeInduct
 from procray.tasks.mixture import Mixture
+from procray.tasks.mp_struct_core import MpStructCore
+from procray.tasks.nca import Nca
 from procray.tasks.parameters import Parameter
+from procray.tasks.queue import Queue
 from procray.tasks.reverse import Reverse
+from procray.tasks.rnn import Rnn
 from procray.tasks.set import Set
 from procray.tasks.shuffled import Shuffled
 from procray.tasks.sort import Sort
@@ -37,6 +46,8 @@ TASKS: dict[str, type[BaseTask]] = {
     task.name: task
     for task in (
         Identity, Reverse, Sort, Set, Union, Delete, Stack, Dyck, DyckShuffle, EcaRows, EcaTokens,
+        Queue, LimeDeduct, LimeAbduct, LimeInduct, Hops, Automaton, KShuffleDyck, Rnn, Nca,
+        MpStructCore,
         Haystack, Addition, ReversedAddition, Multiplication, Sorting,
     )
 }  # fmt: skip
@@ -55,7 +66,7 @@ COMBINATORS: dict[str, tuple[str, dict[str, tuple[Any, str]]]] = {
 
 
 def names() -> list[str]:
-    """The single tasks, in the order of the papers; combinators are not among them."""
+    """The single tasks, the papers' in their order, then others' and our own, diagnostics last; no combinators."""
     return list(TASKS)
 
 
@@ -71,6 +82,8 @@ def describe(name: str) -> tuple[str, dict[str, tuple[Any, str]], bool]:
     if name in COMBINATORS:
         summary, parameters = COMBINATORS[name]
         return summary, dict(parameters), False
+    if name == _outside.NAME:
+        return _outside.SUMMARY, dict(_outside.PARAMETERS), False
     task = _find(name)
     return task.summary, {f.name: (f.default, _parameter(f).meaning) for f in fields(task)}, task.diagnostic  # type: ignore[arg-type]
 
@@ -80,8 +93,8 @@ def get(name: str, /, **params: Any) -> Task:
 
     Args:
         name: one of `names()`; `eca` with `form="rows"` or `form="tokens"`; `shuffled` with
-            `task=`; `mixture` with `parts=[(task, weight), ...]`, perhaps `prefix=True`. Inner tasks may be given as
-            recipes.
+            `task=`; `mixture` with `parts=[(task, weight), ...]`, perhaps `prefix=True`, whose inner tasks may be
+            given as recipes; `sequences_from` with `path=`.
         **params: see `describe`. `length` is a number, `{"min", "max"}` (drawn for every batch), or
             `{"start", "step", "mastery", "max"}` (grown by the training loop).
 
@@ -90,13 +103,18 @@ def get(name: str, /, **params: Any) -> Task:
     """
     if name in COMBINATORS:
         return _combined(name, params)
+    if name == _outside.NAME:
+        return _outside.sequences_from(**params)
     if name == "eca":
         name = _eca_form(params.pop("form", None))
     task = _find(name)
     values, problems = _checked(task, params)
-    if problems:
+    made = None if problems else task(**values)
+    if made is not None:
+        problems = made.problems()
+    if made is None or problems:
         raise TaskError("\n".join(f"{name}: {problem}" for problem in problems))
-    return task(**values)
+    return made
 
 
 def from_recipe(recipe: dict[str, Any]) -> Task:
@@ -153,7 +171,7 @@ def _find(name: str) -> type[BaseTask]:
     if name == "eca":
         return TASKS[_eca_form(None)]
     if name not in TASKS:
-        known = [*TASKS, "eca", *COMBINATORS]
+        known = [*TASKS, "eca", *COMBINATORS, _outside.NAME]
         raise TaskError(f"there is no task '{name}'{did_you_mean(name, known)} (tasks: {', '.join(known)})")
     return TASKS[name]
 

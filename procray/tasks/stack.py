@@ -51,7 +51,7 @@ class Stack(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         count = self.vocab - 1
-        depths_SB = _depths(rng, size, length, count)
+        depths_SB = depths(rng, size, length, count)
         free_LB = count - depths_SB[:-1]  # symbols that are not on the stack before each operation
         push_LB = depths_SB[1:] > depths_SB[:-1]
         # The stack is the tail of a permutation of the symbols, its top the tail's first. A push
@@ -76,7 +76,7 @@ class Stack(BaseTask):
         return answered([operations_LB.T, self.vocab], rest_BN, self.pad, self.nominal(length))
 
 
-def _depths(rng: np.random.Generator, size: int, length: int, count: int) -> np.ndarray:
+def depths(rng: np.random.Generator, size: int, length: int, count: int) -> np.ndarray:
     """`depths_SB`, S = L + 1: depth before the first operation and after each."""
     pushes = int(2 * length / 3)
     chance_L = np.where(np.arange(length) < pushes, LIKELY, 1 - LIKELY)

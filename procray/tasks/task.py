@@ -154,6 +154,10 @@ class BaseTask(ABC):
     def nominal_tokens(self, seed: int, stream: str, index: int, size: int, length: int | None = None) -> int:
         return size * self.nominal(self._length_of_batch(generator(seed, stream, self.name, index), length))
 
+    def problems(self) -> list[str]:
+        """What is wrong with parameters that are right one by one, each as `name is ...; expected ...`."""
+        return []
+
     def recipe(self) -> dict[str, Any]:
         parameters = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         if "length" in parameters:

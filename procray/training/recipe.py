@@ -17,6 +17,7 @@ from procray.files import digest
 from procray.model.components import show_layers
 from procray.model.perturb import Perturbation, perturbation_form
 from procray.records import Every, Exactly, check, count, of, plain
+from procray.training.noise import Noise
 
 Kind = Literal["procedural", "semantic", "finetune", "diagnostic"]
 Schedule = Literal["constant", "linear", "cosine", "wsd"]
@@ -193,9 +194,10 @@ class PhaseRecipe:
     `data` is the canonical description of the stream: `{"task": {...}}` as returned by
     `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
     `corpora.recipe()`. `steps` is the length of a decaying schedule and None for a constant one,
-    where a longer budget extends the same run. `role` keys what is drawn, together with the seed:
-    see `procray.model.draws`; recipes of the first two `numerics` have none. `paced_by` is the phase whose lengths
-    of sequences this one follows step by step, in place of its own evaluations; see `procray.training.pacing`.
+    where a longer budget extends the same run. `noise` is of text alone. `role` keys what is drawn,
+    together with the seed: see `procray.model.draws`; recipes of the first two `numerics` have none. `paced_by` is the
+    phase whose lengths of sequences this one follows step by step, in place of its own evaluations; see
+    `procray.training.pacing`.
     """
 
     kind: Kind
@@ -211,6 +213,7 @@ class PhaseRecipe:
     role: str = ""
     numerics: int = NUMERICS
     paced_by: str = ""
+    noise: Noise | None = None
 
     def __post_init__(self) -> None:
         assert (self.steps is None) == (self.optimizer.schedule == "constant"), "steps belong to decaying schedules"
@@ -276,6 +279,10 @@ class PhaseRecipe:
         for name in ("role", "paced_by"):
             if not value[name]:
                 del value[name]
+        if self.noise is None:
+            del value["noise"]
+        else:
+            value["noise"] = self.noise.to_json()
         return value
 
     @staticmethod
@@ -297,6 +304,7 @@ class PhaseRecipe:
                 "optimizer": Optimizer(**value["optimizer"]),
                 "evaluation": Evaluation(**{**evaluation, "solved": None if solved is None else Solved(**solved)}),
                 "init": Init.from_json(value["init"]),
+                "noise": Noise.from_json(value["noise"]) if "noise" in value else None,
             }
         )
 
@@ -353,7 +361,11 @@ def _data_form(value: Any) -> str:
 
 
 _FORM = Exactly(
-    {**of(PhaseRecipe, init=_INIT, steps=(count, type(None)), paced_by=plain).form, "init": _INIT, "data": _data_form}
+    {
+        **of(PhaseRecipe, init=_INIT, steps=(count, type(None)), paced_by=plain, noise=dict).form,
+        "init": _INIT,
+        "data": _data_form,
+    }
 )
 
 

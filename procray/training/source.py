@@ -11,8 +11,10 @@ from procray.batch import Batch, RowBatch
 from procray.corpora import Prepared
 from procray.errors import CorpusError, TaskError
 from procray.tasks import BaseTask, Mixture, Task
+from procray.tasks.sequences_from import SequencesFrom
 from procray.tasks.strata import strata
 from procray.training.held_out import TestSet
+from procray.training.noise import Noise, noisy
 from procray.training.recipe import PhaseRecipe
 
 # One validation set for all training seeds.
@@ -127,6 +129,8 @@ class TaskSource:
                 index += 1
 
     def exposure(self, step: int) -> dict[str, Any]:
+        if isinstance(self.task, SequencesFrom):
+            return self.task.exposure(step * self.size)
         return {"tokens_by_task": self._tokens_by_task(step)} if isinstance(self.task, Mixture) else {}
 
     def _tokens_by_task(self, step: int) -> dict[str, int]:
@@ -142,7 +146,7 @@ class TaskSource:
 
 @dataclass(frozen=True)
 class TextSource:
-    """Blocks of a prepared corpus in the order of the recipe's seed and role."""
+    """Blocks of a prepared corpus in the order of the recipe's seed and role; noise is in the training blocks alone."""
 
     prepared: Prepared
     seed: int
@@ -154,6 +158,7 @@ class TextSource:
     whole_answers: bool = False
     curriculum: Curriculum | None = None
     role: str = ""
+    noise: Noise | None = None
 
     @property
     def vocab(self) -> int:
@@ -162,6 +167,8 @@ class TextSource:
     def batch(self, step: int, length: int | None) -> Batch:
         """Where a length is asked for, every block is cut off behind so many tokens."""
         batch = self.prepared.batch(self.seed, step, self.size, self.context, self.role)
+        if self.noise is not None:
+            batch = noisy(batch, self.noise, self.vocab, self.seed, self.role, step)
         if length is None:
             return batch
         return replace(batch.rows(slice(None), length), nominal_tokens=self.size * length)
@@ -203,5 +210,12 @@ def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
         raise CorpusError(f"a corpus was expected in the recipe's data, which has {', '.join(sorted(recipe.data))}")
     held_out = recipe.evaluation
     return TextSource(
-        prepared, recipe.seed, recipe.batch, held_out.sequences, recipe.model.context, held_out.split, role=recipe.role
+        prepared,
+        recipe.seed,
+        recipe.batch,
+        held_out.sequences,
+        recipe.model.context,
+        held_out.split,
+        role=recipe.role,
+        noise=recipe.noise,
     )

@@ -15,6 +15,7 @@ from procray.training.recipe import Init, Parent
 SET, UNION = {"name": "set", "vocab": 100}, {"name": "union", "vocab": 100}
 DYCK, SHUFFLE = {"name": "dyck", "k": 64}, {"name": "dyck_shuffle", "k": 64}
 OTHER = {"name": "set", "vocab": 64}
+AUTOMATON = {"name": "automaton", "states": 3, "letters": 2}
 
 
 def mix(*tasks, **more):
@@ -34,6 +35,13 @@ def mix(*tasks, **more):
         (mix(SET, OTHER), mix(UNION, OTHER)),
         ({"name": "eca", "width": 20, "rule": 110}, {"name": "eca", "width": 20, "rule": 30}),
         ({"name": "haystack", "values": 9, "pairs": 3}, {"name": "haystack", "values": 9, "pairs": 4}),
+        (DYCK, {"name": "k_shuffle_dyck", "k": 64}),
+        ({"name": "stack", "vocab": 9}, {"name": "queue", "vocab": 9}),
+        ({"name": "lime_deduct", "alphabet": 99}, {"name": "lime_induct", "alphabet": 99}),
+        (
+            {"name": "automaton", "states": 3, "letters": 2, "length": 4},
+            {"name": "automaton", "states": 3, "letters": 2},
+        ),
     ],
 )
 def test_tasks_whose_symbols_mean_the_same(one, other):
@@ -57,6 +65,9 @@ def test_tasks_whose_symbols_mean_the_same(one, other):
         ({"name": "haystack", "values": 9}, {"name": "haystack", "values": 8}),
         ({"name": "eca", "width": 20}, {"name": "haystack", "width": 20}),
         ({"name": "a"}, {"name": "b"}),
+        ({"name": "lime_deduct", "alphabet": 99}, {"name": "lime_deduct", "alphabet": 98}),
+        ({"name": "hops", "alphabet": 99, "hops": 3}, {"name": "hops", "alphabet": 99, "hops": 4}),
+        (AUTOMATON, {"name": "automaton", "states": 2, "letters": 2}),
     ],
 )
 def test_tasks_whose_symbols_mean_something_else(one, other):

@@ -11,6 +11,8 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from slow_families import SLOW_FAMILIES
+
 
 # -- answers ---------------------------------------------------------------------------------------
 def distinct(x: list[int]) -> list[int]:
@@ -280,6 +282,7 @@ SLOW: dict[str, Callable[..., list]] = {
     "dyck_shuffle": dyck_shuffle,
     "eca_rows": eca_rows,
     "eca_tokens": eca_tokens,
+    **SLOW_FAMILIES,
     "haystack": haystack,
     "addition": addition,
     "reversed_addition": reversed_addition,

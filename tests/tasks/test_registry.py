@@ -13,11 +13,19 @@ from procray.errors import TaskError
 
 NAMES = [
     "identity", "reverse", "sort", "set", "union", "delete", "stack", "dyck", "dyck_shuffle", "eca_rows", "eca_tokens",
+    "queue", "lime_deduct", "lime_abduct", "lime_induct", "hops", "automaton",
+    "k_shuffle_dyck", "rnn", "nca", "mp_struct_core",
     "haystack", "addition", "reversed_addition", "multiplication", "sorting",
 ]  # fmt: skip
-DIAGNOSTICS = NAMES[11:]
+DIAGNOSTICS = NAMES[NAMES.index("haystack") :]
 
-SMALL = {"dyck": {"length": 24, "k": 3}, "dyck_shuffle": {"length": 24, "k": 3}, "eca_rows": {"length": 5, "width": 12}}
+SMALL = {
+    "dyck": {"length": 24, "k": 3},
+    "dyck_shuffle": {"length": 24, "k": 3},
+    "eca_rows": {"length": 5, "width": 12},
+    "k_shuffle_dyck": {"length": 24, "k": 3},
+    "nca": {"length": 30, "grid": 6, "states": 3, "simplest": 0.0, "most_complex": 2.0},
+}
 
 
 def small(name):
@@ -109,6 +117,33 @@ def test_mean_tokens_are_the_mean_of_nominal_tokens(task):
                 "digits is 18; expected a whole number from 1 to 17",
                 "mask is 'corect'; expected corrected or official; did you mean 'corrected'?",
             ],
+        ),
+        (
+            lambda: tasks.get("hops", length=40, alphabet=20),
+            ["hops: alphabet is 20; expected at least 40, so that 40 names can differ"],
+        ),
+        (
+            lambda: tasks.get("k_shuffle_dyck", min_depth=9, max_depth=5),
+            ["k_shuffle_dyck: min_depth is 9; expected at most 5, the max_depth"],
+        ),
+        (
+            lambda: tasks.get("rnn", temperature=0, radius="eigen"),
+            [
+                "rnn: temperature is 0; expected a number above 0",
+                "radius is 'eigen'; expected estimated or eigenvalue; did you mean 'eigenvalue'?",
+            ],
+        ),
+        (
+            lambda: tasks.get("nca", patch=5, states=40, simplest=0.6, most_complex=0.4),
+            [
+                "nca: patch is 5; expected a divisor of the grid's 12",
+                "40 states would make",
+                "simplest is 0.6; expected less than 0.4, the most_complex",
+            ],
+        ),
+        (
+            lambda: tasks.get("nca", length=38),
+            ["nca: length is too short; expected at least 39, one frame and a token"],
         ),
         (lambda: tasks.describe("stck"), ["there is no task 'stck'; did you mean 'stack'?"]),
         (lambda: tasks.from_recipe("set"), ["a task is written as a mapping, not 'set'"]),

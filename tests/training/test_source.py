@@ -1,5 +1,6 @@
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from procray import corpora, tasks
 from procray.errors import CorpusError, TaskError
 from procray.training import task_source, text_source
+from procray.training.noise import Noise
 from procray.training.recipe import Evaluation, ModelShape
 from procray.training.source import VALIDATION_BATCH
 
@@ -162,3 +164,24 @@ def test_a_mixtures_rows_hold_the_tokens_of_each_task(tmp_path):
     rows = curve(tmp_path / "whole")
     assert [row for row in curve(tmp_path / "halves") if row["step"] != 5] == rows
     assert all(sum(row["tokens_by_task"].values()) == row["tokens"] for row in rows)
+
+
+def test_noise_is_in_the_training_blocks_and_not_in_the_held_out_ones(text):
+    data, prepared = text
+    phase = recipe(data=data, evaluation=Evaluation(4, 6))
+    clean, noisy = text_source(phase, prepared), text_source(replace(phase, noise=Noise(0.5)), prepared)
+    for step in range(3):
+        changed = noisy.batch(step, None).tokens_BT != clean.batch(step, None).tokens_BT
+        assert 0.3 < changed.mean() < 0.7
+    assert noisy.batch(1, None).tokens_BT.max() < noisy.vocab
+    for one, other in zip(noisy.validation(None), clean.validation(None), strict=True):
+        assert np.array_equal(one.tokens_BT, other.tokens_BT)
+
+
+def test_sequences_made_elsewhere_count_their_epochs(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(400).reshape(40, 10) % 30)
+    task = tasks.get("sequences_from", path=str(tmp_path / "a.npy"))
+    source = task_source(recipe(data={"task": task.recipe()}, batch=19))
+    assert source.exposure(4) == {"epoch": 2.0, "unique_tokens": 380}
+    assert source.vocab == 31
+    assert sum(len(batch.tokens_BT) for batch in source.validation(None)) == source.held_out

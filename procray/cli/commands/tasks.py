@@ -52,8 +52,9 @@ def tasks(
         )
         return
     answer(f"{name}: {summary}\n")
+    width = max(10, *map(len, known_parameters))
     for key, (default, meaning) in known_parameters.items():
-        answer(f"  {key:10} {meaning} (default {default})")
+        answer(f"  {key:{width}} {meaning} (default {default})")
     answer(f"\n{chosen_task.vocab_size} symbols, up to {chosen_task.positions} positions")
     answer(f"{chosen_task.mean_tokens:g} tokens a sequence\n")
     for sample in samples:

@@ -205,7 +205,10 @@ def stream(data: dict[str, Any]) -> str:
     return title
 
 
-_TELLING = ("length", "vocab", "k", "rule", "width", "pairs", "p_open", "max_depth")
+_TELLING = (
+    "length", "vocab", "k", "rule", "width", "pairs", "p_open", "max_depth", "alphabet", "hops", "states", "letters",
+    "networks", "hidden", "grid", "simplest", "most_complex",
+)  # fmt: skip
 
 
 def _short(value: Any) -> str:
