@@ -231,7 +231,7 @@ def matmul_peak(precision: Precision) -> float:
 def measure(name: str, rounds: int, nanogpt: Path | None) -> list[Row]:
     import torch
 
-    from procray.model.shape import GPT2Config, flops_per_token
+    from procray.model import GPT2Config, flops_per_token
 
     torch.set_num_threads(1)
     shape, repeats = SHAPES[name], REPEATS[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from procray.planning import costs, models, settings, transfer
+from procray.planning import models, settings, transfer
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, text_warmup
 from procray.planning.facts import Facts, whole_steps
@@ -142,7 +142,7 @@ class Chains:
             precision = "bf16" if resources["gpu"] > 0 else "fp32"
         recipe = PhaseRecipe(
             kind=link.kind,
-            model=ModelShape(**{**shape, "context": context}),
+            model=ModelShape.from_json({**shape, "context": context}),
             data=source.recipe,
             batch=batch,
             optimizer=optimizer,
@@ -151,7 +151,7 @@ class Chains:
             steps=None if optimizer.schedule == "constant" else steps,
             precision=precision,
         )
-        config = costs.config(recipe.model, source.vocab, source.rows)
+        config = recipe.model.config(source.vocab, source.rows)
         return Facts(
             link=link,
             recipe=recipe,

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from procray.model.components import parts_of, whole
+from procray.model.components import EVERY, parts_of, whole
+from procray.model.families import family
+from procray.model.family import Family
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.facts import Facts
 from procray.planning.inheritance import Giver, Taken
@@ -15,14 +17,6 @@ from procray.spec.cells import Pick
 from procray.spec.paths import Path
 from procray.spec.structure import Link, SweepSpec, Tail
 
-# What a part's tensors, and their meaning, depend on; for the others depth and width.
-_SHAPES = {
-    "qkv": ("layers", "width", "heads"),
-    "proj": ("layers", "width", "heads"),
-    "ln_f": ("width",),
-    "embeddings": ("width",),
-    "positions": ("width",),
-}
 _IN_NO_LAYER = ("ln_f", "embeddings", "positions")
 
 
@@ -39,6 +33,11 @@ class Known:
     checkpoints: Checkpoints
     facts: Callable[[Link, Pick], Facts | None]
     shape: Callable[[Link, Pick], dict[str, Any] | None]
+
+    def family(self, link: Link, pick: Pick) -> Family | None:
+        """The family of a phase's model; None where something is wrong with its shape."""
+        shape = self.shape(link, pick)
+        return None if shape is None else family(shape["family"])
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,12 @@ def settle(
     known: Known, tail: Tail, link: Link, pick: Pick, wishes: Iterable[Wish], embeddings: str
 ) -> tuple[Taken, ...]:
     """The parts that are really carried, under the shortest names; whatever does not fit is reported."""
+    model = known.family(link, pick)
+    own = EVERY if model is None else model.parts
     alike: dict[tuple[Any, ...], list[str]] = {}
     claimed: dict[str, list[set[int] | None]] = {}
     for wish in wishes:
-        layers, parts, depth = wish.layers, parts_of(wish.parts), None
+        layers, parts, depth = wish.layers, parts_of(wish.parts, own), None
         if layers is not None:
             stray = [name for name in _IN_NO_LAYER if name in wish.asked]
             for name in stray:
@@ -81,14 +82,14 @@ def settle(
             if all(_fits(known, tail, link, pick, wish, giver, part, embeddings) for giver in givers):
                 kept.append(part)
         if twice:
-            known.inspection.report(wish.where, pick, f"{', '.join(whole(twice))}: named twice")
+            known.inspection.report(wish.where, pick, f"{', '.join(whole(twice, own))}: named twice")
         pairs = None if layers is None else tuple(sorted(layers.items()))
         weight = wish.weight if wish.second else None
         alike.setdefault((wish.giver, pairs, wish.second, weight, depth), []).extend(kept)
     return tuple(
         Taken(name, giver, layers, second, weight, depth)
         for (giver, layers, second, weight, depth), parts in alike.items()
-        for name in whole(parts)
+        for name in whole(parts, own)
     )
 
 
@@ -117,7 +118,7 @@ def _shape(known: Known, tail: Tail, giver: Giver) -> dict[str, Any] | None:
     if not giver.outside:
         return known.shape(tail.links[giver.link], giver.pick)
     config = known.checkpoints.found[giver.outside].config
-    return None if config is None else vars(config)
+    return None if config is None else {"family": config.family, **vars(config)}
 
 
 def _fits(
@@ -125,7 +126,10 @@ def _fits(
 ) -> bool:
     """Whether a part can be carried; what cannot is a problem unless a bundle merely included it."""
     target, source = known.shape(link, pick), _shape(known, tail, giver)
-    for key in _SHAPES.get(part, ("layers", "width")) if target and source else ():
+    keys: tuple[str, ...] = ()
+    if target and source:
+        keys = ("family",) if source["family"] != target["family"] else family(target["family"]).needs(part)
+    for key in keys:
         assert target is not None
         assert source is not None
         if source[key] == target[key] or (key == "layers" and wish.layers is not None):

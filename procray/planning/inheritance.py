@@ -59,9 +59,10 @@ def randomised(tail: Tail, link: Link, taken: Iterable[Taken]) -> set[str]:
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What a phase begins with, but for what it draws from its seed."""
+    """What a phase begins with, but for what it draws from its seed. `parts` are those that its model has."""
 
     taken: tuple[Taken, ...]
     embeddings: Literal["copy", "mean"]
     perturb: Perturbation | None
     freeze: tuple[str, ...]
+    parts: tuple[str, ...]

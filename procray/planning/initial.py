@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
@@ -27,10 +27,11 @@ def initial(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
     Args:
         parent: the mark that a giver is at this seed.
     """
+    own = begins.parts
     given: dict[_Source, dict[str, dict[int, int] | None]] = {}  # by part its layers; None: all of it
     for one in begins.taken:
         parts = given.setdefault(_source(one, parent), {})
-        for part in parts_of([one.part]):
+        for part in parts_of([one.part], own):
             # Where a component's layers are named piece by piece, they may be all of it in the end.
             layers = None if one.layers is None else {**(parts.get(part) or {}), **dict(one.layers)}
             parts[part] = None if layers is not None and _is_all(layers, one.depth) else layers
@@ -39,17 +40,17 @@ def initial(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
     for (first, second, weight), parts in given.items():
         for pairs in {None if layers is None else tuple(sorted(layers.items())) for layers in parts.values()}:
             alike = [part for part, layers in parts.items() if layers == (None if pairs is None else dict(pairs))]
-            for name in whole(alike):
+            for name in whole(alike, own):
                 if pairs is None and second is None:
                     components[name] = first
                 else:
                     shares.append(Share(name, first, pairs, second, weight))
-    carried = parts_of(part for parts in given.values() for part in parts)
+    carried = parts_of((part for parts in given.values() for part in parts), own)
     return Init(
         {name: components[name] for name in NAMES if name in components},
         begins.embeddings if "embeddings" in carried else "copy",
         tuple(sorted(shares, key=lambda share: (share.part, share.layers or ()))),
-        _perturbation(begins.perturb, carried),
+        _perturbation(begins.perturb, carried, own),
         begins.freeze,
     )
 
@@ -68,12 +69,12 @@ def _is_all(layers: dict[int, int], depth: int | None) -> bool:
     return depth is not None and layers == {layer: layer for layer in range(depth)}
 
 
-def _perturbation(asked: Perturbation | None, carried: Iterable[str]) -> Perturbation | None:
+def _perturbation(asked: Perturbation | None, carried: Iterable[str], own: Sequence[str]) -> Perturbation | None:
     """What is done to the carried parts; limited to some of them only where it leaves others as they are."""
-    carried = parts_of(carried)
+    carried = parts_of(carried, own)
     if asked is None or not asked.components:
         return asked if carried else None
-    touched = [part for part in parts_of(asked.components) if part in carried]
+    touched = [part for part in parts_of(asked.components, own) if part in carried]
     if not touched:
         return None
-    return replace(asked, components=() if len(touched) == len(carried) else whole(touched))
+    return replace(asked, components=() if len(touched) == len(carried) else whole(touched, own))

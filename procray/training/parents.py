@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from procray.files import read_json, sha256_file
-from procray.model import GPT2, Piece, compose, load_weights
+from procray.model import Network, Piece, compose, load_weights
 from procray.model.components import whole
+from procray.model.families import family_of
 from procray.model.outside import OUTSIDE, Outside
 from procray.training.context import Context
 from procray.training.recipe import Parent, PhaseRecipe
 
 
-def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, Any] | None:
+def carry_in(model: Network, recipe: PhaseRecipe, context: Context) -> dict[str, Any] | None:
     """Writes the weights that the recipe names into a fresh model; returns the manifest."""
     init = recipe.init
     parents = {parent: context.parent(parent) for parent in init.parents()}
@@ -31,7 +32,7 @@ def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, An
         pieces.append(
             Piece(
                 weights[parent],
-                whole(parts),
+                whole(parts, family_of(model.config).parts),
                 init.embeddings,
                 None if layers is None else dict(layers),
                 weights[second] if second else None,

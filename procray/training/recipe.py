@@ -7,14 +7,17 @@ kernels, library versions) is provenance and stays outside.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from procray.corpora.recipe import identity as identity_of_data
-from procray.errors import StoreError
+from procray.errors import ProcrayError, StoreError
 from procray.files import digest
 from procray.model.components import show_layers
+from procray.model.families import DEFAULT, family
+from procray.model.family import ModelConfig
 from procray.model.perturb import Perturbation, perturbation_form
 from procray.records import Every, Exactly, check, count, of, plain
 
@@ -27,14 +30,52 @@ NUMERICS = 3
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A GPT-2 without its vocabulary, which comes from the data."""
+    """A model without its vocabulary, which comes from the data.
+
+    Attributes:
+        context: positions the model has.
+        family: as in `procray.model.FAMILIES`.
+        more: by name what only models of this family have, all of it.
+    """
 
     layers: int
     heads: int
     width: int
-    context: int  # positions the model has
+    context: int
     tied: bool = True
     dropout: float = 0.0
+    family: str = DEFAULT
+    more: tuple[tuple[str, Any], ...] = ()
+
+    def config(self, vocab: int, rows: int | None, pad_vocab: int = 1) -> ModelConfig:
+        """The full shape of a phase's model, with the vocabulary (or the cells) of its data."""
+        value = {key: value for key, value in vars(self).items() if key not in ("family", "more")}
+        found: ModelConfig = family(self.family).config(
+            **value, **dict(self.more), vocab=vocab, rows=rows, pad_vocab=pad_vocab
+        )
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; that of a GPT-2 as in earlier versions, so that ids stay."""
+        value = {key: value for key, value in vars(self).items() if key not in ("family", "more")}
+        return value if self.family == DEFAULT else {**value, "family": self.family, **dict(self.more)}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> ModelShape:
+        """What `to_json` gave; settings that are not there get the values that they have by default.
+
+        Raises:
+            ProcrayError: an impossible shape.
+        """
+        known = [key for key in ModelShape.__dataclass_fields__ if key not in ("family", "more")]
+        own = family(value.get("family", DEFAULT))
+        given = {key: one for key, one in value.items() if key != "family"}
+        try:
+            whole = own.config(**given, vocab=1)
+        except TypeError as error:
+            raise ProcrayError(f"not the shape of a {own.title}: {error}") from error
+        more = tuple((key, getattr(whole, key)) for key in own.settings)
+        return ModelShape(**{key: getattr(whole, key) for key in known}, family=own.name, more=more)
 
 
 @dataclass(frozen=True)
@@ -188,7 +229,7 @@ class Init:
 
 @dataclass(frozen=True)
 class PhaseRecipe:
-    """One phase: one GPT-2, one stream of data, one schedule.
+    """One phase: one model, one stream of data, one schedule.
 
     `data` is the canonical description of the stream: `{"task": {...}}` as returned by
     `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
@@ -253,7 +294,7 @@ class PhaseRecipe:
             del evaluation["split"]
         value = {
             **vars(self),
-            "model": dict(vars(self.model)),
+            "model": self.model.to_json(),
             "data": _copied(self.data),
             "optimizer": dict(vars(self.optimizer)),
             "evaluation": evaluation,
@@ -273,12 +314,16 @@ class PhaseRecipe:
         check(value, _FORM, "the recipe of a phase")
         if (value.get("steps") is None) != (value["optimizer"].get("schedule", "constant") == "constant"):
             raise StoreError("the recipe of a phase is damaged: steps belong to decaying schedules, and to them only")
+        try:
+            model = ModelShape.from_json(value["model"])
+        except ProcrayError as error:
+            raise StoreError(f"the recipe of a phase is damaged: model: {error}") from error
         evaluation = value["evaluation"]
         solved = evaluation.get("solved")
         return PhaseRecipe(
             **{
                 **value,
-                "model": ModelShape(**value["model"]),
+                "model": model,
                 "optimizer": Optimizer(**value["optimizer"]),
                 "evaluation": Evaluation(**{**evaluation, "solved": None if solved is None else Solved(**solved)}),
                 "init": Init.from_json(value["init"]),
@@ -324,7 +369,19 @@ def _data_form(value: Any) -> str:
     return "" if isinstance(value, dict) else "not a mapping, or its task is none"
 
 
-_FORM = Exactly({**of(PhaseRecipe, init=_INIT, steps=(count, type(None))).form, "init": _INIT, "data": _data_form})
+def _model_form(value: Any) -> str:
+    """As a form: single values; which of them a family has is up to it."""
+    fits = isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values())
+    return "" if fits else "not the shape of a model"
+
+
+_FORM = Exactly(
+    {
+        **of(PhaseRecipe, init=_INIT, steps=(count, type(None)), model=_model_form).form,
+        "init": _INIT,
+        "data": _data_form,
+    }
+)
 
 
 def _copied(value: Any) -> Any:

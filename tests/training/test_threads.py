@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from procray import corpora, tasks
-from procray.model import GPT2Config
+from procray.model import GPT2, GPT2Config
 from procray.model.gelu import gelu
-from procray.model.gpt2 import GPT2, Norm
+from procray.model.norms import Norm
 from procray.training import FolderContext, runtime, task_source, text_source, train
 from procray.training.recipe import Evaluation, ModelShape
 
