@@ -8,9 +8,11 @@ from procray.errors import ProcrayError, TransferError, did_you_mean
 from procray.model.components import component_with
 from procray.model.family import Family, ModelConfig
 from procray.model.gpt2.family import FAMILY as GPT2
+from procray.model.llama.family import FAMILY as LLAMA
+from procray.model.neox.family import FAMILY as NEOX
 
 DEFAULT = GPT2.name
-FAMILIES = {one.name: one for one in (GPT2,)}
+FAMILIES = {one.name: one for one in (GPT2, NEOX, LLAMA)}
 PRESETS = {
     name: {"family": family.name, **shape} for family in FAMILIES.values() for name, shape in family.presets.items()
 }

@@ -21,20 +21,20 @@ def read_shape(inspection: Inspection, link: Link, pick: Pick) -> dict[str, Any]
     """Layers, heads, width and the rest of a phase's model; None where they are impossible or missing."""
     merged, where = _written(inspection.spec, link, pick)
     own = family(merged.get("family", DEFAULT))
-    before = len(inspection.problems)
     preset = merged.pop("preset", None)
-    if preset is not None and PRESETS[preset]["family"] != own.name:
+    fits = preset is None or PRESETS[preset]["family"] == own.name
+    if not fits:
         other = PRESETS[preset]["family"]
         inspection.report(where["family"], pick, f"the preset {preset} is of the family {other}, not {own.name}")
     known = (*_COMMON, *own.settings)
-    for key in merged:
-        if key not in known and key != "family":
-            message = f"a {own.title} has no '{key}'{did_you_mean(key, known)} (it has {', '.join(known)})"
-            inspection.report(where[key], pick, message)
+    strange = [key for key in merged if key not in known and key != "family"] if fits else []
+    for key in strange:
+        message = f"a {own.title} has no '{key}'{did_you_mean(key, known)} (it has {', '.join(known)})"
+        inspection.report(where[key], pick, message)
     missing = [key for key in ("layers", "heads", "width") if key not in merged]
     for key in missing:
         _report_missing(inspection, link, pick, key)
-    if missing or len(inspection.problems) > before:
+    if missing or strange or not fits:
         return None
     if merged["width"] % merged["heads"]:
         inspection.report(
