@@ -7,12 +7,16 @@ Shape suffixes: B sequences, T positions, H heads, E width of one head, R pairs 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+NARROW = 32  # values of a head; from measurements
 
 Views = Callable[[Tensor], Sequence[Tensor]]
 
@@ -38,6 +42,21 @@ def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((one * cos - other * sin, other * cos + one * sin, rest), -1)
 
 
+def projected(x_BTD: Tensor, weight: Tensor, bias: Tensor | None, *slots: int) -> Tensor:
+    """The projection of a stream, (B, T, *slots, E), for `split_heads`.
+
+    With narrow heads on a CPU it is laid out with positions innermost: loops over the few values of a head would cost
+    more than what they do.
+    """
+    B, T, D = x_BTD.shape
+    E = weight.shape[0] // math.prod(slots)
+    if E >= NARROW or x_BTD.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.linear(x_BTD, weight, bias).view(B, T, *slots, E)
+    x_DN = x_BTD.reshape(-1, D).t()
+    y_N = torch.mm(weight, x_DN) if bias is None else torch.addmm(bias[:, None], weight, x_DN)
+    return y_N.view(*slots, E, B, T).movedim((-2, -1), (0, 1))
+
+
 def split_heads(x: Tensor, views: Views, count: int, cos_TR: Tensor, sin_TR: Tensor) -> list[Tensor]:
     """Queries, keys and values (B, H, T, E) that lie side by side in one tensor, the first `count` of them turned.
 
@@ -56,7 +75,7 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, views: Views, count: int, cos_TR: Tensor, sin_TR: Tensor) -> tuple[Tensor, ...]:
-        ctx.shape, ctx.views, ctx.count = x.shape, views, count
+        ctx.shape, ctx.stride, ctx.views, ctx.count = x.shape, x.stride(), views, count
         cos_TR, sin_TR = cos_TR.to(x.dtype), sin_TR.to(x.dtype)
         ctx.save_for_backward(cos_TR, sin_TR)
         found = []
@@ -70,7 +89,7 @@ class _Split(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         cos_TR, sin_TR = ctx.saved_tensors
-        dx = torch.empty(ctx.shape, dtype=cos_TR.dtype)
+        dx = torch.empty_strided(ctx.shape, ctx.stride, dtype=cos_TR.dtype)
         for i, (part_BTHE, g_BHTE) in enumerate(zip(ctx.views(dx), gradients, strict=True)):
             _turn(g_BHTE, part_BTHE.transpose(1, 2), cos_TR, sin_TR, -1.0 if i < ctx.count else 0.0)
         return dx, None, None, None, None
@@ -82,6 +101,17 @@ def _turn(x_BHTE: Tensor, y_BHTE: Tensor, cos_TR: Tensor, sin_TR: Tensor, sign: 
         y_BHTE.copy_(x_BHTE)
         return
     R, E = cos_TR.shape[-1], x_BHTE.shape[-1]
+    if x_BHTE.stride(-1) != y_BHTE.stride(-1):  # turned with positions innermost, and copied before or behind
+        narrow = y_BHTE if x_BHTE.stride(-1) == 1 else x_BHTE
+        between = torch.empty_like(narrow)
+        if narrow is y_BHTE:
+            _turn(between.copy_(x_BHTE), y_BHTE, cos_TR, sin_TR, sign)
+        else:
+            _turn(x_BHTE, between, cos_TR, sin_TR, sign)
+            y_BHTE.copy_(between)
+        return
+    if x_BHTE.stride(-1) != 1:
+        cos_TR, sin_TR = (angles.t().contiguous().t() for angles in (cos_TR, sin_TR))
     one, other = x_BHTE[..., :R], x_BHTE[..., R : 2 * R]
     torch.mul(one, cos_TR, out=y_BHTE[..., :R]).addcmul_(other, sin_TR, value=-sign)
     torch.mul(other, cos_TR, out=y_BHTE[..., R : 2 * R]).addcmul_(one, sin_TR, value=sign)

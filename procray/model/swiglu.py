@@ -22,20 +22,21 @@ def swiglu(both: Tensor) -> Tensor:
 
 
 class _SwiGLU(torch.autograd.Function):
-    """Keeps its input alone, and writes both gradients side by side."""
+    """Writes both gradients side by side."""
 
     @staticmethod
     def forward(ctx: Any, both: Tensor) -> Tensor:
-        ctx.save_for_backward(both)
         gate, up = both.chunk(2, -1)
-        return F.silu(gate).mul_(up)
+        active = F.silu(gate)
+        ctx.save_for_backward(both, active)
+        return active * up
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (g,), (both,) = gradients, ctx.saved_tensors
+        (g,), (both, active) = gradients, ctx.saved_tensors
         gate, up = both.chunk(2, -1)
         found = torch.empty_like(both)
         dgate, dup = found.chunk(2, -1)
         torch.ops.aten.silu_backward.grad_input(g * up, gate, grad_input=dgate)
-        torch.mul(F.silu(gate), g, out=dup)
+        torch.mul(active, g, out=dup)
         return found

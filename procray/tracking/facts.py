@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from procray.files import canonical_json
 from procray.model.components import show_layers
+from procray.model.families import DEFAULT
 from procray.tracking.backend import redact
 from procray.training.recipe import Parent, PhaseRecipe
 
@@ -205,6 +206,7 @@ def parameters(index: Index, phase: str) -> dict[str, str]:
         "donor": donor(index, phase),
         "setting": index.plan.setting,
         "scale": index.plan.scale,
+        "family": "" if recipe.model.family == DEFAULT else recipe.model.family,
         "layers": recipe.model.layers,
         "heads": recipe.model.heads,
         "width": recipe.model.width,

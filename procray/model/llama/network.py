@@ -14,7 +14,7 @@ from procray.model.attention import Kernel, attend_at
 from procray.model.llama.shape import LlamaConfig
 from procray.model.network import Block, Network
 from procray.model.norms import RMSNorm
-from procray.model.rotary import rotary_tables, split_heads, turned
+from procray.model.rotary import projected, rotary_tables, split_heads, turned
 from procray.model.swiglu import swiglu
 
 
@@ -35,7 +35,7 @@ class Attention(nn.Module):
         B, T, D = x_BTD.shape
         # One product in place of three: joining the weights costs far less than it saves.
         weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight))
-        qkv_BTSE = F.linear(x_BTD, weight).view(B, T, self.heads + 2 * self.groups, -1)
+        qkv_BTSE = projected(x_BTD, weight, None, self.heads + 2 * self.groups)
         q, k, v = split_heads(qkv_BTSE, self._parts, 2, cos_TR, sin_TR)
         y_BHTE = kernel(q, k, v, self.dropout if self.training else 0.0)
         return self.o_proj(y_BHTE.transpose(1, 2).reshape(B, T, D))
@@ -48,8 +48,8 @@ class Attention(nn.Module):
 
     def at(self, x_BTD: Tensor, index_N: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
         """The same at chosen flat positions only, (N, D)."""
-        B, T, _ = x_BTD.shape
-        kv = F.linear(x_BTD, torch.cat((self.k_proj.weight, self.v_proj.weight))).view(B, T, 2 * self.groups, -1)
+        T = x_BTD.shape[1]
+        kv = projected(x_BTD, torch.cat((self.k_proj.weight, self.v_proj.weight)), None, 2 * self.groups)
         k, v = split_heads(kv, self._shared, 1, cos_TR, sin_TR)
         x_ND = x_BTD.flatten(0, 1).index_select(0, index_N)
         place_N = index_N % T

@@ -14,7 +14,7 @@ from procray.model.attention import Kernel, attend_at
 from procray.model.neox.shape import NeoXConfig
 from procray.model.network import Block, Network
 from procray.model.norms import Norm
-from procray.model.rotary import rotary_tables, split_heads, turned
+from procray.model.rotary import projected, rotary_tables, split_heads, turned
 
 
 def _side_by_side(x_BTHPE: Tensor) -> tuple[Tensor, ...]:
@@ -30,18 +30,18 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, kernel: Kernel, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
         B, T, D = x_BTD.shape
-        qkv = self.query_key_value(x_BTD).view(B, T, self.heads, 3, -1)
+        qkv = projected(x_BTD, self.query_key_value.weight, self.query_key_value.bias, self.heads, 3)
         q, k, v = split_heads(qkv, _side_by_side, 2, cos_TR, sin_TR)
         y_BHTE = kernel(q, k, v, self.dropout if self.training else 0.0)
         return F.dropout(self.dense(y_BHTE.transpose(1, 2).reshape(B, T, D)), self.dropout, self.training)
 
     def at(self, x_BTD: Tensor, index_N: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
         """The same at chosen flat positions only, (N, D)."""
-        B, T, D = x_BTD.shape
+        T, D = x_BTD.shape[1:]
         weight = self.query_key_value.weight.view(self.heads, 3, -1, D)
         bias = self.query_key_value.bias.view(self.heads, 3, -1)
-        kv = F.linear(x_BTD, weight[:, 1:].reshape(2 * D, D), bias[:, 1:].reshape(2 * D))
-        k, v = split_heads(kv.view(B, T, self.heads, 2, -1), _side_by_side, 1, cos_TR, sin_TR)
+        kv = projected(x_BTD, weight[:, 1:].reshape(2 * D, D), bias[:, 1:].reshape(2 * D), self.heads, 2)
+        k, v = split_heads(kv, _side_by_side, 1, cos_TR, sin_TR)
         x_ND = x_BTD.flatten(0, 1).index_select(0, index_N)
         q_NHE = F.linear(x_ND, weight[:, 0].reshape(D, D), bias[:, 0].reshape(D)).view(len(x_ND), self.heads, -1)
         place_N = index_N % T
