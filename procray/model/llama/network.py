@@ -7,7 +7,6 @@ E width of one head, N scored positions, R turned pairs.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from procray.model.attention import Kernel, attend_at
@@ -67,8 +66,7 @@ class MLP(nn.Module):
         self.down_proj = _linear(config.inner, config.width)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
-        both = F.linear(x_BTD, torch.cat((self.gate_proj.weight, self.up_proj.weight)))
-        return self.down_proj(swiglu(both))
+        return self.down_proj(swiglu(self.gate_proj(x_BTD), self.up_proj(x_BTD)))
 
 
 class LlamaBlock(Block):
