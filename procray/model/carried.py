@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from procray.model.components import component_with
-from procray.model.family import Family
+from procray.model.families import family_of
+from procray.model.family import ModelConfig
+from procray.model.regions import region
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,27 +24,33 @@ class Carried:
 
     Attributes:
         parts: those of the parameter's parts that the values are for.
+        heads: those of the model's heads, where they are not all.
         about: what the manifest says of it.
     """
 
     value: Tensor
     about: dict[str, Any]
     parts: tuple[str, ...] = ()
+    heads: tuple[int, ...] | None = None
 
 
 Plan = dict[str, Carried]
 
 
-def entry(own: Family, name: str, parameter: Tensor, several: Sequence[Carried]) -> dict[str, Any]:
+def entry(config: ModelConfig, name: str, parameter: Tensor, several: Sequence[Carried]) -> dict[str, Any]:
     """What the manifest says of a parameter."""
-    inside, shape = own.parts_in(name), list(parameter.shape)
+    inside, shape = family_of(config).parts_in(name), list(parameter.shape)
     about: dict[str, Any] = {"component": component_with(inside[0]), "shape": shape}
     if not several:
         return about | {"from": DRAWN}
-    if len(several) == 1 and several[0].parts == inside:
+    if len(several) == 1 and several[0].parts == inside and several[0].heads is None:
         return about | several[0].about
-    each = math.prod(shape) // len(inside)
-    pieces = [{**one.about, "parts": list(one.parts), "values": each * len(one.parts)} for one in several]
+    pieces = []
+    for one in several:
+        here = region(config, name, one.parts, one.heads)
+        values = math.prod(shape) if here is None else int(here.sum())
+        named = {"parts": list(one.parts)} | ({} if one.heads is None else {"heads": list(one.heads)})
+        pieces.append({**one.about, **named, "values": values})
     sources = dict.fromkeys(str(one.about["from"]) for one in several)
     return about | {"from": " and ".join(sources), "how": "in parts", "pieces": pieces}
 

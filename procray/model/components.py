@@ -189,6 +189,32 @@ def parse_layers(value: Any) -> dict[int, int]:
     return dict(sorted(pairs))
 
 
+def parse_heads(value: Any) -> dict[int, tuple[int, ...]]:
+    """`{layer: heads}` from `{0: [1, 3], 2: 0}`, both ascending.
+
+    Raises:
+        TransferError: anything else.
+    """
+    expected = f"heads are written {{layer: [head, head]}}, such as {{0: [1, 3]}}, not {value!r}"
+    found: dict[int, tuple[int, ...]] = {}
+    for layer, heads in value.items() if isinstance(value, Mapping) else ():
+        listed = heads if isinstance(heads, list | tuple) else [heads]
+        text = str(layer)
+        if not text.isdecimal() or not listed or len(set(map(str, listed))) < len(listed):
+            raise TransferError(expected)
+        if any(isinstance(head, bool) or not isinstance(head, int) or head < 0 for head in listed):
+            raise TransferError(expected)
+        found[int(text)] = tuple(sorted(listed))
+    if not found:
+        raise TransferError(expected)
+    return dict(sorted(found.items()))
+
+
+def show_heads(heads: Mapping[int, Iterable[int]]) -> str:
+    """`h0.1,0.3`: the heads 1 and 3 of layer 0."""
+    return "h" + ",".join(f"{layer}.{head}" for layer, several in sorted(heads.items()) for head in several)
+
+
 def show_layers(layers: Mapping[int, int]) -> str:
     """`0-5`, `0-2,6`; `0=11,1=10` where a layer comes from another one."""
     if any(target != source for target, source in layers.items()):

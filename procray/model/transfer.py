@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from procray.errors import TransferError, did_you_mean
 from procray.model.carried import DRAWN, Carried, Plan, counts, entry
-from procray.model.components import NAMES, Embeddings, parse_mode, parts_of, refuse_absent, whole
+from procray.model.components import NAMES, PARTS, Embeddings, parse_mode, parts_of, refuse_absent, whole
 from procray.model.families import family_of
 from procray.model.family import Family, ModelConfig
 from procray.model.perturb import Perturbation, perturbed
-from procray.model.regions import region
+from procray.model.regions import cut_groups, has_heads, region
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +39,8 @@ class Piece:
             embedding; "copy": row by row, which needs equal vocabularies.
         layers: `{layer of the target: layer of the source}`. Only what stands in a layer is then carried, and depths
             may differ; without it both have the same layers.
+        heads: `{layer: heads}`: of attention only these, with their queries, keys, values and rows of the projection
+            behind them; its bias, which all heads share, is not carried. Only these layers are.
         second, weight: carry `(1 - weight) * source + weight * second`, tensor by tensor.
         name, digest, second_name, second_digest: for the manifest.
         mode: the mode that was asked for, for the manifest.
@@ -48,6 +50,7 @@ class Piece:
     parts: tuple[str, ...]
     embeddings: Embeddings = "mean"
     layers: Mapping[int, int] | None = None
+    heads: Mapping[int, tuple[int, ...]] | None = None
     second: Source | None = None
     weight: float = 0.5
     name: str | None = None
@@ -128,7 +131,6 @@ def compose(
     """
     import torch
 
-    own = family_of(target.config)
     wanted: dict[str, Tensor] = dict(target.named_parameters())
     plan: dict[str, list[Carried]] = {}  # by the target's name
     problems: list[str] = []
@@ -138,7 +140,7 @@ def compose(
         problems += [f"{piece.origin}: {text}" if len(pieces) > 1 else text for text in wrong]
         for name, carried in found.items():
             for other in plan.get(name, ()):
-                if set(other.parts).intersection(carried.parts):
+                if _meet(other, carried):
                     problems.append(f"{name}: both from {other.about['from']} and from {carried.about['from']}")
             plan.setdefault(name, []).append(carried)
     if problems:
@@ -147,7 +149,7 @@ def compose(
         for name, several in plan.items():
             for carried in several:
                 _write(target, name, wanted[name], carried, perturbation, seed, role)
-    entries = {name: entry(own, name, parameter, plan.get(name, [])) for name, parameter in wanted.items()}
+    entries = {name: entry(target.config, name, parameter, plan.get(name, [])) for name, parameter in wanted.items()}
     manifest: dict[str, Any] = {
         "sources": [_about(piece) for piece in pieces],
         "parameters": entries,
@@ -169,16 +171,18 @@ def _write(
     role: str,
 ) -> None:
     """Writes what is carried, and has it perturbed before; a matrix of several parts may be touched in part."""
-    value, inside = carried.value.expand_as(parameter), family_of(target.config).parts_in(name)
-    here = region(target.config, name, carried.parts)
+    value = carried.value.expand_as(parameter)
+    here = region(target.config, name, carried.parts, carried.heads)
     touched = () if perturbation is None else perturbation.concerns(carried.parts)
     if perturbation is not None and touched:
-        where = region(target.config, name, touched)
+        where = region(target.config, name, touched, carried.heads)
         chosen = value if where is None else value[where]
         carried.about["perturbed"] = _done(chosen, perturbation)
         if where is not None and touched != carried.parts:
             carried.about["perturbed"]["parts"] = list(touched)
-        changed = perturbed(chosen, name, perturbation, seed, role, () if touched == inside else touched)
+        changed = perturbed(
+            chosen, name, perturbation, seed, role, () if where is None else (*touched, *map(str, carried.heads or ()))
+        )
         if where is None:
             value = changed
         else:
@@ -221,7 +225,8 @@ def _from_source(
     parts = parts_of(piece.parts, own.parts)
     plan: Plan = {}
     problems: list[str] = []
-    _plan_blocks(own, weights, wanted, parts, piece.layers, plan, problems)
+    layers = piece.layers if piece.heads is None else {layer: layer for layer in piece.heads}
+    _plan_blocks(own, weights, wanted, parts, layers, plan, problems)
     if {"q", "k", "v", "proj"}.intersection(parts):
         heads = target.config.heads
         if config is None:
@@ -237,7 +242,32 @@ def _from_source(
         _plan_positions(own, weights, wanted, plan, problems, notes)
     for name, one in plan.items():
         one.parts = tuple(part for part in own.parts_in(name) if part in parts)
+    if piece.heads is not None:
+        problems += _choose_heads(own, target, parts, piece.heads, plan)
     return plan, problems
+
+
+def _choose_heads(
+    own: Family, target: Network, parts: Sequence[str], heads: Mapping[int, tuple[int, ...]], plan: Plan
+) -> list[str]:
+    """Limits a plan to some heads; what is wrong with them."""
+    problems = [f"{part}: only attention has heads" for part in parts if part not in PARTS["attention"]]
+    for layer, chosen in heads.items():
+        problems += [f"layer {layer} has no head {head}" for head in chosen if head >= target.config.heads]
+        problems += cut_groups(target.config, parts, layer, chosen)
+    for name in [name for name in plan if not has_heads(target.config, name)]:
+        del plan[name]
+    for name, one in plan.items():
+        stands = own.layer_of(name)
+        assert stands is not None
+        one.heads = heads[stands]
+    return problems
+
+
+def _meet(one: Carried, other: Carried) -> bool:
+    """Whether two pieces carry one value."""
+    parts = set(one.parts).intersection(other.parts)
+    return bool(parts) and (one.heads is None or other.heads is None or bool({*one.heads} & {*other.heads}))
 
 
 def _choose(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from procray.model.components import EVERY, parts_of, whole
+from procray.model.components import EVERY, PARTS, parts_of, whole
 from procray.model.families import family
 from procray.model.family import Family
+from procray.model.regions import cut_groups
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.facts import Facts
 from procray.planning.inheritance import Giver, Taken
@@ -51,6 +53,7 @@ class Wish:
     layers: dict[int, int] | None = None
     second: Giver | None = None
     weight: float = 0.0
+    heads: dict[int, tuple[int, ...]] | None = None
 
 
 def settle(
@@ -63,6 +66,8 @@ def settle(
     claimed: dict[str, list[set[int] | None]] = {}
     for wish in wishes:
         layers, parts, depth = wish.layers, parts_of(wish.parts, own), None
+        if wish.heads is not None:
+            parts, layers = _with_heads(known, link, pick, wish, parts), {layer: layer for layer in wish.heads}
         if layers is not None:
             stray = [name for name in _IN_NO_LAYER if name in wish.asked]
             for name in stray:
@@ -70,7 +75,7 @@ def settle(
                     wish.where, pick, f"{name} stands in no layer, so no layers can be chosen for it"
                 )
             parts = tuple(part for part in parts if part not in _IN_NO_LAYER)
-            depth = _common_depth(known, tail, link, wish, pick)
+            depth = _common_depth(known, tail, link, replace(wish, layers=layers), pick)
         kept: list[str] = []
         twice: list[str] = []
         for part in parts:
@@ -83,14 +88,33 @@ def settle(
                 kept.append(part)
         if twice:
             known.inspection.report(wish.where, pick, f"{', '.join(whole(twice, own))}: named twice")
-        pairs = None if layers is None else tuple(sorted(layers.items()))
+        pairs = None if layers is None or wish.heads is not None else tuple(sorted(layers.items()))
+        heads = None if wish.heads is None else tuple(sorted(wish.heads.items()))
         weight = wish.weight if wish.second else None
-        alike.setdefault((wish.giver, pairs, wish.second, weight, depth), []).extend(kept)
+        alike.setdefault((wish.giver, pairs, wish.second, weight, depth, heads), []).extend(kept)
     return tuple(
-        Taken(name, giver, layers, second, weight, depth)
-        for (giver, layers, second, weight, depth), parts in alike.items()
+        Taken(name, giver, layers, second, weight, depth, heads)
+        for (giver, layers, second, weight, depth, heads), parts in alike.items()
         for name in whole(parts, own)
     )
+
+
+def _with_heads(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some parts that have heads; reports the others, and heads that cannot be chosen."""
+    assert wish.heads is not None
+    where, shape = (*wish.where, "heads"), known.shape(link, pick)
+    stray = [part for part in parts if part not in PARTS["attention"]]
+    if stray:
+        known.inspection.report(where, pick, f"only attention has heads, and {', '.join(stray)} has none")
+    for layer, heads in wish.heads.items() if shape is not None else ():
+        assert shape is not None
+        strange = [head for head in heads if head >= shape["heads"]]
+        if strange:
+            known.inspection.report(where, pick, f"head {strange[0]} of a layer with {shape['heads']} heads")
+            continue
+        for message in cut_groups(SimpleNamespace(**shape), parts, layer, heads):
+            known.inspection.report(where, pick, message)
+    return tuple(part for part in parts if part not in stray)
 
 
 def _common_depth(known: Known, tail: Tail, link: Link, wish: Wish, pick: Pick) -> int | None:
@@ -132,7 +156,7 @@ def _fits(
     for key in keys:
         assert target is not None
         assert source is not None
-        if source[key] == target[key] or (key == "layers" and wish.layers is not None):
+        if source[key] == target[key] or (key == "layers" and (wish.layers or wish.heads) is not None):
             continue
         named = known.checkpoints.found[giver.outside].name if giver.outside else ""
         parent = None if giver.outside else tail.links[giver.link]

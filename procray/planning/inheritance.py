@@ -40,6 +40,7 @@ class Taken:
     second: Giver | None = None
     weight: float | None = None
     depth: int | None = None
+    heads: tuple[tuple[int, tuple[int, ...]], ...] | None = None
 
     @property
     def givers(self) -> tuple[Giver, ...]:

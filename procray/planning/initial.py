@@ -29,14 +29,18 @@ def initial(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
     """
     own = begins.parts
     given: dict[_Source, dict[str, dict[int, int] | None]] = {}  # by part its layers; None: all of it
+    shares: list[Share] = []
     for one in begins.taken:
+        if one.heads is not None:
+            first, second, weight = _source(one, parent)
+            shares.append(Share(one.part, first, None, second, weight, one.heads))
+            continue
         parts = given.setdefault(_source(one, parent), {})
         for part in parts_of([one.part], own):
             # Where a component's layers are named piece by piece, they may be all of it in the end.
             layers = None if one.layers is None else {**(parts.get(part) or {}), **dict(one.layers)}
             parts[part] = None if layers is not None and _is_all(layers, one.depth) else layers
     components: dict[str, Parent] = {}
-    shares: list[Share] = []
     for (first, second, weight), parts in given.items():
         for pairs in {None if layers is None else tuple(sorted(layers.items())) for layers in parts.values()}:
             alike = [part for part, layers in parts.items() if layers == (None if pairs is None else dict(pairs))]
@@ -45,11 +49,11 @@ def initial(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
                     components[name] = first
                 else:
                     shares.append(Share(name, first, pairs, second, weight))
-    carried = parts_of((part for parts in given.values() for part in parts), own)
+    carried = parts_of([*(part for parts in given.values() for part in parts), *(one.part for one in shares)], own)
     return Init(
         {name: components[name] for name in NAMES if name in components},
         begins.embeddings if "embeddings" in carried else "copy",
-        tuple(sorted(shares, key=lambda share: (share.part, share.layers or ()))),
+        tuple(sorted(shares, key=lambda share: (share.part, share.layers or (), share.heads or ()))),
         _perturbation(begins.perturb, carried, own),
         begins.freeze,
     )

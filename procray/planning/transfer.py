@@ -128,6 +128,9 @@ def _wish(
         return None
     given = value if isinstance(value, dict) else {"from": value}
     layers = dict(given["layers"]) if "layers" in given else None
+    heads = None
+    if isinstance(given.get("heads"), list):  # some of its own heads, not how many a file has
+        heads = {layer: tuple(chosen) for layer, chosen in given["heads"]}
     if "interpolate" in given:
         found = [_giver(known, tail, i, (*where, "interpolate"), one, pick) for one in given["interpolate"]]
         one, other, weight = found[0], found[1], float(given.get("weight", 0.5))
@@ -135,9 +138,14 @@ def _wish(
             return None
         if weight in (0.0, 1.0) or one == other:  # the same weights, so the same phase
             one, other, weight = (other if weight == 1.0 else one), None, 0.0
-        return Wish(names, asked, one, where, layers, other, weight)
+        return Wish(names, asked, one, where, layers, other, weight, heads)
     if "path" in given:
-        giver = _outside(known, where, {key: given[key] for key in ("path", "heads") if key in given}, pick)
+        giver = _outside(
+            known,
+            where,
+            {"path": given["path"], **({"heads": given["heads"]} if isinstance(given.get("heads"), int) else {})},
+            pick,
+        )
     elif "from" in given:
         giver = _giver(known, tail, i, where, given["from"], pick)
     elif before is None:
@@ -145,7 +153,7 @@ def _wish(
         return None
     else:
         giver = Giver(before, pick)
-    return None if giver is None else Wish(names, asked, giver, where, layers)
+    return None if giver is None else Wish(names, asked, giver, where, layers, heads=heads)
 
 
 def _giver(known: Known, tail: Tail, i: int, where: Path, value: Any, pick: Pick) -> Giver | None:

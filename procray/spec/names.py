@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from procray.files import digest
-from procray.model.components import show_layers
+from procray.model.components import show_heads, show_layers
 from procray.spec.axes import Axis
 from procray.spec.counts import format_count
 
@@ -112,6 +112,8 @@ def _parent(value: Any) -> str:
     if not isinstance(value, dict):
         return "?"
     layers = f".{show_layers(dict(value['layers']))}" if "layers" in value else ""
+    if isinstance(value.get("heads"), list):
+        layers = f".{show_heads(dict(value['heads']))}"
     if "interpolate" in value:
         weight = value.get("weight", 0.5)
         one, other = (_parent(parent) for parent in value["interpolate"])
@@ -131,6 +133,8 @@ def _inside(component: str, below: list[str], value: Any) -> str:
         return f"{component}.{show_layers(dict(value or ()))}"
     if key == "interpolate" and isinstance(value, list):
         return f"{component}={'..'.join(_parent(one) for one in value)}"
+    if key == "heads" and isinstance(value, list):
+        return f"{component}.{show_heads(dict(value))}"
     if key in ("from", "path"):
         return f"{component}={_parent({'path': value} if key == 'path' else value)}"
     return f"{component}={value if isinstance(value, str | int | float) else _parent(value)}"

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from procray import tasks
 from procray.errors import TransferError, did_you_mean
-from procray.model.components import NAMES, parse_layers, parse_mode, parse_names
+from procray.model.components import NAMES, parse_heads, parse_layers, parse_mode, parse_names
 from procray.model.perturb import MANNERS
 from procray.spec.controls import CONTROLS, kind_of
 from procray.spec.counts import WITHOUT_COMMAS, has_commas, parse_count
@@ -173,9 +173,10 @@ def _parent(value: Any, *path: str | int) -> Any:
     if "from" in value:
         found["from"] = _giver(value["from"], *path, "from")
     if "path" in value:
-        found |= _giver({key: value[key] for key in ("path", "heads") if key in value}, *path)
-    elif "heads" in value:
-        raise wrong("'heads' belongs to a path", *path, "heads")
+        number = {} if isinstance(value.get("heads"), dict) else {key: value[key] for key in ("heads",) if key in value}
+        found |= _giver({"path": value["path"], **number}, *path)
+    elif "heads" in value and not isinstance(value["heads"], dict):
+        raise wrong("the number of heads belongs to a path; some of them are written {0: [1, 3]}", *path, "heads")
     if "interpolate" in value:
         pair = value["interpolate"]
         if not isinstance(pair, list) or len(pair) != 2:
@@ -188,6 +189,13 @@ def _parent(value: Any, *path: str | int) -> Any:
         raise wrong("a weight lies between 0 (the first parent) and 1 (the second)", *path, "weight")
     if "interpolate" in value:
         found["weight"] = float(weight) + 0.0
+    if isinstance(value.get("heads"), dict):
+        if "layers" in value:
+            raise wrong("'layers' cannot stand beside 'heads', which name their layers", *path, "layers")
+        try:
+            found["heads"] = [[layer, list(heads)] for layer, heads in parse_heads(value["heads"]).items()]
+        except TransferError as error:
+            raise wrong(str(error), *path, "heads") from None
     if "layers" in value:
         try:
             found["layers"] = [list(pair) for pair in parse_layers(value["layers"]).items()]

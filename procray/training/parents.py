@@ -24,9 +24,9 @@ def carry_in(model: Network, recipe: PhaseRecipe, context: Context) -> dict[str,
     names = {parent: _named(parent, folder) for parent, folder in parents.items()}
     alike: dict[Any, list[str]] = {}  # parts that come in the same way are one piece
     for share in init.every_share():
-        alike.setdefault((share.parent, share.second, share.weight, share.layers), []).append(share.part)
+        alike.setdefault((share.parent, share.second, share.weight, share.layers, share.heads), []).append(share.part)
     pieces = []
-    for (parent, second, weight, layers), parts in alike.items():
+    for (parent, second, weight, layers, heads), parts in alike.items():
         name, known = names[parent]
         other, other_known = names[second] if second else (None, None)
         pieces.append(
@@ -35,6 +35,7 @@ def carry_in(model: Network, recipe: PhaseRecipe, context: Context) -> dict[str,
                 whole(parts, family_of(model.config).parts),
                 init.embeddings,
                 None if layers is None else dict(layers),
+                None if heads is None else dict(heads),
                 weights[second] if second else None,
                 0.0 if weight is None else weight,
                 name,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from procray.corpora.recipe import identity as identity_of_data
 from procray.errors import ProcrayError, StoreError
 from procray.files import digest
-from procray.model.components import show_layers
+from procray.model.components import show_heads, show_layers
 from procray.model.families import DEFAULT, family
 from procray.model.family import ModelConfig
 from procray.model.perturb import Perturbation, perturbation_form
@@ -128,6 +128,7 @@ class Share:
     Attributes:
         part: a component, or a part of one, as `procray.model.NAMES` lists them.
         layers: pairs (layer here, layer of the parent), ascending; None: all of them, as they are.
+        heads: pairs (layer, its heads), ascending; only these are carried, and no other layers; None: all of them.
         second, weight: `(1 - weight) * parent + weight * second`, tensor by tensor.
     """
 
@@ -136,6 +137,7 @@ class Share:
     layers: tuple[tuple[int, int], ...] | None = None
     second: Parent | None = None
     weight: float | None = None
+    heads: tuple[tuple[int, tuple[int, ...]], ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         value: dict[str, Any] = {"part": self.part, **vars(self.parent)}
@@ -143,6 +145,8 @@ class Share:
             value["layers"] = [list(pair) for pair in self.layers]
         if self.second is not None:
             value |= {"second": dict(vars(self.second)), "weight": self.weight}
+        if self.heads is not None:
+            value["heads"] = [[layer, list(heads)] for layer, heads in self.heads]
         return value
 
     @staticmethod
@@ -154,6 +158,7 @@ class Share:
             tuple((target, source) for target, source in value["layers"]) if "layers" in value else None,
             None if second is None else Parent(**second),
             value.get("weight"),
+            tuple((layer, tuple(heads)) for layer, heads in value["heads"]) if "heads" in value else None,
         )
 
 
@@ -194,6 +199,8 @@ class Init:
         found: dict[Parent, list[str]] = {}
         for share in self.every_share():
             words = share.part if share.layers is None else f"{share.part} of layers {show_layers(dict(share.layers))}"
+            if share.heads is not None:
+                words = f"heads {show_heads(dict(share.heads))[1:]} of {share.part}"
             weight = share.weight or 0.0
             if share.second is None:
                 found.setdefault(share.parent, []).append(words)
@@ -337,6 +344,12 @@ def _layer_pair(value: Any) -> str:
     return "" if fits else "not a pair of layers"
 
 
+def _heads_of_layer(value: Any) -> str:
+    """As a form: a layer and some of its heads."""
+    fits = isinstance(value, list) and len(value) == 2 and not count(value[0]) and isinstance(value[1], list)
+    return "" if fits and not any(map(count, value[1])) else "not a layer and its heads"
+
+
 _PARENT = of(Parent, phase=plain, step=count)
 _INIT = Exactly(
     {
@@ -351,6 +364,7 @@ _INIT = Exactly(
                     "layers?": [_layer_pair],
                     "second?": _PARENT,
                     "weight?": (float, type(None)),
+                    "heads?": [_heads_of_layer],
                 }
             )
         ],

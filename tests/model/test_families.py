@@ -15,6 +15,7 @@ from procray.model import (
     FAMILIES,
     PRESETS,
     Piece,
+    attention,
     build,
     component_of,
     compose,
@@ -32,6 +33,7 @@ from procray.model.analysis.norms import component_norms
 from procray.model.analysis.spectra import weight_spectra
 from procray.model.components import component_with
 from procray.model.pack import Pack
+from procray.model.regions import has_heads, region
 
 SHAPES = {
     "gpt2": {},
@@ -99,8 +101,6 @@ def test_logits_and_gradients_are_those_of_transformers(twin, form, attention, p
 @FORMS
 def test_long_sequences_and_functional_forms_agree(form, monkeypatch):
     """Attention in several blocks, and what a compiled or CUDA model computes, are the same function."""
-    from procray.model import attention
-
     monkeypatch.setattr(attention, "WORTH_A_BLOCK", 1)
     monkeypatch.setattr(attention, "SMALLEST_BLOCK", {torch.float32: 5})
     found = []
@@ -261,6 +261,62 @@ def test_queries_of_one_and_values_of_another_model(form):
         assert (told == "drawn anew") == (name not in touched)
     counts = manifest["counts"]
     assert counts["values_carried"] + counts["values_drawn"] == parameters(target.config)
+
+
+@FORMS
+def test_chosen_heads_take_their_own_values_and_no_others(form):
+    """A head that is carried with all of its weights does in the target what it does in the source."""
+    source, target = made(form, 1), made(form, 2)
+    shared = target.config.heads // getattr(target.config, "kv_heads", target.config.heads)
+    chosen = tuple(range(shared)) if shared > 1 else (1,)
+    expected = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    before = torch.randn(2, 5, 32)
+
+    def written(model, heads, stream):
+        """What some heads of layer 1 see as queries, keys and values, and write through the projection."""
+        seen = []
+
+        def kernel(q, k, v, dropout):
+            seen.extend((q, *attention.for_each_head(q, k, v)))
+            return torch.zeros_like(q)
+
+        block = model.blocks[1]
+        norm = next(module for name, module in block.named_children() if name in ("ln_1", "input_layernorm"))
+        for parameter, value in zip(norm.parameters(), (1.0, 0.0), strict=False):
+            parameter.data.fill_(value)
+        block(stream, kernel, *model.around(stream))
+        return [x[:, list(heads)] for x in seen]
+
+    manifest = compose([Piece(source, ("q", "k", "v", "proj"), heads={1: chosen}, name="donor")], target)
+    own = FAMILIES[target.config.family]
+    touched = {name for name in expected if own.layer_of(name) == 1 and has_heads(target.config, name)}
+    assert {component_of(name) for name in touched} == {"attention"}
+    for name, tensor in target.state_dict().items():
+        assert (name in touched) != torch.equal(tensor, expected[name]), name
+        if name in touched:
+            here = region(target.config, name, own.parts, chosen)
+            assert torch.equal(tensor[here], source.state_dict()[name][here])
+            assert torch.equal(tensor[~here], expected[name][~here])
+            (piece,) = manifest["parameters"][name]["pieces"]
+            assert (piece["heads"], piece["values"]) == (list(chosen), int(here.sum()))
+    for one, other in zip(written(target, chosen, before), written(source, chosen, before), strict=True):
+        torch.testing.assert_close(one, other)
+    rest = [head for head in range(target.config.heads) if head not in chosen]
+    if rest:
+        for one, other in zip(written(target, rest, before), written(source, rest, before), strict=True):
+            assert not torch.allclose(one, other)
+
+
+def test_heads_that_cannot_be_chosen_are_refused():
+    with pytest.raises(TransferError, match="mlp_in: only attention has heads"):
+        compose([Piece(made("gpt2", 1), ("q", "mlp_in"), heads={0: (1,)})], made("gpt2"))
+    with pytest.raises(TransferError, match="layer 0 has no head 4"):
+        compose([Piece(made("gpt2", 1), ("q",), heads={0: (4,)})], made("gpt2"))
+    with pytest.raises(TransferError, match="layer 0: heads 0 to 1 share keys and values, so all of them are chosen"):
+        compose([Piece(made("llama grouped", 1), ("q", "k"), heads={0: (1,)})], made("llama grouped"))
+    pieces = [Piece(made("gpt2", 1), ("q",), heads={0: heads}) for heads in ((0, 1), (1,))]
+    with pytest.raises(TransferError, match=r"c_attn\.weight: both from"):
+        compose(pieces, made("gpt2"))
 
 
 def test_weights_of_another_family_are_refused():

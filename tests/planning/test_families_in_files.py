@@ -157,3 +157,35 @@ def test_an_outside_checkpoint_of_a_family_is_a_parent(tmp_path):
     assert "weights cannot be carried between models of different kv_heads: smol has 2" in found
     (found,) = problems("model: {layers: 2, heads: 4, width: 32, context: 64}\n", where)
     assert "weights cannot be carried between models of different family: smol has llama" in found
+
+
+def test_heads_are_chosen_by_layer():
+    plain = "model: {layers: 2, heads: 4, width: 32, context: 64}\n"
+    graph = build(plain, "transfer: {attention: {heads: {1: [3, 0], 0: 2}}}\n")
+    recipe = compared(graph)
+    (share,) = recipe.init.shares
+    assert (share.part, share.heads, share.layers) == ("attention", ((0, (2,)), (1, (0, 3))), None)
+    assert recipe == type(recipe).from_json(recipe.to_json())
+    assert {cell.variant for cell in graph.cells} >= {"baseline"}
+    assert compared(build(plain, "transfer: {attention: {heads: {0: [2], 1: [0, 3]}}}\n")).id == recipe.id
+    assert compared(build(plain, "transfer: {attention: {heads: {0: [2], 1: [0, 2]}}}\n")).id != recipe.id
+    axis = build(plain, "transfer: {attention: {heads: {grid: [{0: [0]}, {0: [1]}]}}}\n")
+    assert {cell.variant for cell in axis.cells} == {"baseline", "attention.h0.0", "attention.h0.1"}
+
+
+@pytest.mark.parametrize(
+    ("model", "heads", "expected"),
+    [
+        (LLAMA, "attention: {heads: {0: [1]}}", "heads 0 to 1 share keys and values, so all of them are chosen"),
+        (LLAMA, "q: {heads: {0: [4]}}", "head 4 of a layer with 4 heads"),
+        (LLAMA, "q: {heads: {5: [1]}}", "layer 5 of a model with 2 layers"),
+        (LLAMA, "mlp: {heads: {0: [1]}}", "only attention has heads, and gate, up, down has none"),
+        (LLAMA, "q: {heads: 3}", "the number of heads belongs to a path; some of them are written {0: [1, 3]}"),
+        (LLAMA, "q: {heads: {0: [1, 1]}}", "heads are written {layer: [head, head]}"),
+        (LLAMA, "q: {heads: {0: [1]}, layers: 0}", "'layers' cannot stand beside 'heads'"),
+    ],
+)
+def test_heads_that_cannot_be_chosen_are_errors_in_their_line(model, heads, expected):
+    found = problems(model, f"transfer: {{{heads}}}\n")
+    assert all(one.startswith("5: ") for one in found)
+    assert any(expected in one for one in found), found

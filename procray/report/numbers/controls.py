@@ -120,7 +120,14 @@ def _form(plan: Plan, phase: str, data: _Data, marks: bool, bare: bool) -> Any:
 
     # Embeddings and positions follow from vocabulary and context of a warm-up, which text has of its own.
     shares = [
-        [share.part, share.layers, share.weight, above(share.parent), share.second and above(share.second)]
+        [
+            share.part,
+            share.layers,
+            share.weight,
+            above(share.parent),
+            share.second and above(share.second),
+            share.heads,
+        ]
         for share in init.every_share()
         if marks or share.part not in ("embeddings", "positions")
     ]
