@@ -54,6 +54,7 @@ class Wish:
     second: Giver | None = None
     weight: float = 0.0
     heads: dict[int, tuple[int, ...]] | None = None
+    drawn: bool = False  # as many others of the same layers in their place
 
 
 def settle(
@@ -91,10 +92,11 @@ def settle(
         pairs = None if layers is None or wish.heads is not None else tuple(sorted(layers.items()))
         heads = None if wish.heads is None else tuple(sorted(wish.heads.items()))
         weight = wish.weight if wish.second else None
-        alike.setdefault((wish.giver, pairs, wish.second, weight, depth, heads), []).extend(kept)
+        among = _drawn_among(known, link, pick, wish, parts) if wish.drawn else None
+        alike.setdefault((wish.giver, pairs, wish.second, weight, depth, heads, among), []).extend(kept)
     return tuple(
-        Taken(name, giver, layers, second, weight, depth, heads)
-        for (giver, layers, second, weight, depth, heads), parts in alike.items()
+        Taken(name, giver, layers, second, weight, depth, heads, among)
+        for (giver, layers, second, weight, depth, heads, among), parts in alike.items()
         for name in whole(parts, own)
     )
 
@@ -102,7 +104,7 @@ def settle(
 def _with_heads(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[str, ...]) -> tuple[str, ...]:
     """Those of some parts that have heads; reports the others, and heads that cannot be chosen."""
     assert wish.heads is not None
-    where, shape = (*wish.where, "heads"), known.shape(link, pick)
+    where, shape = (*wish.where, "random_heads" if wish.drawn else "heads"), known.shape(link, pick)
     stray = [part for part in parts if part not in PARTS["attention"]]
     if stray:
         known.inspection.report(where, pick, f"only attention has heads, and {', '.join(stray)} has none")
@@ -115,6 +117,20 @@ def _with_heads(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[s
         for message in cut_groups(SimpleNamespace(**shape), parts, layer, heads):
             known.inspection.report(where, pick, message)
     return tuple(part for part in parts if part not in stray)
+
+
+def _drawn_among(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[str, ...]) -> tuple[int, int] | None:
+    """How many heads a layer has, and how many of them go together; reports layers of which all heads are named."""
+    assert wish.heads is not None
+    shape = known.shape(link, pick)
+    if shape is None:
+        return None
+    for layer, heads in wish.heads.items():
+        if len(heads) >= shape["heads"]:
+            message = f"layer {layer} has {shape['heads']} heads, so there are no others to draw"
+            known.inspection.report((*wish.where, "random_heads"), pick, message)
+    count = shape.get("kv_heads", shape["heads"]) if {"k", "v"}.intersection(parts) else shape["heads"]
+    return shape["heads"], shape["heads"] // count
 
 
 def _common_depth(known: Known, tail: Tail, link: Link, wish: Wish, pick: Pick) -> int | None:

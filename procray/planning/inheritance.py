@@ -30,6 +30,7 @@ class Giver:
 class Taken:
     """A component, or part of one, that a phase takes over. As `training.recipe.Share`, with givers for marks.
 
+    `among` are how many heads a layer has and how many of them go together, where others than `heads` are drawn.
     `depth` is the number of layers, known where `layers` are and all models have equally many: the layers 0 to
     `depth - 1` as they are then are the whole part.
     """
@@ -41,6 +42,7 @@ class Taken:
     weight: float | None = None
     depth: int | None = None
     heads: tuple[tuple[int, tuple[int, ...]], ...] | None = None
+    among: tuple[int, int] | None = None
 
     @property
     def givers(self) -> tuple[Giver, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple
 
 from procray.model.components import NAMES, parts_of, whole
+from procray.model.draws import draw_key
 from procray.model.perturb import Perturbation
 from procray.planning.inheritance import Giver, Inheritance, Taken
 from procray.training.recipe import Init, Parent, Share
@@ -21,11 +23,12 @@ class _Source(NamedTuple):
     weight: float | None
 
 
-def initial(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
+def initial(begins: Inheritance, parent: Callable[[Giver], Parent], seed: int) -> Init:
     """The beginning of a phase at one seed.
 
     Args:
         parent: the mark that a giver is at this seed.
+        seed: draws heads where random ones are asked for.
     """
     own = begins.parts
     given: dict[_Source, dict[str, dict[int, int] | None]] = {}  # by part its layers; None: all of it
@@ -33,7 +36,10 @@ def initial(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
     for one in begins.taken:
         if one.heads is not None:
             first, second, weight = _source(one, parent)
-            shares.append(Share(one.part, first, None, second, weight, one.heads))
+            heads = one.heads
+            if one.among is not None:
+                heads = tuple((layer, others(layer, chosen, *one.among, seed)) for layer, chosen in heads)
+            shares.append(Share(one.part, first, None, second, weight, heads))
             continue
         parts = given.setdefault(_source(one, parent), {})
         for part in parts_of([one.part], own):
@@ -57,6 +63,23 @@ def initial(begins: Inheritance, parent: Callable[[Giver], Parent]) -> Init:
         _perturbation(begins.perturb, carried, own),
         begins.freeze,
     )
+
+
+def others(layer: int, chosen: Sequence[int], count: int, together: int, seed: int) -> tuple[int, ...]:
+    """As many heads of a layer as are chosen, drawn from the others where these suffice, else from all.
+
+    Args:
+        count: heads of the layer.
+        together: so many in a row share keys and values, and are drawn as one.
+    """
+    named = {head // together for head in chosen}
+    every = set(range(count // together))
+    rest = every - named if 2 * len(named) <= len(every) else every
+    generator = random.Random(draw_key(seed, "", "random heads", layer, *chosen))
+    found = named
+    while found == named:  # unless all are named, which is refused
+        found = set(generator.sample(sorted(rest), len(named)))
+    return tuple(sorted(unit * together + i for unit in found for i in range(together)))
 
 
 def _source(one: Taken, parent: Callable[[Giver], Parent]) -> _Source:

@@ -129,8 +129,9 @@ def _wish(
     given = value if isinstance(value, dict) else {"from": value}
     layers = dict(given["layers"]) if "layers" in given else None
     heads = None
-    if isinstance(given.get("heads"), list):  # some of its own heads, not how many a file has
-        heads = {layer: tuple(chosen) for layer, chosen in given["heads"]}
+    drawn = "random_heads" in given
+    if drawn or isinstance(given.get("heads"), list):  # some of its own heads, not how many a file has
+        heads = {layer: tuple(chosen) for layer, chosen in given["random_heads" if drawn else "heads"]}
     if "interpolate" in given:
         found = [_giver(known, tail, i, (*where, "interpolate"), one, pick) for one in given["interpolate"]]
         one, other, weight = found[0], found[1], float(given.get("weight", 0.5))
@@ -138,7 +139,7 @@ def _wish(
             return None
         if weight in (0.0, 1.0) or one == other:  # the same weights, so the same phase
             one, other, weight = (other if weight == 1.0 else one), None, 0.0
-        return Wish(names, asked, one, where, layers, other, weight, heads)
+        return Wish(names, asked, one, where, layers, other, weight, heads, drawn)
     if "path" in given:
         giver = _outside(
             known,
@@ -153,7 +154,7 @@ def _wish(
         return None
     else:
         giver = Giver(before, pick)
-    return None if giver is None else Wish(names, asked, giver, where, layers, heads=heads)
+    return None if giver is None else Wish(names, asked, giver, where, layers, heads=heads, drawn=drawn)
 
 
 def _giver(known: Known, tail: Tail, i: int, where: Path, value: Any, pick: Pick) -> Giver | None:

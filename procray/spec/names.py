@@ -112,8 +112,9 @@ def _parent(value: Any) -> str:
     if not isinstance(value, dict):
         return "?"
     layers = f".{show_layers(dict(value['layers']))}" if "layers" in value else ""
-    if isinstance(value.get("heads"), list):
-        layers = f".{show_heads(dict(value['heads']))}"
+    for key, start in (("heads", "."), ("random_heads", ".random-")):
+        if isinstance(value.get(key), list):
+            layers = start + show_heads(dict(value[key]))
     if "interpolate" in value:
         weight = value.get("weight", 0.5)
         one, other = (_parent(parent) for parent in value["interpolate"])
@@ -133,8 +134,8 @@ def _inside(component: str, below: list[str], value: Any) -> str:
         return f"{component}.{show_layers(dict(value or ()))}"
     if key == "interpolate" and isinstance(value, list):
         return f"{component}={'..'.join(_parent(one) for one in value)}"
-    if key == "heads" and isinstance(value, list):
-        return f"{component}.{show_heads(dict(value))}"
+    if key in ("heads", "random_heads") and isinstance(value, list):
+        return f"{component}.{'random-' if key == 'random_heads' else ''}{show_heads(dict(value))}"
     if key in ("from", "path"):
         return f"{component}={_parent({'path': value} if key == 'path' else value)}"
     return f"{component}={value if isinstance(value, str | int | float) else _parent(value)}"

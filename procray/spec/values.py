@@ -152,7 +152,7 @@ def _mode(mode: str) -> str:
 
 
 _GIVER = "the name of a procedural task or of an earlier phase, {path: a checkpoint} or hf:NAME@COMMIT"
-_PARENT_KEYS = ("from", "path", "heads", "interpolate", "weight", "layers")
+_PARENT_KEYS = ("from", "path", "heads", "random_heads", "interpolate", "weight", "layers")
 
 
 def _parent(value: Any, *path: str | int) -> Any:
@@ -173,9 +173,9 @@ def _parent(value: Any, *path: str | int) -> Any:
     if "from" in value:
         found["from"] = _giver(value["from"], *path, "from")
     if "path" in value:
-        number = {} if isinstance(value.get("heads"), dict) else {key: value[key] for key in ("heads",) if key in value}
+        number = {"heads": value["heads"]} if _is_number(value.get("heads")) else {}
         found |= _giver({"path": value["path"], **number}, *path)
-    elif "heads" in value and not isinstance(value["heads"], dict):
+    elif _is_number(value.get("heads")):
         raise wrong("the number of heads belongs to a path; some of them are written {0: [1, 3]}", *path, "heads")
     if "interpolate" in value:
         pair = value["interpolate"]
@@ -189,19 +189,29 @@ def _parent(value: Any, *path: str | int) -> Any:
         raise wrong("a weight lies between 0 (the first parent) and 1 (the second)", *path, "weight")
     if "interpolate" in value:
         found["weight"] = float(weight) + 0.0
-    if isinstance(value.get("heads"), dict):
+    chosen = [
+        key for key in ("heads", "random_heads") if key in value and not (key == "heads" and _is_number(value[key]))
+    ]
+    if len(chosen) > 1:
+        raise wrong("'random_heads' stands in place of 'heads'", *path, "random_heads")
+    for key in chosen:
         if "layers" in value:
-            raise wrong("'layers' cannot stand beside 'heads', which name their layers", *path, "layers")
+            raise wrong(f"'layers' cannot stand beside '{key}', which name their layers", *path, "layers")
         try:
-            found["heads"] = [[layer, list(heads)] for layer, heads in parse_heads(value["heads"]).items()]
+            found[key] = [[layer, list(heads)] for layer, heads in parse_heads(value[key]).items()]
         except TransferError as error:
-            raise wrong(str(error), *path, "heads") from None
+            raise wrong(str(error), *path, key) from None
     if "layers" in value:
         try:
             found["layers"] = [list(pair) for pair in parse_layers(value["layers"]).items()]
         except TransferError as error:
             raise wrong(str(error), *path, "layers") from None
     return found
+
+
+def _is_number(heads: Any) -> bool:
+    """Whether `heads` tells how many a file has; else it chooses some."""
+    return heads is not None and not isinstance(heads, dict)
 
 
 def _giver(value: Any, *path: str | int) -> Any:

@@ -173,6 +173,27 @@ def test_heads_are_chosen_by_layer():
     assert {cell.variant for cell in axis.cells} == {"baseline", "attention.h0.0", "attention.h0.1"}
 
 
+def test_the_control_of_heads_is_as_many_others_of_the_same_layer():
+    plain = "model: {layers: 2, heads: 4, width: 32, context: 64}\nseeds: [0, 1, 2, 3]\n"
+    graph = build(plain, "transfer: {attention: {random_heads: {0: [1], 1: [0, 2, 3]}}}\n")
+    found = {}
+    for cell in graph.cells:
+        if cell.variant == "baseline":
+            continue
+        (share,) = graph.phases[cell.compared].recipe.init.shares
+        found[cell.seed] = dict(share.heads)
+    assert len(found) == 4
+    for heads in found.values():
+        assert len(heads[0]) == 1
+        assert heads[0] != (1,)
+        assert len(heads[1]) == 3
+        assert heads[1] != (0, 2, 3)
+    assert len({tuple(heads.items()) for heads in found.values()}) > 1, "drawn for each seed anew"
+    both = build(LLAMA, "transfer: {attention: {random_heads: {0: [0, 1]}}}\n")
+    (share,) = compared(both).init.shares
+    assert dict(share.heads) == {0: (2, 3)}, "heads that share keys and values are drawn together"
+
+
 @pytest.mark.parametrize(
     ("model", "heads", "expected"),
     [
@@ -182,6 +203,9 @@ def test_heads_are_chosen_by_layer():
         (LLAMA, "mlp: {heads: {0: [1]}}", "only attention has heads, and gate, up, down has none"),
         (LLAMA, "q: {heads: 3}", "the number of heads belongs to a path; some of them are written {0: [1, 3]}"),
         (LLAMA, "q: {heads: {0: [1, 1]}}", "heads are written {layer: [head, head]}"),
+        (LLAMA, "q: {random_heads: {0: [0, 1, 2, 3]}}", "layer 0 has 4 heads, so there are no others to draw"),
+        (LLAMA, "q: {random_heads: {0: [0]}, heads: {0: [1]}}", "'random_heads' stands in place of 'heads'"),
+        (LLAMA, "q: {random_heads: 3}", "heads are written {layer: [head, head]}"),
         (LLAMA, "q: {heads: {0: [1]}, layers: 0}", "'layers' cannot stand beside 'heads'"),
     ],
 )
