@@ -10,7 +10,9 @@ A null sweep has useless warm-ups: a claim of saved data or a mark of "better" i
 Outcomes:
 - smooth: validation losses on a falling curve; seeds shift whole runs, evaluations jitter;
 - plateau: accuracies that jump from 13 % to 95 % when a run leaves the plateau, which about half of them do;
-- saturating: the same with all runs leaving, at times that vary: there the claim is of tokens until 99 %.
+- saturating: the same with all runs leaving, at times that vary: there the claim is of tokens until 99 %;
+- coarse: accuracies near 90 % of which 100 sequences are all that is seen, so that many differences are alike;
+- chance: accuracies that never come near the best cheap strategy (70 %) and lie far apart below it.
 """
 
 from __future__ import annotations
@@ -41,10 +43,11 @@ from procray.report.numbers.summary import summarise
 from procray.store.store import Store
 
 BUDGET = 1_024_000
+SEQUENCES, COARSE = 1000, 100  # of a validation set
 PLACES = np.array([0, *(BUDGET * i // 16 for i in range(1, 17))])
-CHANCE = {"among the shown": 0.13}
 SHARED, OWN, JITTER = 0.3, 0.1, 0.01  # nats: what a pair shares, what a run has by itself, and every evaluation
 SD = OWN * 2**0.5  # of a paired difference
+OUTCOMES = ("smooth", "plateau", "saturating", "coarse", "chance")
 VARIANTS, SEEDS = (1, 5, 20), (3, 5, 10)
 CROSSED = ((3, 3), (5, 3))
 
@@ -65,7 +68,9 @@ class Kind:
 
 def values(kind: Kind, rng: np.random.Generator) -> dict[tuple[int, int | None, int], np.ndarray]:
     """Curves over PLACES by (variant, donor, seed); variant 0 is the baseline."""
-    maker: Callable[..., np.ndarray] = {"smooth": _smooth, "plateau": _plateau, "saturating": _saturating}[kind.outcome]
+    maker: Callable[..., np.ndarray] = {
+        "smooth": _smooth, "plateau": _plateau, "saturating": _saturating, "coarse": _coarse, "chance": _chance,
+    }[kind.outcome]  # fmt: skip
     shared = rng.normal(0, 1, kind.seeds)
     curves = {(0, None, seed): maker(rng, shared[seed], 0.0, None) for seed in range(kind.seeds)}
     for variant in range(1, kind.variants + 1):
@@ -103,26 +108,40 @@ def _saturating(rng: np.random.Generator, shared: float, effect: float, donor: f
     return _plateau(rng, 0.2 * shared, effect * 0.2, None if donor is None else donor * 0.2, place=-1.6)
 
 
+def _coarse(rng: np.random.Generator, shared: float, effect: float, donor: float | None) -> np.ndarray:
+    """One run differs from another by less than one sequence."""
+    sd = 0.3 / COARSE
+    level = 0.9 + sd * (2 * shared + _own(rng, donor) + 2**0.5 * effect)
+    risen = 1 / (1 + 20 * np.exp(-12 * PLACES / BUDGET))
+    return np.round((0.13 + (level - 0.13) * risen) * COARSE) / COARSE
+
+
+def _chance(rng: np.random.Generator, shared: float, effect: float, donor: float | None) -> np.ndarray:
+    end = np.clip(0.35 + 0.05 * shared + 0.15 * _own(rng, donor) + 0.15 * 2**0.5 * effect, 0, 0.69)
+    return np.clip(end * np.sqrt(PLACES / BUDGET) + rng.normal(0, 0.002, len(PLACES)), 0, 1)
+
+
 def target(kind: Kind, rng: np.random.Generator) -> Target:
     """A simulated sweep, as the report sees it."""
     metric = "loss" if kind.outcome == "smooth" else "accuracy"
     curves = values(kind, rng)
     runs: dict[int, list[Run]] = {}
     for (variant, donor, seed), curve in curves.items():
-        runs.setdefault(variant, []).append(_run(donor, seed, curve, metric))
-    chance = {} if metric == "loss" else CHANCE
+        runs.setdefault(variant, []).append(_run(donor, seed, curve, metric, kind.outcome))
+    chance = {} if metric == "loss" else {"among the shown": 0.7 if kind.outcome == "chance" else 0.13}
     blank = [_variant(number, tuple(own), metric) for number, own in runs.items()]
     filled = tuple(against_baseline(variant, blank[0]) for variant in blank)
     return judge(Target("", "simulated", "semantic" if metric == "loss" else "diagnostic", metric, filled, chance))
 
 
-def _run(donor: int | None, seed: int, curve: np.ndarray, metric: str) -> Run:
+def _run(donor: int | None, seed: int, curve: np.ndarray, metric: str, outcome: str) -> Run:
     places = tuple(PLACES.tolist())
     flat = (0.0,) * len(places)
     other = curve if metric == "loss" else 4 * (1 - curve)
     row = Curve(places, places, tuple(other.tolist()), flat if metric == "loss" else tuple(curve.tolist()), flat, flat)
     accuracy = None if metric == "loss" else float(curve[-1])
-    run = Run(seed, "p", "p", "done", "", BUDGET, BUDGET, BUDGET, row, 0.0, float(other[-1]), accuracy)
+    sequences = COARSE if outcome == "coarse" else SEQUENCES
+    run = Run(seed, "p", "p", "done", "", BUDGET, BUDGET, BUDGET, row, 0.0, sequences, float(other[-1]), accuracy)
     return replace(run, donor=donor)
 
 
@@ -254,7 +273,7 @@ def _journal(graph: Plan, store: Store, phase_id: str, curve: np.ndarray) -> Non
 
 def kinds() -> list[Kind]:
     shapes = list(itertools.product(VARIANTS, SEEDS))
-    found = [Kind(outcome, m, n) for outcome in ("smooth", "plateau", "saturating") for m, n in shapes]
+    found = [Kind(outcome, m, n) for outcome in OUTCOMES for m, n in shapes]
     found += [Kind("smooth", m, n, effect) for effect in (1, 2, 3) for m, n in shapes]
     found += [Kind("smooth", m, t, effect, d) for effect in (0, 2) for m in (1, 5) for d, t in CROSSED]
     return found + [Kind("plateau", m, t, 0, d) for m in (1, 5) for d, t in CROSSED]

@@ -41,11 +41,12 @@ export RAY_AUTH_TOKEN_PATH="$HOME/.procray/token-$SLURM_JOB_ID"
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=10
 
 pids=()
+looker=""
 temporary=""
 # shellcheck disable=SC2329  # the trap calls it
 cleanup() {
   trap - EXIT
-  for pid in "${pids[@]}"; do kill -TERM "$pid" 2> /dev/null || true; done
+  for pid in "${pids[@]}" $looker; do kill -TERM "$pid" 2> /dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2> /dev/null || true; done
   if [ -n "$temporary" ]; then srun "${everywhere[@]}" rm -rf "$temporary" || true; fi
   rm -f "$RAY_AUTH_TOKEN_PATH"
@@ -71,23 +72,93 @@ everywhere=("${step[@]}" --nodes="${#nodes[@]}" --ntasks="${#nodes[@]}" --ntasks
 name="/tmp/procray-$("$bin/python" -c 'import secrets; print(secrets.token_hex(6), end="")')"
 srun "${everywhere[@]}" mkdir -m 700 "$name"
 temporary="$name"
-srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \
-  "$bin/ray" start --head --node-ip-address="$address" --port="$port" --ray-client-server-port=$((port + 1)) \
-  --resources='{"train_driver": 16}' --include-dashboard=false --temp-dir="$temporary/r" "${common[@]}" &
-pids+=($!)
 
-ready=""
-for _ in $(seq 60); do
-  if "$bin/ray" health-check --address "$address:$port" > /dev/null 2>&1; then ready=yes; break; fi
+# Ray gives a node 30 seconds to come up and then ends, which a busy node or a slow file system may need for Python alone. What
+# has ended is started again, up to this many seconds after the job began.
+patience="${PROCRAY_START_SECONDS:-300}"
+pause() { sleep "$1" & wait "$!" || true; }   # unlike sleep itself, a signal ends it
+
+# Whether so many nodes are in Ray, or come within so many seconds: joined NODES SECONDS. Ray's own health check only asks its
+# head process, which answers before the head's node is there.
+looks='
+import sys, time
+import ray
+wanted, end = int(sys.argv[2]), time.monotonic() + float(sys.argv[3])
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+while sum(node["Alive"] for node in ray.nodes()) < wanted:
+    if time.monotonic() > end:
+        sys.exit(1)
+    time.sleep(1)
+'
+joined() {
+  "$bin/ray" health-check --address "$address:$port" > /dev/null 2>&1 || return 1
+  "$bin/python" -c "$looks" "$address:$port" "$1" "$2" > /dev/null 2>&1 &
+  looker=$!
+  local code=0
+  wait "$looker" || code=$?
+  looker=""
+  return "$code"
+}
+
+start_head() {
+  srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$head" \
+    "$bin/ray" start --head --node-ip-address="$address" --port="$port" --ray-client-server-port=$((port + 1)) \
+    --resources='{"train_driver": 16}' --include-dashboard=false --temp-dir="$temporary/r" "${common[@]}" &
+  first=$!
+  pids=("$first")
+}
+try=1
+start_head
+until joined 1 0; do
+  if [ "$SECONDS" -ge "$patience" ]; then
+    echo "Ray's head did not start on $head within $patience seconds (tries: $try); PROCRAY_START_SECONDS=... gives it more" >&2
+    exit 3
+  fi
+  if ! kill -0 "$first" 2> /dev/null; then
+    code=0
+    wait "$first" || code=$?
+    echo "Ray's head on $head ended with $code before it was up, $SECONDS seconds after the job began (try $try); trying again" >&2
+    pause $((5 * try))
+    try=$((try + 1))
+    start_head
+  fi
   sleep 1
 done
-if [ -z "$ready" ]; then echo "Ray's head did not start on $head within a minute" >&2; exit 3; fi
 
-if [ "${#nodes[@]}" -gt 1 ]; then
-  others="$(IFS=,; echo "${nodes[*]:1}")"
-  srun "${step[@]}" --nodes=$((${#nodes[@]} - 1)) --ntasks=$((${#nodes[@]} - 1)) --nodelist="$others" \
+# Runs what starts Ray on a node, again where it ends too soon; SIGTERM is passed on, and ends it.
+again() {
+  local node="$1" try=1 pid="" stopped="" code
+  shift
+  trap 'stopped=yes; kill -TERM "$pid" 2> /dev/null || true' TERM
+  while :; do
+    "$@" &
+    pid=$!
+    if [ -n "$stopped" ]; then kill -TERM "$pid" 2> /dev/null || true; fi
+    code=0
+    wait "$pid" || code=$?
+    while kill -0 "$pid" 2> /dev/null; do code=0; wait "$pid" || code=$?; done   # a signal ends `wait` early
+    if [ -n "$stopped" ] || [ "$code" -eq 0 ]; then exit "$code"; fi
+    if [ "$SECONDS" -ge "$patience" ]; then
+      echo "Ray on $node ended with $code, $SECONDS seconds after the job began (try $try); it is started again within" \
+        "$patience only (PROCRAY_START_SECONDS), so the job goes on without this node" >&2
+      exit 3
+    fi
+    echo "Ray on $node ended with $code, $SECONDS seconds after the job began (try $try); trying again" >&2
+    pause $((5 * try))
+    if [ -n "$stopped" ]; then exit 143; fi
+    try=$((try + 1))
+  done
+}
+for node in "${nodes[@]:1}"; do
+  again "$node" \
+    srun "${step[@]}" --nodes=1 --ntasks=1 --nodelist="$node" \
     "$bin/ray" start --address="$address:$port" "${common[@]}" &
   pids+=($!)
+done
+
+# What the sweep finds when it begins is what its phases must fit on, so it begins when all nodes are there, or are too late.
+if [ "${#nodes[@]}" -gt 1 ]; then
+  joined "${#nodes[@]}" "$((patience - SECONDS))" || echo "not all of the ${#nodes[@]} nodes have joined Ray in time; the sweep begins" >&2
 fi
 
 "$bin/procray" sweep "$@" --address "$address:$port" &

@@ -16,10 +16,12 @@ from typing import Any
 from procray import links
 from procray.modes import file_mode
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+
 
 def canonical_json(value: Any) -> str:
     """One text for equal values: sorted keys, no spaces, no NaN. `1.0` and `1` stay different."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _canonical(value)
 
 
 def digest(value: Any, length: int = 64) -> str:
@@ -134,7 +136,7 @@ def parse_json(text: str | bytes) -> Any:
     text = text.decode("utf-8") if isinstance(text, bytes) else text
     refuse_room(text)
     try:
-        value = json.loads(text, parse_constant=no_number)
+        value = _decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if _HALF.search(text):
@@ -175,6 +177,9 @@ def refuse_halves(value: Any) -> None:
 def no_number(name: str) -> Any:
     """As a `parse_constant`: NaN and infinities are none."""
     raise ValueError(f"{name} is no JSON number")
+
+
+_decode = json.JSONDecoder(parse_constant=no_number).decode  # made once: most texts are short lines
 
 
 def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:

@@ -62,13 +62,7 @@ def folder_of(path: Name, make: bool = False) -> Iterator[int]:
         StoreError: a folder on the way is a link; or, to be made, has a file in its place.
         OSError: there is none.
     """
-    with _folder(Path(path).parent, make) as handle:
-        yield handle
-
-
-@contextlib.contextmanager
-def _folder(path: Path, make: bool) -> Iterator[int]:
-    handle = _descend(path, make)
+    handle = _descend(_parent(path), make)
     try:
         yield handle
     finally:
@@ -83,8 +77,8 @@ def open_file(path: Name, flags: int, mode: int = 0o666) -> int:
     """
     if _place(path) is None:
         return os.open(path, flags | os.O_CLOEXEC, mode)
-    with folder_of(path) as folder:
-        name = os.path.basename(path)
+    folder, name = _descend(_parent(path), make=False), os.path.basename(path)
+    try:
         try:  # without waiting: a pipe would have no end
             handle = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=folder)
         except OSError as error:
@@ -93,6 +87,8 @@ def open_file(path: Name, flags: int, mode: int = 0o666) -> int:
             if error.errno in (errno.ENXIO, errno.EISDIR):
                 raise _is_no_file(path) from None
             raise
+    finally:
+        os.close(folder)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise _is_no_file(path)
@@ -105,7 +101,7 @@ def make_folder(path: Name) -> None:
     Raises:
         StoreError: one of them is a link, or a file.
     """
-    os.close(_descend(Path(path), make=True))
+    os.close(_descend(os.fspath(path), make=True))
 
 
 def names_in(path: Name) -> list[str]:
@@ -115,8 +111,11 @@ def names_in(path: Name) -> list[str]:
         StoreError: it or a folder on the way is a link.
     """
     try:
-        with _folder(Path(path), make=False) as handle:
+        handle = _descend(os.fspath(path), make=False)
+        try:
             listed = os.open(".", _FOLDER, dir_fd=handle)
+        finally:
+            os.close(handle)
     except (FileNotFoundError, NotADirectoryError):
         return []
     try:
@@ -223,11 +222,15 @@ def _place(path: Name) -> tuple[str, tuple[str, ...]] | None:
     return None
 
 
-def _descend(folder: Path, make: bool) -> int:
+def _parent(path: Name) -> str:
+    return os.path.dirname(os.fspath(path).rstrip("/")) or "."
+
+
+def _descend(folder: str, make: bool) -> int:
     found = _place(folder)
     if found is None:
         if make:
-            folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
         return os.open(folder, _WAY)
     root, parts = found
     if make:
@@ -248,7 +251,7 @@ def _descend(folder: Path, make: bool) -> int:
                     raise
                 if make:
                     raise _is_no_folder(at) from None
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder) from None
             os.close(handle)
             handle = below
     except BaseException:

@@ -166,6 +166,65 @@ def wrong(value: Any, form: Any, place: str = "") -> str:
     return f"{where}{message}" if message else ""
 
 
+def quick(form: Any) -> Callable[[Any], bool]:
+    """A look at values of JSON that is made once for a form: true where `wrong` finds nothing.
+
+    It has no words for what is wrong and need not look them up on the way, which for many small records is most of
+    the time that reading them takes.
+    """
+    if isinstance(form, type):
+        return {float: _is_number, int: _is_whole}.get(form, lambda value: isinstance(value, form))
+    if isinstance(form, tuple):
+        several = [quick(one) for one in form]
+        return lambda value: any(fits(value) for fits in several)
+    if isinstance(form, Every):
+        names, inner = form.names, quick(form.form)
+        return lambda value: isinstance(value, dict) and all(not names(n) and inner(one) for n, one in value.items())
+    if isinstance(form, Exactly):
+        known, whole = {name.removesuffix("?") for name in form.form} | form.form.keys(), quick(form.form)
+        return lambda value: whole(value) and known.issuperset(value)
+    if isinstance(form, list):
+        entry = quick(form[0])
+        return lambda value: isinstance(value, list) and all(map(entry, value))
+    if isinstance(form, dict):
+        return _quick_mapping(form)
+    return lambda value: not form(value)
+
+
+def _quick_mapping(form: dict[str, Any]) -> Callable[[Any], bool]:
+    # Most of a row of a journal: a number, or null, or missing.
+    numbers = [name[:-1] for name, child in form.items() if name.endswith("?") and child == (float, None.__class__)]
+    rest = {name: child for name, child in form.items() if name[:-1] not in numbers}
+    looks = [(name.removesuffix("?"), name.endswith("?"), quick(child)) for name, child in rest.items()]
+    finite = math.isfinite
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return False
+        for name in numbers:
+            one = value.get(name)
+            if one is not None and not (type(one) is float and finite(one)) and not _is_number(one):
+                return False
+        for name, optional, look in looks:
+            if name in value:
+                if not look(value[name]):
+                    return False
+            elif not optional:
+                return False
+        return True
+
+    return fits
+
+
+def _is_number(value: Any) -> bool:
+    kind = type(value)
+    return (kind is float and math.isfinite(value)) or (kind is int and -_LARGEST < value < _LARGEST)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and -_LARGEST < value < _LARGEST
+
+
 def _where(place: str) -> str:
     return f"{place}: " if place else ""
 

@@ -73,6 +73,7 @@ def show(inside: Inside) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from procray.report.numbers.wording import wrapped
     from procray.report.page.analysis_tables import tables
 
     console = Console(highlight=False)
@@ -86,7 +87,7 @@ def show(inside: Inside) -> None:
         console.print(f"  {on_one_line(note)}", soft_wrap=True, markup=False)
     for table in tables(inside):
         console.print()
-        console.print(visible(table.caption), markup=False)
+        console.print("\n".join(wrapped(visible(table.caption), console.width)), markup=False, soft_wrap=True)
         console.print(_rich(table))
     console.print()
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from procray.cli.terminal import say, short_count, short_time
+from procray.cli.terminal import AT_MOST, say, short_count, short_time
 from procray.planning import Plan, PlannedPhase
-from procray.selection.standing import Standing, kept, reached
+from procray.selection.standing import Standing, consumed, kept, reached
 from procray.store.store import Store
 from procray.visible import on_one_line
 
@@ -21,7 +21,10 @@ STATES = ("running", "waiting", "paused", "done", "failed", "skipped")
 
 @dataclass(frozen=True)
 class Row:
-    """One phase as `status` and the live table show it. Tokens are nominal, of the phase's own data."""
+    """One phase as `status` and the live table show it. Tokens are of the phase's own data, `budget` the planned ones.
+
+    `at_most`: the budget is the most that it may consume, because its sequences grow with what is mastered.
+    """
 
     id: str
     label: str
@@ -34,6 +37,7 @@ class Row:
     loss: float | None
     reason: str | None
     solved: bool = False  # done before its budget, because its task was solved
+    at_most: bool = False
 
     @property
     def seconds_left(self) -> float | None:
@@ -53,8 +57,9 @@ def row(phase: PlannedPhase, store: Store, standing: Standing) -> Row:
     state, reason = standing.of(phase.id)
     if state == "done":
         about = folder.manifest(end)
-        solved = about.get("solved_at") is not None
-        tokens = about.get("tokens", budget) if solved else budget
+        solved = about.get("solved_at") is not None and not phase.recipe.paced_by
+        tokens = consumed(phase, folder, end)
+        budget = tokens if phase.recipe.growing and not solved else budget
         return Row(
             phase.id, phase.label, phase.recipe.kind, state, tokens, budget, None, None, about.get("loss"), None, solved
         )
@@ -65,8 +70,9 @@ def row(phase: PlannedPhase, store: Store, standing: Standing) -> Row:
         live = (folder.progress() or {}) if state in ("paused", "failed") else {}
     speed, mfu = (live.get("tokens_per_s"), live.get("mfu")) if state == "running" else (None, None)
     return Row(
-        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, mfu, live.get("loss"), reason or None
-    )
+        phase.id, phase.label, phase.recipe.kind, state, tokens, budget, speed, mfu, live.get("loss"), reason or None,
+        at_most=phase.recipe.growing,
+    )  # fmt: skip
 
 
 class Watcher:
@@ -102,7 +108,7 @@ def counts(rows: list[Row]) -> str:
 
 def line(r: Row) -> str:
     """One phase as a plain line."""
-    parts = [f"{r.state:8}", on_one_line(r.label), f"{short_count(r.tokens)} of {short_count(r.budget)} tokens"]
+    parts = [f"{r.state:8}", on_one_line(r.label), f"{short_count(r.tokens)} of {_budget(r)} tokens"]
     if r.solved:
         parts.append("solved")
     if r.loss is not None:
@@ -114,6 +120,10 @@ def line(r: Row) -> str:
     if r.reason and r.state in ("failed", "skipped"):
         parts.append(on_one_line(r.reason))
     return "  ".join(parts)
+
+
+def _budget(r: Row) -> str:
+    return f"{AT_MOST if r.at_most else ''}{short_count(r.budget)}"
 
 
 def table(rows: list[Row], height: int, seconds: float) -> Any:
@@ -140,7 +150,7 @@ def table(rows: list[Row], height: int, seconds: float) -> Any:
         left = r.seconds_left
         grid.add_row(
             Text(on_one_line(r.label)),
-            f"{short_count(r.tokens)} / {short_count(r.budget)}",
+            f"{short_count(r.tokens)} / {_budget(r)}",
             short_count(r.tokens_per_s) if r.tokens_per_s and r.state == "running" else "",
             f"{100 * r.mfu:.3g} %" if r.mfu is not None and r.state == "running" else "",
             f"{r.loss:.4f}" if r.loss is not None else "",

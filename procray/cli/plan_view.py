@@ -6,12 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from procray.cli.prediction import predict, seconds_of_controls
-from procray.cli.terminal import short_bytes, short_count, short_time
+from procray.cli.terminal import AT_MOST, short_bytes, short_count, short_time
 from procray.garbage import keeping_everything
 from procray.planning.controlled import share_of_controls
 from procray.planning.notes import notes
 from procray.selection import select
 from procray.selection.naming import short_ids
+from procray.selection.standing import consumed
 
 if TYPE_CHECKING:
     from procray.model.outside import Outside
@@ -35,21 +36,26 @@ def plan_text(plan: Plan, store: Store) -> str:
     room = len(next(iter(ids.values()), ""))
     lines += ["", f"{'id':{room}}  {'phase':{wide}} {'tokens':>8}  {'marks':24} state"]
     for phase in shown:
-        marks = ", ".join(short_count(phase.nominal[step]) for step in phase.marks[:-1]) or "-"
-        budget = short_count(phase.nominal[phase.end])
+        most = AT_MOST if phase.recipe.growing else ""
+        marks = ", ".join(most + short_count(phase.nominal[step]) for step in phase.marks[:-1]) or "-"
+        budget = most + short_count(phase.nominal[phase.end])
         name = f"{ids[phase.id]}  {phase.label[:wide]:{wide}}"
         lines.append(f"{name} {budget:>8}  {marks[:24]:24} {state(phase, store, have)}")
     if len(plan.phases) > _ROWS:
         lines.append(f"... and {len(plan.phases) - _ROWS} more")
+    # Of sequences that grow with what is mastered nobody knows before how many tokens they will be.
+    growing = [phase for phase in plan.phases.values() if phase.recipe.growing]
+    most = "at most " if growing else ""
+    most_t1 = "at most " if any(phase.kind == "procedural" for phase in growing) else ""
     kinds = Counter(phase.kind for phase in plan.phases.values())
     lines += [
         "",
         *donor_lines(plan),
         f"phases    {totals['phases']} unique ({', '.join(f'{n} {kind}' for kind, n in kinds.items())}); "
         f"run one by one the grid would need {totals['naive_phases']}",
-        f"tokens    {_beside_naive(totals['tokens'], totals['naive_tokens'])}",
-        f"warm-ups  {_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}",
-        f"compute   {totals['flops']:.3g} FLOP",
+        f"tokens    {most}{_beside_naive(totals['tokens'], totals['naive_tokens'])}",
+        f"warm-ups  {most_t1}{_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}",
+        f"compute   {most}{totals['flops']:.3g} FLOP",
         *control_lines(plan, store, have),
         f"in store  {len(have)} of {totals['phases']} phases are finished",
         *(f"outside   {outside_text(outside)}" for outside in plan.outside.values()),
@@ -171,7 +177,7 @@ def state(phase: Any, store: Store, have: set[str]) -> str:
     missing = next(step for step in phase.marks if not folder.exists_mark(step))
     usable = [step for step in folder.resumes() if step <= missing]
     if usable:
-        return f"continues at {short_count(usable[-1] * phase.tokens_per_step)}"
+        return f"continues at {short_count(consumed(phase, folder, usable[-1]))}"
     return "starts again" if folder.resumes() else "new"
 
 

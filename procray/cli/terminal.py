@@ -97,6 +97,9 @@ def answer_json(value: Any) -> None:
     answer(json.dumps(value, indent=1, allow_nan=False))
 
 
+AT_MOST = "≤"  # before tokens of a budget whose sequences grow with what is mastered
+
+
 def short_count(value: float) -> str:
     """12345678 -> `12.3M`."""
     for limit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -6,6 +6,8 @@ that a phase depends on.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from procray.planning import models, settings, transfer
@@ -13,7 +15,7 @@ from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, text_warmup
 from procray.planning.facts import Facts, whole_steps
 from procray.planning.fit import Known
-from procray.planning.identity import template
+from procray.planning.identity import PACED, template
 from procray.planning.inheritance import Inheritance
 from procray.planning.inspection import Inspection
 from procray.planning.relevance import Relevance, restrict
@@ -22,8 +24,8 @@ from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.paths import Path
 from procray.spec.structure import Link, SweepSpec, Tail
-from procray.spec.tails import longer
-from procray.training.recipe import ModelShape, PhaseRecipe
+from procray.spec.tails import longer, unshuffled
+from procray.training.recipe import ModelShape, PhaseRecipe, has_curriculum
 
 
 class Chains:
@@ -47,6 +49,8 @@ class Chains:
         self._shapes: dict[tuple[Link, Any], dict[str, Any] | None] = {}
         self._inherited: dict[tuple[Any, ...], Inheritance | None] = {}
         self._longer: dict[tuple[int, int], Tail] = {}
+        self._unshuffled: dict[Link, Link] = {}
+        self._real: dict[tuple[int, int], Tail] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
         """Notes a problem; of the many cells that find fault with one value, the first speaks."""
@@ -92,6 +96,17 @@ class Chains:
             self._longer[key] = longer(tail, tokens)
         return self._longer[key]
 
+    def unshuffled(self, tail: Tail, i: int) -> Tail:
+        """The tail with link `i` on its task as it is; one and the same link for one link."""
+        link = tail.links[i]
+        if link not in self._unshuffled:
+            self._unshuffled[link] = unshuffled(link)
+        key = (id(tail), i)
+        if key not in self._real:
+            links = (*tail.links[:i], self._unshuffled[link], *tail.links[i + 1 :])
+            self._real[key] = replace(tail, links=links, controls=())
+        return self._real[key]
+
     def unused_parameters(self) -> None:
         """Reports the parameters of tasks that no task of their section has."""
         self.data.report_unused_parameters()
@@ -114,15 +129,19 @@ class Chains:
         if warm_text is None or context is None:
             batch = settings.read_batch(inspection, link, section, pick, context)
         elif replaced is not None:  # a control: steps of as many tokens as those of the very warm-up
-            batch = warm_text.get("batch") or max(1, round(replaced.tokens_per_step / context))
+            batch = self._blocks(warm_text, replaced, context, pick)
         else:
             batch = self.data.text_warmup_batch(link, section, pick, context)
         settings.check_workers(inspection, link, section, pick, resources, batch)
         budget = section.get("tokens")
         if source is None or context is None or batch is None or budget is None:
             return None
+        shuffled = "shuffled" in source.recipe.get("task", {})
+        grown = replaced.recipe.data if replaced is not None else source.recipe if shuffled else {}
+        paced = link.kind == "procedural" and has_curriculum(grown)
         length = source.mean_tokens or context
-        tokens_per_step = float(batch * length)
+        # Text that follows a task whose sequences grow has its blocks cut to theirs.
+        tokens_per_step = replaced.tokens_per_step if paced and replaced is not None else float(batch * length)
         if budget < tokens_per_step - 1e-9:
             self.report(
                 (*path, "tokens"),
@@ -151,6 +170,8 @@ class Chains:
             steps=None if optimizer.schedule == "constant" else steps,
             precision=precision,
         )
+        if paced:  # it ends where the other one ends
+            recipe = replace(recipe, paced_by=PACED, evaluation=replace(recipe.evaluation, solved=None))
         config = recipe.model.config(source.vocab, source.rows)
         return Facts(
             link=link,
@@ -166,4 +187,26 @@ class Chains:
             | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
             flops_per_step=flops_per_step(source.recipe, config, batch, context, resources),
+            paced=paced,
         )
+
+    def _blocks(self, text: dict[str, Any], replaced: Facts, context: int, pick: Pick) -> int:
+        """Blocks in a step of the text that takes the place of a warm-up: of as many tokens, to half a block.
+
+        Where the warm-up's sequences grow a block is cut to as many tokens as are due, so that at their longest all
+        of them must have room in it.
+        """
+        asked: int | None = text.get("batch")
+        if not has_curriculum(replaced.recipe.data):
+            return asked or max(1, round(replaced.tokens_per_step / context))
+        least = math.ceil(replaced.tokens_per_step / context)
+        if asked is not None and asked < least:
+            entries = enumerate(self.spec.controls)
+            where = next((i for i, entry in entries if isinstance(entry, dict) and "text" in entry), 0)
+            self.report(
+                ("controls", where, "text", "batch"),
+                pick,
+                f"{asked} blocks of {context} tokens have no room for the {replaced.tokens_per_step:g} tokens of a step"
+                f" of {replaced.label}, whose sequences grow and whose steps it follows; at least {least} have",
+            )
+        return asked or least

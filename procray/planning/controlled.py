@@ -120,4 +120,8 @@ def _want(plan: Plan, mark: Parent, without: dict[str, int]) -> None:
         known = without.get(mark.phase)
         without[mark.phase] = max(mark.step, known or 0)
         if known is None:
-            waiting += plan.phases[mark.phase].parents
+            planned = plan.phases[mark.phase]
+            waiting += [
+                *planned.parents,
+                *([Parent(planned.recipe.paced_by, mark.step)] * bool(planned.recipe.paced_by)),
+            ]

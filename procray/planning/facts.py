@@ -26,6 +26,7 @@ class Facts:
         symbols: what the vocabulary means: equal for phases whose embeddings can be copied.
         unused: axes of parameters that this task, or this schedule, does not have.
         label: the task or corpus, for people.
+        paced: whether it follows the lengths of another phase, whose id then takes the place of PACED in the recipe.
     """
 
     link: Link
@@ -40,6 +41,7 @@ class Facts:
     unused: frozenset[int]
     label: str
     flops_per_step: float
+    paced: bool = False
 
     @property
     def decaying(self) -> bool:

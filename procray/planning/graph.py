@@ -33,6 +33,7 @@ class Mark(NamedTuple):
     tokens: int
     kind: Kind
     begun: Begun
+    pace: Mark | None = None  # of the phase whose lengths it follows
 
 
 class Begun:
@@ -45,6 +46,7 @@ class Begun:
         warmups, t1: the procedural ones among them, and their tokens.
         others: the rest, parents first.
         phases, tokens, warm_tokens: of the chain so far, each phase counted once.
+        paces: what the phases among the ancestors follow, and everything before it.
     """
 
     def __init__(self, init: Init, outside: Container[str], before: tuple[Mark, ...]):
@@ -61,6 +63,8 @@ class Begun:
         self.phases = tuple(chain)
         self.tokens = sum(mark.tokens for mark in chain.values())
         self.warm_tokens = sum(mark.tokens for mark in chain.values() if mark.kind == "procedural")
+        paces = {one.phase: one for mark in self.ancestors if mark.pace for one in _leading(mark.pace)}
+        self.paces = tuple(one for one in paces.values() if one.phase not in chain)
 
 
 class _Beginning(NamedTuple):
@@ -87,6 +91,7 @@ class Place:
         fraction: of the budget, for a matched rerun.
         asked: tokens as asked for; `step` and `tokens` are what they come to.
         warm: whether warm-ups come before it.
+        pace: the place of the phase whose lengths it follows.
     """
 
     chain: Chain
@@ -103,6 +108,7 @@ class Place:
     skip: int
     roles: dict[str, Any]
     warm: bool
+    pace: Place | None = None
     at_seed: dict[Seeds, Mark] = field(default_factory=dict)
     names: dict[bool, str] = field(default_factory=dict)  # of the phase, by whether the seed is one of tuning
 
@@ -145,7 +151,11 @@ class Graph:
         self._naive_phases += len(begun.phases) + 1
         self._naive_tokens += begun.tokens + end.tokens
         self._naive_t1 += begun.warm_tokens + (end.tokens if end.kind == "procedural" else 0)
-        for phase in (*begun.phases, end.phase):
+        # Of what is followed only the lengths are needed, but for them it must be trained.
+        self._naive_phases += len(begun.paces)
+        self._naive_tokens += sum(mark.tokens for mark in begun.paces)
+        self._naive_t1 += sum(mark.tokens for mark in begun.paces)
+        for phase in (*begun.phases, *(mark.phase for mark in begun.paces), end.phase):
             members = self.phases[phase].variants
             if not members or members[-1] != name:  # a variant is counted to its end before the next begins
                 members.append(name)
@@ -173,8 +183,20 @@ class Graph:
             self._places[key] = Place(
                 chain, at, pick, fraction, facts, facts.decaying, asked, step, facts.nominal(step), beginning,
                 its_role, skip, {**roles, its_role: own}, beginning.warm,
+                self._pace(chain, at, pick) if facts.paced else None,
             )  # fmt: skip
         return self._places[key]
+
+    def _pace(self, chain: Chain, at: int, pick: Pick) -> Place:
+        """The place of the phase whose lengths one follows.
+
+        Of a control that `controls:` adds it is the phase that it is a control of; of a shuffled task that the file
+        writes out the same phase on the task as it is.
+        """
+        tail, kept, bare = chain
+        added = tail.links[kept[at]].control is not None and tail.of is not None
+        real = tail.of if added and tail.of is not None else self.chains.unshuffled(tail, kept[at])
+        return self.place(Chain(real, kept, bare), at, pick)
 
     def _told_apart(self, link: Link, pick: Pick) -> Any:
         """What two phases of one role differ in: of text that takes the place of tasks, which task it is.
@@ -229,10 +251,13 @@ class Graph:
             facts = facts.on_tuning_split
         begun = place.beginning.at_seed.get(seeds) or self._begin(place.beginning, seeds)
         steps = step if place.decaying else None
-        id = phase_id(facts.template, begun.text, place.role, seed, steps)
+        pace = None if place.pace is None else self.mark(place.pace, *seeds)
+        paced_by = "" if pace is None else pace.phase
+        id = phase_id(facts.template, begun.text, place.role, seed, steps, paced_by)
         phase = self.phases.get(id)
         if phase is None:
-            phase = self._add(id, facts, begun, place.role, seeds, steps, self._name(place, seed in self.tuning_seeds))
+            name = self._name(place, seed in self.tuning_seeds)
+            phase = self._add(id, facts, begun, place.role, seeds, steps, name, paced_by)
         else:
             if phase.resources != facts.resources:
                 phase.resources = _enough_for_both(phase.resources, facts.resources)
@@ -243,7 +268,7 @@ class Graph:
         budgets = phase.asked.setdefault(step, [])
         if place.asked not in budgets:
             budgets.append(place.asked)
-        mark = place.at_seed[seeds] = Mark(id, step, place.tokens, facts.link.kind, begun)
+        mark = place.at_seed[seeds] = Mark(id, step, place.tokens, facts.link.kind, begun, pace)
         return mark
 
     def _name(self, place: Place, tuning: bool) -> str:
@@ -273,11 +298,20 @@ class Graph:
         return begun
 
     def _add(
-        self, id: str, facts: Facts, begun: Begun, role: str, seeds: Seeds, steps: int | None, variant: str
+        self,
+        id: str,
+        facts: Facts,
+        begun: Begun,
+        role: str,
+        seeds: Seeds,
+        steps: int | None,
+        variant: str,
+        paced_by: str = "",
     ) -> PlannedPhase:
         seed, donor = seeds
         ending = f"s{seed}" if donor is None else f"d{donor} s{seed}"
-        recipe = PhaseRecipe(**{**vars(facts.recipe), "init": begun.init, "role": role, "seed": seed, "steps": steps})
+        own = {"init": begun.init, "role": role, "seed": seed, "steps": steps, "paced_by": paced_by}
+        recipe = PhaseRecipe(**{**vars(facts.recipe), **own})
         shown = variant.replace("/", " ") if recipe.kind == "procedural" else variant
         if f"{shown} {ending}" in self._labels:  # what the file tells apart by more than grids, such as two targets
             variant, shown = f"{variant}~{id[:4]}", f"{shown}~{id[:4]}"
@@ -316,11 +350,21 @@ class Graph:
             "t1_tokens": sum(tokens for kind, tokens in ends if kind == "procedural"),
             "naive_t1_tokens": self._naive_t1,
             "flops": float(sum(phase.flops for phase in self.phases.values())),
+            **({"tokens_at_most": True} if any(phase.recipe.growing for phase in self.phases.values()) else {}),
         }
 
 
-def _ancestors(before: tuple[Mark, ...]) -> Iterator[Mark]:
-    """Everything that leads to some marks and they themselves, each phase and step once."""
+def _leading(mark: Mark) -> list[Mark]:
+    """Everything that must be trained for a mark, what is followed included, and itself."""
+    return list(_ancestors((mark,), paces=True))
+
+
+def _ancestors(before: tuple[Mark, ...], paces: bool = False) -> Iterator[Mark]:
+    """Everything that leads to some marks and they themselves, each phase and step once.
+
+    Args:
+        paces: also what they follow.
+    """
     seen: set[tuple[str, int]] = set()
     waiting = list(before)
     while waiting:
@@ -329,6 +373,8 @@ def _ancestors(before: tuple[Mark, ...]) -> Iterator[Mark]:
             seen.add((one.phase, one.step))
             yield one
             waiting.extend(one.begun.before)
+            if paces and one.pace is not None:
+                waiting.append(one.pace)
 
 
 def _enough_for_both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -13,19 +13,30 @@ from procray.training.recipe import PhaseRecipe
 Template = tuple[str, str, str, str, str]  # the canonical JSON of a recipe around init, role, seed and steps
 
 
+# Stands for the id of the phase that another one follows until that one is planned.
+PACED = "\x00paced"
+_PACED = canonical_json(PACED)
+
+
 def template(recipe: PhaseRecipe) -> Template:
     """The canonical JSON of a recipe's `meaning`, cut at init, role, seed and steps, so that ids come quickly."""
     marks = {"init": "\x00init", "role": "\x00role", "seed": "\x00seed", "steps": "\x00steps"}
     text = canonical_json({**recipe.meaning(), **marks})
-    cut = re.compile(r'"\\u0000(init|role|seed|steps)"')
-    assert cut.findall(text) == ["init", "role", "seed", "steps"]
-    pieces = re.split(r'"\\u0000\w+"', text)
+    cut = re.compile(r'"\\u0000(?:init|role|seed|steps)"')
+    assert cut.findall(text) == [canonical_json(mark) for mark in marks.values()]
+    pieces = cut.split(text)
     return pieces[0], pieces[1], pieces[2], pieces[3], pieces[4]
 
 
-def phase_id(template: Template, init: str, role: str, seed: int, steps: int | None) -> str:
-    """`PhaseRecipe.id` of a recipe with these parents (canonical JSON), role, seed and steps, without building it."""
+def phase_id(template: Template, init: str, role: str, seed: int, steps: int | None, paced_by: str = "") -> str:
+    """`PhaseRecipe.id` of a recipe with these parents (canonical JSON), role, seed and steps, without building it.
+
+    Args:
+        paced_by: takes the place of PACED in the recipe.
+    """
     head, one, two, three, end = template
+    if paced_by:
+        one = one.replace(_PACED, f'"{paced_by}"')
     text = f'{head}{init}{one}"{role}"{two}{seed}{three}{"null" if steps is None else steps}{end}'
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from procray.errors import SpecError
+from procray.errors import Problem, SpecError
 from procray.planning.chains import Chains
 from procray.planning.checks import check
+from procray.planning.published import check_published
 from procray.planning.sweep import Sweep
 from procray.spec.load import load_scales, read_text
 
@@ -39,11 +40,28 @@ def load_text(
         file: its name, in messages.
         path: where it lies; None: relative paths in it start at the working directory.
     """
-    drafts, problems = load_scales(text, file, scale, set, path)
-    spec, chains = drafts[0].spec, Chains(drafts[0].spec, light=False)
-    problems += check(spec, chains, drafts[0].broken)
-    for draft in drafts[1:]:
-        problems += check(draft.spec, Chains(draft.spec, light=True), draft.broken)
+    sweeps, problems = _sweeps(text, file, scale, set, path)
+    if not problems:
+
+        def as_written() -> list[Sweep]:
+            # A file that cannot do without `--set` says nothing by itself.
+            written, wrong = _sweeps(text, file, None, None, path)
+            return [] if wrong else written
+
+        problems = check_published(sweeps, as_written if set else None)
     if problems:
         raise SpecError(dict.fromkeys(problems))
-    return Sweep(**vars(spec), chains=chains)
+    return sweeps[0]
+
+
+def _sweeps(
+    text: str, file: str, scale: str | None, set: dict[str, Any] | list[str] | None, path: str | Path | None
+) -> tuple[list[Sweep], list[Problem]]:
+    """The scale asked for, then all others, with what is wrong in any of them."""
+    drafts, problems = load_scales(text, file, scale, set, path)
+    sweeps = []
+    for i, draft in enumerate(drafts):
+        chains = Chains(draft.spec, light=i > 0)
+        problems += check(draft.spec, chains, draft.broken)
+        sweeps.append(Sweep(**vars(draft.spec), chains=chains))
+    return sweeps, problems

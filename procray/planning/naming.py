@@ -118,8 +118,13 @@ def _warmup(spec: SweepSpec, chain: Chain, at: int, facts: Facts, used: frozense
         parts.append(_label(spec, (*link.section, "length"), label("length", section["length"]), pick))
     if link.control is not None and "task" not in facts.recipe.data:  # the tasks that it stands for differ in a step
         parts.append(f"{facts.recipe.batch}x{facts.recipe.model.context}")
-        told += [(*link.section, key) for key in parameters(section)]
         told += text_paths(link)
+        if facts.paced:  # it follows that very task
+            parts.append(f"as-{_label(spec, told[0], label('task', section['task']), pick)}")
+            if "length" in section:
+                parts.append(_label(spec, told[1], label("length", section["length"]), pick))
+        else:
+            told += [(*link.section, key) for key in parameters(section)]
     if link is not links[0]:
         parts.append(_name(links, link))
     earlier = {i for other in links[: links.index(link)] for i in spec.relevant(other.section)}

@@ -25,15 +25,11 @@ def notes(plan: Plan) -> list[str]:
         f"variant {name} trains and reads the same as {other}, so it stands there once" for name, other in _few(plan)
     ]
     found += [f"outside checkpoint {one.name}: {note}" for one in plan.outside.values() for note in one.notes]
-    growing = {phase.variant: phase for phase in plan.phases.values() if phase.recipe.grows}
-    found += [
-        f"{name}: its sequences grow with what is mastered, so {format_count(phase.nominal[phase.end])} tokens are the "
-        "most that it consumes; the report has those consumed"
-        for name, phase in growing.items()
-    ]
+    found += _growing(plan, texts)
     for name, phase in texts.items():
         tokens = format_count(phase.nominal[phase.end])
-        found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")
+        if not phase.recipe.paced_by:
+            found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")
         after = [other for other in plan.phases.values() if other.kind != "procedural"]
         if any(_corpus(other) == _corpus(phase) for other in after):
             found.append(
@@ -41,6 +37,44 @@ def notes(plan: Plan) -> list[str]:
                 "which favours this control"
             )
     return found
+
+
+def _growing(plan: Plan, texts: dict[str, PlannedPhase]) -> list[str]:
+    """About sequences that grow with what is mastered, and about their controls."""
+    growing = {phase.variant: phase for phase in plan.phases.values() if phase.recipe.growing}
+    found = [
+        f"{name}: its sequences grow with what is mastered, so {format_count(phase.nominal[phase.end])} tokens are the "
+        "most that it consumes; the report has those consumed"
+        for name, phase in growing.items()
+        if phase.recipe.grows
+    ]
+    for name, phase in growing.items():
+        if phase.recipe.paced_by:
+            other = plan.phases[phase.recipe.paced_by].variant
+            what = "its sequences have the lengths" if name not in texts else "its blocks are cut to the tokens"
+            found.append(f"{name}: {what} that those of {other} had at the same steps, so it is trained after it")
+    if not any(phase.kind == "procedural" for phase in growing.values()):
+        return found
+    found += [
+        f"warm-up {name}: text that the file writes out has its whole budget, however many tokens sequences that grow "
+        "consume; `controls: [text]` follows them"
+        for name, phase in texts.items()
+        if not phase.recipe.paced_by
+    ]
+    more = {cell.variant for cell in plan.cells if cell.control == "more_semantic" and _grown(plan, cell.variant)}
+    if more:
+        found.append(
+            "more_semantic: nobody knows before what sequences that grow will consume, so the target is given the most "
+            f"that they may ({', '.join(sorted(more))})"
+        )
+    return found
+
+
+def _grown(plan: Plan, control: str) -> bool:
+    """Whether a warm-up of a variant that has this control grows."""
+    names = {name for name, kinds in plan.controls.items() if control in kinds.values()}
+    marks = {mark.phase for cell in plan.cells if cell.variant in names for mark in cell.warmups}
+    return any(plan.phases[phase].recipe.growing for phase in marks)
 
 
 def _few(plan: Plan) -> list[tuple[str, str]]:

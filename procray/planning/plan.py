@@ -34,7 +34,8 @@ class PlannedPhase:
         label: for people, with the seed: `union L64 s0`; after the warm-ups of a donor of its own `union/mlp d1 s0`.
         variant: the label without the seed: the variant's name, or a warm-up's own.
         marks: steps at which the weights are wanted, ascending; the last is the end.
-        nominal: by mark, the tokens that its steps consume (separators and padding included).
+        nominal: by mark, the tokens that its steps consume (separators and padding included); the most that they may
+            consume where its sequences grow as they are mastered (`recipe.growing`).
         asked: by mark, the budgets of the file that round up to it.
         parents: the marks of other phases of the plan that it starts from; outside checkpoints stand in its recipe.
         variants: whose chains it belongs to.
@@ -67,12 +68,13 @@ class PlannedPhase:
         return self.marks[-1]
 
     def summary(self) -> dict[str, Any]:
-        """The short JSON form."""
+        """The short JSON form. `tokens_at_most`: its sequences grow as they are mastered, so it may consume fewer."""
         return {
             "id": self.id,
             "kind": self.kind,
             "variant": self.variant,
             "tokens": self.nominal[self.end],
+            **({"tokens_at_most": True} if self.recipe.growing else {}),
             "parents": list(dict.fromkeys(parent.phase for parent in self.parents)),
         }
 
@@ -106,7 +108,7 @@ class Cell:
         compared, step: the phase whose curve is the result, read up to this step.
         warmups: the procedural marks that the compared phase descends from.
         baseline: the variant of the same tail from random weights (of itself, for a baseline).
-        t1: nominal procedural tokens before the compared phase.
+        t1: nominal procedural tokens before the compared phase, as `PlannedPhase.nominal`.
         fraction: of T2, for a matched rerun; None at full length.
         stages: all marks after the warm-ups, the compared one among them, where there are several.
         donor: the seed of the warm-ups, where the sweep says `donors`; None: it is `seed`, or there are none.
@@ -256,7 +258,8 @@ class Plan:
             needs = tuple((parent.phase, parent.step) for parent in phase.recipe.init.parents())
             before: tuple[tuple[str, int], ...] = ()
             for mark in phase.marks:
-                found.append(Segment(phase.id, mark, (mark,), needs + before))
+                pace = ((phase.recipe.paced_by, mark),) if phase.recipe.paced_by else ()
+                found.append(Segment(phase.id, mark, (mark,), needs + pace + before))
                 before = ((phase.id, mark),)
         return found
 

@@ -188,6 +188,8 @@ def _check_references(phases: list[PlannedPhase], plan: Plan) -> None:
         for parent in phase.parents:
             if parent.phase not in before:
                 raise StoreError(f"phase {phase.id} comes after {parent.phase}, which the plan does not name before")
+        if phase.recipe.paced_by and phase.recipe.paced_by not in before:
+            raise StoreError(f"phase {phase.id} follows {phase.recipe.paced_by}, which the plan does not name before")
         marks = phase.marks
         if not marks or marks != sorted(set(marks)) or any(mark not in phase.nominal for mark in marks):
             raise StoreError(f"the marks of phase {phase.id} are not ascending steps with their tokens")

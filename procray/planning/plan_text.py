@@ -38,6 +38,7 @@ def _once(make: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 def _phases(plan: Plan) -> Iterator[Encoded]:
+    most = '"tokens_at_most": true, '
     recipe, resources, needs, parents = _recipes(), _once(encode), _once(_marks), _once(_parents)
     for phase in plan.phases.values():
         yield Encoded(
@@ -47,7 +48,8 @@ def _phases(plan: Plan) -> Iterator[Encoded]:
             f'"nominal": {_by_step(phase.nominal)}, '
             f'"parents": {parents(phase.parents)}, "recipe": {recipe(phase.recipe)}, '
             f'"resources": {resources(phase.resources)}, "rows": {_number(phase.rows)}, '
-            f'"tokens": {phase.nominal[phase.end]}, "tokens_per_step": {phase.tokens_per_step!r}, '
+            f'"tokens": {phase.nominal[phase.end]}, '
+            f'{most if phase.recipe.growing else ""}"tokens_per_step": {phase.tokens_per_step!r}, '
             f'"variant": {_text(phase.variant)}, "variants": [{", ".join(map(_text, phase.variants))}], '
             f'"vocab": {phase.vocab}}}'
         )
@@ -60,7 +62,7 @@ def _recipes() -> Callable[[PhaseRecipe], str]:
 
     def text(recipe: PhaseRecipe) -> str:
         shared = (id(recipe.model), id(recipe.data), id(recipe.optimizer), id(recipe.evaluation))
-        key = (*shared, recipe.kind, recipe.batch, recipe.precision, recipe.role, recipe.numerics)
+        key = (*shared, recipe.kind, recipe.batch, recipe.precision, recipe.role, recipe.numerics, recipe.paced_by)
         if key not in templates:
             holes = {"init": "\0", "seed": "\0", "steps": "\0"}
             templates[key] = encode({**recipe.to_json(), **holes}).split('"\\u0000"')

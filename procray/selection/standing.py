@@ -61,29 +61,30 @@ class Standing:
         state, reason = state_until(status, step)
         if state in ("failed", "running"):
             return state, reason
-        planned = self._plan.phases.get(phase)
-        for parent in planned.recipe.init.parents() if planned else ():
+        recipe = self._plan.phases[phase].recipe if phase in self._plan.phases else None
+        for parent in recipe.needs(step) if recipe else ():
             if parent.phase in self._plan.phases and self.of(parent.phase, parent.step)[0] in ("failed", "skipped"):
-                return "skipped", reason if state == "skipped" else self._because(parent.phase, parent.step)
+                what = "the phase that it follows," if recipe and parent.phase == recipe.paced_by else "its parent"
+                return "skipped", reason if state == "skipped" else self._because(what, parent.phase, parent.step)
         return ("waiting", "") if state == "skipped" else (state, reason)
 
-    def _because(self, parent: str, step: int) -> str:
-        above = self.of(parent, step)[0]
-        return f"its parent {self._plan.phases[parent].label} {'failed' if above == 'failed' else 'was skipped'}"
+    def _because(self, what: str, phase: str, step: int) -> str:
+        above = self.of(phase, step)[0]
+        return f"{what} {self._plan.phases[phase].label} {'failed' if above == 'failed' else 'was skipped'}"
 
 
 def kept(planned: PlannedPhase, folder: PhaseFolder) -> tuple[int, int]:
-    """Step and nominal tokens from which the training of a phase goes on: its newest mark or resume state.
+    """Step and tokens from which the training of a phase goes on: its newest mark or resume state.
 
     What lies behind a mark that is wanted and missing does not count.
     """
     missing = next((step for step in planned.marks if not folder.exists_mark(step)), planned.end)
     step = max((step for step in (*folder.marks(), *folder.resumes()) if step <= missing), default=0)
-    return step, nominal(planned, step)
+    return step, consumed(planned, folder, step)
 
 
 def reached(planned: PlannedPhase, folder: PhaseFolder) -> tuple[int, int, dict[str, Any]]:
-    """Step and nominal tokens that a running phase has come to, and the live numbers of the attempt that trains it.
+    """Step and tokens that a running phase has come to, and the live numbers of the attempt that trains it.
 
     Right after it has begun there are none yet: those of an attempt before it tell nothing about this one.
     """
@@ -93,6 +94,19 @@ def reached(planned: PlannedPhase, folder: PhaseFolder) -> tuple[int, int, dict[
         return step, tokens, {}
     there = live.get("step") or 0
     return (there, live.get("tokens") or nominal(planned, there), live) if there > step else (step, tokens, live)
+
+
+def consumed(planned: PlannedPhase, folder: PhaseFolder, step: int) -> int:
+    """Tokens that a phase consumed up to a step.
+
+    Where evaluations decide how many those are it is what the evaluations say, the last one before a step that has
+    none; as planned, which is the most, where there are none yet.
+    """
+    if not planned.recipe.follows_evaluations or not step:
+        return nominal(planned, step)
+    if folder.exists_mark(step):
+        return int(folder.manifest(step)["tokens"])
+    return next((int(row["tokens"]) for row in reversed(folder.curve()) if row["step"] <= step), nominal(planned, step))
 
 
 def nominal(planned: PlannedPhase, step: int) -> int:

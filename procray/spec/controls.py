@@ -23,7 +23,7 @@ class Control(Generic[L]):
     """What a control changes of one phase.
 
     Attributes:
-        kind: one of CONTROLS.
+        kind: one of CONTROLS; or `unshuffled`, which is the reverse: a shuffled task as it is.
         of: the phase whose place it takes.
         text: of the kind text, what stands behind `text:`; None where the target says it.
         target: of the kind text, the text phase after the warm-ups: its context is meant, and where the file names no
@@ -49,6 +49,11 @@ class Control(Generic[L]):
             return section
         if self.kind == "shuffled":
             return {**section, "task": {"shuffled": section["task"]}}
+        if self.kind == "unshuffled":
+            task = section["task"]
+            while isinstance(task, dict) and "shuffled" in task:
+                task = task["shuffled"]
+            return {**section, "task": task}
         if self.kind == "text":
             return {**section, "task": {"text": self._text(target)}}
         return section

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 QUANTITIES = {
     "data_fraction": "tokens to match the baseline, by the full-length curve, over the baseline's",
     "data_fraction_matched": "the same, by reruns with a schedule of their own",
@@ -27,3 +29,17 @@ def published_effect(quantity: str, value: float, base: float | None) -> float |
     if quantity.endswith("delta"):
         return value
     return None if base is None else value - base
+
+
+def fits(wanted: str | None, name: str, short: str, is_baseline: bool, control: str) -> bool:
+    """Whether a variant's name, or its name within the target, is the wanted one; `*` stands for anything.
+
+    A pattern means baselines and added controls only where it says so, and without one any other variant may be meant.
+    """
+    if not wanted:
+        return not is_baseline and not control
+    if wanted in (name, short):
+        return True
+    if (is_baseline and "baseline" not in wanted) or control not in wanted:
+        return False
+    return any(fnmatchcase(one, wanted) for one in (name, short))

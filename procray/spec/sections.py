@@ -432,6 +432,17 @@ def section_at(path: Iterable[str | int]) -> type[Section] | None:
     return found
 
 
+# By key, what it is a list of and what that looks like.
+LISTS = {
+    "targets": "targets, each with its name, such as [{name: text, semantic: {...}}]",
+    "chain": "phases in their order, such as [{procedural: {...}}, {semantic: {...}}]",
+    "published": "published values, such as [{value: 55 %, tolerance: 10 %, source: ..., strength: ...}]",
+    "zip": "lists of axes, such as [[procedural.length, transfer]]",
+    "exclude": "what is left out, such as [{task: set, length: 64}]",
+    "include": "what is added, such as [{task: set, length: 64}]",
+    "axes": "axes, such as [semantic.optimizer.lr]",
+}
+
 # Keys of later versions: what to say in place of a guess.
 LATER = {
     "init": "a phase starts from the phase before it; see transfer",

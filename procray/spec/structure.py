@@ -40,6 +40,7 @@ class Tail:
     Attributes:
         control: which control it is; empty for a chain of the file.
         controls: what `controls:` adds to it; see `procray.spec.tails.add_controls`.
+        of: the chain that it is a control of; None for a chain of the file.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Tail:
     compared: int  # the link whose curve is the result
     control: str = ""
     controls: tuple[Tail, ...] = ()
+    of: Tail | None = None
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,12 @@ def _control(tail: Tail, kind: str, text: dict[str, Any] | None) -> Tail | None:
         link if kind == "random" and i < at else replace(link, control=Control(kind, link, text, target))
         for i, link in enumerate(tail.links)
     )
-    return replace(tail, links=links, control=kind, controls=())
+    return replace(tail, links=links, control=kind, controls=(), of=tail)
+
+
+def unshuffled(link: Link) -> Link:
+    """A link that trains on a shuffled task, with the task as it is."""
+    return replace(link, control=Control("unshuffled", link))
 
 
 def has_text(link: Link) -> bool:

@@ -11,7 +11,7 @@ from procray.errors import Problem, did_you_mean
 from procray.spec.axes import Axis
 from procray.spec.counts import WITHOUT_COMMAS, has_commas
 from procray.spec.paths import Path, drop, drop_all, find, get, locate, put
-from procray.spec.sections import LATER, Section, Sweep, section_at, section_of
+from procray.spec.sections import LATER, LISTS, Section, Sweep, section_at, section_of
 from procray.spec.tree import Node, plain
 from procray.spec.written import show_shortly
 
@@ -78,7 +78,7 @@ def _missing(root: Node, chosen: dict[Path, Node]) -> list[Problem]:
             if isinstance(child.value, list):
                 for i in range(len(child.value)):
                     look((*path, key, i), inner)
-            else:
+            elif key not in LISTS:  # of what stands in place of a list more is not asked
                 look((*path, key), inner)
 
     look((), Sweep)
@@ -101,6 +101,10 @@ def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
         given = "" if kind == "wrong" else f" (got {show_shortly(error['input'])})"
         return locate(root, path, nodes, key=False).problem(f"{name}: {message}{given}")
     message = _WORDS.get(kind, error["msg"]).format(**context)
+    if kind == "list_type" and path[-1] in LISTS:
+        message += f" of {LISTS[str(path[-1])]}"
+    elif kind in ("model_type", "dict_type") and len(path) > 1 and path[-2] in LISTS:
+        message += f"; {path[-2]} is a list of {LISTS[str(path[-2])]}"
     if has_commas(error["input"]):
         message += f"; {WITHOUT_COMMAS}"
     if kind == "literal_error":

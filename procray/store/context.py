@@ -95,6 +95,9 @@ class StoreContext:
             with contextlib.suppress(OSError):
                 self._folder.write_progress({**row, "attempt": self._held.attempt})
 
+    def curve(self, phase: str) -> list[dict[str, Any]]:
+        return self._store.phase(phase).curve()
+
     def close(self) -> None:
         """Ends the attempt's journal."""
         if self._journal is not None:

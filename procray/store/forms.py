@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from procray.records import Every, check, count, digits, plain, sha256
+from procray.records import Every, check, count, digits, plain, quick, sha256
 
 _NUMBER = (float, None.__class__)
 _TEXT = (str, None.__class__)
@@ -55,6 +55,8 @@ ROW = {
     },
     "tokens_by_task?": (Every(float), None.__class__),
 }  # fmt: skip
+fits_row = quick(ROW)
+_FITS = {name: quick(form) for name, form in FORMS.items()}
 
 
 def checked(path: PurePath | str, value: Any) -> Any:
@@ -63,5 +65,5 @@ def checked(path: PurePath | str, value: Any) -> Any:
     Raises:
         StoreError: it has not.
     """
-    form = FORMS.get(str(path).rpartition("/")[2])
-    return value if form is None else check(value, form, path)
+    name = str(path).rpartition("/")[2]
+    return value if name not in FORMS or _FITS[name](value) else check(value, FORMS[name], path)

@@ -80,7 +80,7 @@ def find(
             if folder.marks():
                 kept[phase] = f"its phase.json cannot be read ({error}), so nobody knows what it is"
         if recipe is not None:
-            parents[phase] = [parent.phase for parent in recipe.init.parents()]
+            parents[phase] = [parent.phase for parent in recipe.needs(0)]
             if "corpus" in recipe.data:
                 corpora_of[phase] = corpus_folder(recipe.data, store.corpora).name
         if phase not in planned.needed and phase not in kept and (why := _in_use(folder, planned, older_than)):

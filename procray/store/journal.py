@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from procray import links
 from procray.errors import StoreError
-from procray.files import parse_json
+from procray.files import parse_json, read_bytes
 from procray.records import check, digits
-from procray.store.forms import ROW
+from procray.store.forms import ROW, fits_row
 from procray.training.rows import COUNTERS, LOSS, alike
 
 # How far the loss may lie off where bits are not promised: relative, and absolute below 1 nat.
@@ -37,23 +37,22 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         StoreError: a whole line holds something else than an evaluation.
     """
     try:
-        file = open(path, "rb", opener=links.open_file)  # noqa: SIM115
+        lines = read_bytes(path, LARGEST_JOURNAL).split(b"\n")
     except FileNotFoundError:
         return []
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}") from None
     rows: list[dict[str, Any]] = []
-    with file:
-        if os.fstat(file.fileno()).st_size > LARGEST_JOURNAL:
-            raise StoreError(f"{path} is damaged: more than {LARGEST_JOURNAL:,} bytes")
-        for number, line in enumerate(iter(lambda: file.readline(_LARGEST_LINE + 1), b""), 1):
-            if len(line) > _LARGEST_LINE:
-                raise StoreError(f"{path}, line {number}, is damaged: more than {_LARGEST_LINE:,} bytes")
-            if not line.endswith(b"\n"):
-                break
-            try:
-                row = parse_json(line)
-            except ValueError:
-                continue  # a block of zeros that a power cut left behind
-            rows.append(check(row, ROW, f"{path}, line {number},"))
+    for number, line in enumerate(lines, 1):
+        if len(line) >= _LARGEST_LINE:
+            raise StoreError(f"{path}, line {number}, is damaged: more than {_LARGEST_LINE:,} bytes")
+        if number == len(lines):
+            break  # torn, or empty
+        try:
+            row = parse_json(line)
+        except ValueError:
+            continue  # a block of zeros that a power cut left behind
+        rows.append(row if fits_row(row) else check(row, ROW, f"{path}, line {number},"))
     return rows
 
 
@@ -68,10 +67,12 @@ def merged(folder: Path) -> dict[int, tuple[int, dict[str, Any]]]:
     """`{step: (attempt, row)}` over all attempts, ascending by step; the first attempt's row counts."""
     rows: dict[int, tuple[int, dict[str, Any]]] = {}
     size = 0
-    for attempt in attempts(folder):
+    numbers = attempts(folder)
+    for attempt in numbers:
         path = folder / f"{attempt}.jsonl"
-        with contextlib.suppress(FileNotFoundError):  # which `read_rows` takes as empty
-            size += links.status(path).st_size
+        if len(numbers) > 1:  # one alone is measured as it is read
+            with contextlib.suppress(FileNotFoundError):  # which `read_rows` takes as empty
+                size += links.status(path).st_size
         if size > LARGEST_JOURNAL:
             raise StoreError(f"{folder} is damaged: its journals have more than {LARGEST_JOURNAL:,} bytes")
         for row in read_rows(path):

@@ -78,7 +78,7 @@ def last_written(folder: Path) -> float:
     return newest
 
 
-def read_document(path: Path) -> Any:
+def read_document(path: Path | str) -> Any:
     """The JSON in a file, or None when there is no such file.
 
     Raises:

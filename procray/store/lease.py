@@ -128,11 +128,16 @@ def acquire(claims: Claims, about: dict[str, Any] | None = None) -> Lease | None
     content = {"attempt": attempt, **this_process(), "since": time.time(), "about": about or {}}
     if not claims.create(attempt, _text(content)):
         return None
-    there = claims.attempts()
-    if max(there, default=0) != attempt:  # others came, worked and were outnumbered since we looked
-        claims.drop([attempt])
-        return None
-    claims.drop(other for other in there if other < attempt)
+    try:
+        there = claims.attempts()
+        if max(there, default=0) != attempt:  # others came, worked and were outnumbered since we looked
+            claims.drop([attempt])
+            return None
+        claims.drop(other for other in there if other < attempt)
+    except BaseException:  # this process lives on: its claim would keep the phase from everybody
+        with contextlib.suppress(OSError, ProcrayError):
+            claims.drop([attempt])
+        raise
     return Lease(claims, attempt, content)
 
 

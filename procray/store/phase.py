@@ -54,7 +54,7 @@ class PhaseFolder(ABC):
             StoreError: there is no such mark.
         """
         self._look()
-        value = read_document(self._mark(step) / MANIFEST)
+        value = read_document(f"{self._mark(step)}/{MANIFEST}")
         if value is None:
             there = ", ".join(map(str, self.marks())) or "none"
             raise StoreError(f"phase {self.id} has no mark at step {step}; its marks: {there}")
@@ -186,7 +186,7 @@ class PhaseFolder(ABC):
         `procray.store.failure`.
         """
         self._look()
-        value = read_document(self.path / "status.json") or {"state": "waiting"}
+        value = read_document(f"{self.path}/status.json") or {"state": "waiting"}
         if value["state"] == "running":
             holder = self.holder()
             if holder is None or not holder.alive():
@@ -206,7 +206,7 @@ class PhaseFolder(ABC):
     def description(self) -> dict[str, Any] | None:
         """phase.json: `{"id", "recipe", "data_digest", "attempts": {attempt: provenance}}`, or None."""
         self._look()
-        return read_document(self.path / "phase.json")
+        return read_document(f"{self.path}/phase.json")
 
     def recipe(self) -> PhaseRecipe | None:
         """What the phase is; None for a checkpoint from outside and a phase that never began.
@@ -267,7 +267,11 @@ class PhaseFolder(ABC):
             links.refuse(place)
         held = lease.acquire(self._claims(), about)
         if held is not None:
-            self._sweep_up(held)
+            try:
+                self._sweep_up(held)
+            except BaseException:  # nobody will ever release what was not returned
+                held.release()
+                raise
         return held
 
     # -- upkeep ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
@@ -33,6 +34,9 @@ _STATUS = {
     "skipped": "KILLED",
 }
 _WEIGHTS = {"attention", "mlp", "layernorm"}
+
+
+Consumed = Callable[[str, int], int]  # of a phase and a step, the tokens up to there; see `Session.consumed`
 
 
 class Point(NamedTuple):
@@ -98,8 +102,8 @@ def plain(name: str) -> str:
     return re.sub(r"[^\w\-. /:]", "_", name)
 
 
-def tokens_before(plan: Plan, phase: str) -> int:
-    """Nominal tokens of all that was trained before this phase; a phase that feeds it twice counts once."""
+def tokens_before(plan: Plan, phase: str, consumed: Consumed) -> int:
+    """Tokens of all that was trained before this phase; a phase that feeds it twice counts once."""
     furthest: dict[str, int] = {}
 
     def walk(parents: list[Parent]) -> None:
@@ -108,7 +112,7 @@ def tokens_before(plan: Plan, phase: str) -> int:
             walk(plan.phases[parent.phase].parents)
 
     walk(plan.phases[phase].parents)
-    return sum(plan.phases[name].nominal[step] for name, step in furthest.items())
+    return sum(consumed(name, step) for name, step in furthest.items())
 
 
 def wanted_rows(planned: PlannedPhase, curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -138,12 +142,13 @@ def points(names: dict[str, str], row: dict[str, Any], before: int, model: str |
         model: the checkpoint kept at this evaluation, whose page then shows the loss.
     """
     time, step = milliseconds(row), int(row["tokens"])
-    found = [
-        Point(name, float(row[entry]), time, step, model if entry == "loss" else None)
-        for entry, name in names.items()
-        if finite(row.get(entry))
-    ]
-    return [*found, Point(TOTAL, float(before + step), time, step)]
+    found = []
+    for entry, name in names.items():
+        value = row.get(entry)
+        if value is not None and finite(value):
+            found.append(Point(name, float(value), time, step, model if entry == "loss" else None))
+    found.append(Point(TOTAL, float(before + step), time, step))
+    return found
 
 
 def milliseconds(row: dict[str, Any]) -> int:
@@ -188,8 +193,12 @@ def run_status(state: str) -> str:
     return _STATUS.get(state, "SCHEDULED")
 
 
-def parameters(index: Index, phase: str) -> dict[str, str]:
-    """At most 30 short parameters."""
+def parameters(index: Index, phase: str, before: int) -> dict[str, str]:
+    """At most 30 short parameters.
+
+    Args:
+        before: as `tokens_before` counts them; known for good when the phase begins.
+    """
     planned = index.phases[phase]
     recipe = planned.recipe
     cells = cells_of(index, phase)
@@ -218,9 +227,10 @@ def parameters(index: Index, phase: str) -> dict[str, str]:
         "batch": recipe.batch,
         "precision": recipe.precision,
         "length": length(index, phase),
-        "warmup_tokens": tokens_before(index.plan, phase),
+        "warmup_tokens": before,
     }
-    if recipe.steps is not None:  # a constant schedule can be extended: its budget is no constant
+    # A constant schedule can be extended, and of sequences that grow nobody knows how many tokens they will be.
+    if recipe.steps is not None and not recipe.growing:
         values["tokens"] = planned.nominal[planned.end]
     if cells and cells[0].fraction is not None:
         values["fraction"] = cells[0].fraction

@@ -7,6 +7,7 @@ checkpoint logs its opening and its closing numbers with that model's id, beside
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,6 +18,7 @@ from procray import links
 from procray.corpora import identity
 from procray.files import digest
 from procray.model.families import DEFAULT, family
+from procray.selection.standing import consumed
 from procray.tracking import facts
 from procray.tracking.backend import redact
 
@@ -37,9 +39,9 @@ _TRAINING = "?workflowType=machine_learning"  # without it a link shows MLflow's
 _UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "k"))
 
 
-def model_name(planned: PlannedPhase, step: int) -> str:
+def model_name(planned: PlannedPhase, tokens: int) -> str:
     """The label and the tokens, without the characters that MLflow forbids in a model's name: no `1.5M` but `1500k`."""
-    count = int(float(f"{planned.nominal[step]:.3g}"))
+    count = int(float(f"{tokens:.3g}"))
     size, unit = next((pair for pair in _UNITS if count % pair[0] == 0 and count), (1, ""))
     return re.sub(r"[/:.%\"']", "-", f"{planned.label} {count // size}{unit}")
 
@@ -48,15 +50,16 @@ def mark_tags(planned: PlannedPhase, folder: PhaseFolder, step: int) -> dict[str
     """Where a checkpoint stands and what it must contain."""
     weights = folder.manifest(step)["files"]["model.safetensors"]
     path = folder.where(step)
-    tokens = facts.tokens_text(planned.nominal[step])
+    tokens = consumed(planned, folder, step)
     return {
-        "mlflow.note.content": f"{planned.label} after {tokens} tokens. `model.safetensors` stands in `{path}`. "
-        "The runs in the table below started from it, but for the one that made it.",
+        "mlflow.note.content": f"{planned.label} after {facts.tokens_text(tokens)} tokens. "
+        f"`model.safetensors` stands in `{path}`. The runs in the table below started from it, "
+        "but for the one that made it.",
         MARK: f"{planned.id}/{step}",
         EXTERNAL: "true",
         "procray.phase": planned.id,
         "procray.step": str(step),
-        "procray.tokens": str(planned.nominal[step]),
+        "procray.tokens": str(tokens),
         "procray.path": path,
         "procray.sha256": weights["sha256"],
         "procray.bytes": str(weights["bytes"]),
@@ -79,7 +82,7 @@ def write_model(
     tags = mark_tags(planned, folder, step)
     model = known or client.create_logged_model(
         experiment,
-        name=model_name(planned, step),
+        name=model_name(planned, int(tags["procray.tokens"])),
         source_run_id=run,
         model_type=family(planned.recipe.model.family).title,
         tags=tags,
@@ -134,37 +137,36 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
     Args:
         data_digest: of the prepared shards, once they exist; else the digest of the recipe is shown.
     """
+    recipe = plan.phases[phase].recipe
+    data = json.dumps(recipe.data)
+    drawn = (recipe.seed, recipe.role) if "task" in recipe.data else (0, None)
+    return [_dataset(data, "train", *drawn, data_digest), _dataset(data, "validation", 0, None, data_digest)]
+
+
+@lru_cache(maxsize=1024)  # phases share their data
+def _dataset(text: str, split: str, seed: int, role: str | None, data_digest: str | None) -> DatasetInput:
+    """One split of the data that a recipe names, as JSON."""
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.http_dataset_source import HTTPDatasetSource
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    recipe = plan.phases[phase].recipe
-    name = facts.data_name(recipe.data)
-    shown = json.loads(_without_secrets(json.dumps(recipe.data)))
-    hub = _hub_name(recipe.data)
-    inputs = []
-    for split in ("train", "validation"):
-        if "task" in recipe.data:
-            training = split == "train"
-            about = {**shown, "seed": recipe.seed if training else 0, "stream": split}
-            about |= {"role": recipe.role} if training and recipe.role else {}
-            print_of_data = digest(about, 16)
-        else:
-            about = {**shown, "split": split}
-            print_of_data = digest([data_digest or digest(identity(recipe.data), 16), split], 16)
-        source: Any = HTTPDatasetSource(url=HUB + hub) if hub else CodeDatasetSource(tags=_texts(about))
-        dataset = Dataset(
-            name=f"{name} {split}",
-            digest=print_of_data,
-            source_type=source._get_source_type(),
-            source=source.to_json(),
-            profile=json.dumps(about, sort_keys=True)[:16_000],
-        )
-        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", split)]))
-    return inputs
-
-
-_without_secrets = lru_cache(maxsize=256)(redact)  # phases share their data
+    data, shown = json.loads(text), json.loads(redact(text))
+    if "task" in data:
+        about = {**shown, "seed": seed, "stream": split, **({"role": role} if role else {})}
+        print_of_data = digest(about, 16)
+    else:
+        about = {**shown, "split": split}
+        print_of_data = digest([data_digest or digest(identity(data), 16), split], 16)
+    hub = _hub_name(data)
+    source: Any = HTTPDatasetSource(url=HUB + hub) if hub else CodeDatasetSource(tags=_texts(about))
+    dataset = Dataset(
+        name=f"{facts.data_name(data)} {split}",
+        digest=print_of_data,
+        source_type=source._get_source_type(),
+        source=source.to_json(),
+        profile=json.dumps(about, sort_keys=True)[:16_000],
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", split)])
 
 
 def _hub_name(data: dict[str, Any]) -> str | None:
@@ -178,12 +180,18 @@ def _texts(value: dict[str, Any]) -> dict[str, str]:
 
 def transfer_manifest(folder: PhaseFolder, steps: list[int]) -> Path | None:
     """The file that says what the phase copied from where and what it drew anew; it stands with every mark."""
-    found = (folder.path / "marks" / str(step) / "transfer.json" for step in steps)
-    return next((file for file in found if file.is_file()), None)
+    found = (f"{folder.path}/marks/{step}/transfer.json" for step in steps)
+    return next((Path(file) for file in found if os.path.isfile(file)), None)
 
 
 def note(
-    index: Index, phase: str, experiment: str, runs: Mapping[str, str], models: Mapping[str, LoggedModel], reason: str
+    index: Index,
+    phase: str,
+    experiment: str,
+    runs: Mapping[str, str],
+    models: Mapping[str, LoggedModel],
+    reason: str,
+    consumed: facts.Consumed,
 ) -> str:
     """What stands first on a run's page, in Markdown: where its weights come from, with links."""
     plan, planned = index.plan, index.phases[phase]
@@ -197,7 +205,7 @@ def note(
         if name in plan.outside:
             words = f"the outside checkpoint {plan.outside[name].name}"
         else:
-            words = f"{plan.phases[name].label} after {facts.tokens_text(plan.phases[name].nominal[step])} tokens"
+            words = f"{plan.phases[name].label} after {facts.tokens_text(consumed(name, step))} tokens"
         if f"{name}/{step}" in models:
             words = f"[{words}](#/experiments/{experiment}/models/{models[f'{name}/{step}'].model_id}{_TRAINING})"
         if name in runs:
@@ -208,6 +216,11 @@ def note(
         parts.append(f"Done to what was carried: {init.perturb.words}{about}.")
     if init.freeze:
         parts.append(f"Frozen: {' + '.join(init.freeze)}.")
+    if planned.recipe.paced_by:
+        other = planned.recipe.paced_by
+        words = plan.phases[other].label
+        words = f"{words} ([run](#/experiments/{experiment}/runs/{runs[other]}))" if other in runs else words
+        parts.append(f"Its sequences have, step by step, the lengths that those of {words} had.")
     keys = f"seed {planned.recipe.seed}" + (f" as {planned.recipe.role}" if planned.recipe.role else "")
     parts.append(f"All {'other ' if carried else ''}weights are drawn from {keys}.")
     if users := index.users.get(phase):

@@ -45,14 +45,15 @@ def write_phase(session: Session, standing: Standing, phase: str) -> bool:
     ends = views.extent(rows) if facts.role(index, phase) == "compared" else None
     if ends:
         session.extents[phase] = ends
-    names, before = facts.curve_names(index, phase), facts.tokens_before(plan, phase)
+    names, before = facts.curve_names(index, phase), facts.tokens_before(plan, phase, session.consumed)
     begun = facts.milliseconds(rows[0]) if rows else int(time.time() * 1000)
-    run = run_of(session, phase, planned.label, begun, **names_of(names))
+    named = names_of(names)
+    run = run_of(session, phase, planned.label, begun, **named)
     sources = _sources(session, phase)
-    judged_on = _write_inputs(session, run, phase, (folder.description() or {}).get("data_digest"), sources)
+    judged_on = _write_inputs(session, run, phase, folder, sources)
     kept = _write_marks(session, run, phase, folder, steps)
 
-    again = renamed(session, run, names)
+    again = renamed(session, run, names, named)
     groups = missing.curves(
         run, [(int(row["tokens"]), facts.points(names, row, before, kept.get(row["step"]))) for row in rows], again
     )
@@ -63,8 +64,8 @@ def write_phase(session: Session, standing: Standing, phase: str) -> bool:
     groups += missing.news(session.measured, run, numbers, sources, partial(latest, session, run))
     groups += missing.late(session.measured, run, names["loss"], with_loss, kept)
     tags = _tags(session, phase, state, reason if state == "failed" else "")
-    send(session, run, facts.parameters(index, phase), tags, groups, judged_on)
-    send(session, run, {}, names_of(names), [])  # after the points: it says that all of them are there
+    send(session, run, facts.parameters(index, phase, before), tags, groups, judged_on)
+    send(session, run, {}, named, [])  # after the points: it says that all of them are there
     _write_transfer(session, run, folder, steps)
     set_status(session, run, facts.run_status(state), facts.milliseconds(rows[-1]) if rows else None)
     if len(sources) < len(planned.recipe.init.parents()):
@@ -84,7 +85,9 @@ def _tags(session: Session, phase: str, state: str, reason: str) -> dict[str, st
         "variant": plan.phases[phase].variant,
         "procray.state": state,
         "mlflow.runName": plan.phases[phase].label,
-        "mlflow.note.content": lineage.note(index, phase, session.experiment, session.runs, session.models, reason),
+        "mlflow.note.content": lineage.note(
+            index, phase, session.experiment, session.runs, session.models, reason, session.consumed
+        ),
     }
     colour = facts.colour(index, phase)
     return {**tags, "mlflow.runColor": colour} if colour else tags
@@ -109,14 +112,15 @@ def _sources(session: Session, phase: str) -> list[str]:
 
 
 def _write_inputs(
-    session: Session, run: Known, phase: str, data_digest: str | None, sources: list[str]
+    session: Session, run: Known, phase: str, folder: PhaseFolder, sources: list[str]
 ) -> tuple[str, str] | None:
     """The data and the checkpoints that went in. Gives name and digest of the held-out data, once they are known."""
     from mlflow.entities import LoggedModelInput
 
     # Before a corpus is prepared only the digest of its recipe is known: wait for the lasting one.
-    lasting = data_digest or "task" in session.plan.phases[phase].recipe.data
-    inputs = lineage.datasets(session.plan, phase, data_digest) if lasting else []
+    task = "task" in session.plan.phases[phase].recipe.data
+    data_digest = None if task else (folder.description() or {}).get("data_digest")
+    inputs = lineage.datasets(session.plan, phase, data_digest) if task or data_digest else []
     names = [(item.dataset.name, item.dataset.digest) for item in inputs]
     new = [item for item, name in zip(inputs, names, strict=True) if name not in run.datasets]
     models = [model for model in sources if model not in run.sources]
@@ -142,8 +146,11 @@ def _write_marks(session: Session, run: Known, phase: str, folder: PhaseFolder, 
         session.models[key] = model
         session.new_models += known is None
         kept[step] = model.model_id
-    nominal = session.plan.phases[phase].nominal
-    new = [LoggedModelOutput(model, nominal[step]) for step, model in kept.items() if model not in run.results]
+    new = [
+        LoggedModelOutput(model, session.consumed(phase, step))
+        for step, model in kept.items()
+        if model not in run.results
+    ]
     if new:
         session.client.log_outputs(run.id, new)
         run.results.update(output.model_id for output in new)

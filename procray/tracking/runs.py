@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from functools import cache
 
 from procray.files import digest
 from procray.tracking import facts
@@ -54,10 +55,16 @@ def common_tags(session: Session) -> dict[str, str]:
         "mlflow.source.name": f"procray sweep {name}",
         "mlflow.source.type": "LOCAL",
     }
+    user = _user()
+    return {**tags, "mlflow.user": user} if user else tags
+
+
+@cache
+def _user() -> str:
     try:
-        return {**tags, "mlflow.user": getpass.getuser()}
+        return getpass.getuser()
     except (KeyError, OSError):  # a container without a user name
-        return tags
+        return ""
 
 
 def send(
@@ -80,7 +87,7 @@ def send(
         taken = 0
         while taken < len(groups) and len(batch) + len(groups[taken]) <= _BATCH:
             here = {(point.name, point.time, point.step) for point in groups[taken]}
-            if places & here:
+            if not places.isdisjoint(here):
                 break  # the same point for another model's page
             batch += groups[taken]
             places |= here
@@ -106,12 +113,15 @@ def names_of(curves: dict[str, str]) -> dict[str, str]:
     return {CURVES: digest(sorted(curves.values()), 8)}
 
 
-def renamed(session: Session, run: Known, curves: dict[str, str]) -> dict[str, set[int]]:
+def renamed(session: Session, run: Known, curves: dict[str, str], named: dict[str, str]) -> dict[str, set[int]]:
     """Where the names of a run's curves have changed since they were written: `{name: steps that MLflow has}`.
 
     A second target in the sweep's file changes them (`accuracy/val` becomes `a/accuracy/val`).
+
+    Args:
+        named: `names_of(curves)`.
     """
-    if not run.steps or run.tags.get(CURVES) == names_of(curves)[CURVES]:
+    if not run.steps or run.tags.get(CURVES) == named[CURVES]:
         return {}
     return {
         name: {point.step for point in session.client.get_metric_history(run.id, name)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from procray.selection.standing import consumed
 from procray.tracking import backend, views
 from procray.tracking.glance import Rest
 from procray.tracking.index import Index
@@ -127,6 +128,10 @@ class Session:
         if phase not in self.places:
             self.places[phase] = str(self.store.phase(phase).path)
         return self.places[phase]
+
+    def consumed(self, phase: str, step: int) -> int:
+        """Tokens that a phase consumed up to a step."""
+        return consumed(self.plan.phases[phase], self.store.phase(phase), step)
 
     def check_time(self) -> None:
         if self.end is not None and time.monotonic() > self.end:

@@ -94,7 +94,9 @@ def phase_times(
     recipe: PhaseRecipe, source: Source, device: torch.device, threads: int, seconds: float
 ) -> dict[str, Any]:
     """Seconds of a step and of an evaluation, through the loop's own update and the evaluation that it calls."""
-    recipe = replace(recipe, init=Init(), steps=None, optimizer=replace(recipe.optimizer, schedule="constant"))
+    recipe = replace(
+        recipe, init=Init(), paced_by="", steps=None, optimizer=replace(recipe.optimizer, schedule="constant")
+    )
     chosen = rt.resolve(recipe, device, vocab=source.vocab, rows=source.rows, positions=source.context, threads=threads)
     run = Run(recipe, source, Nowhere(device), chosen)  # type: ignore[arg-type]
 

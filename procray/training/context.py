@@ -51,6 +51,9 @@ class Context(Protocol):
     def progress(self, row: dict[str, Any]) -> None:
         """Live numbers, about once a second; may be dropped."""
 
+    def curve(self, phase: str) -> list[dict[str, Any]]:
+        """The evaluations of another phase, by ascending step. Every rank may ask."""
+
 
 class FolderContext:
     """A phase in a plain folder, for a machine with torch alone.
@@ -61,7 +64,7 @@ class FolderContext:
                 /progress.json           live numbers
 
     One process group at a time may use the folder. Parents are sought in `parents`, else as sibling
-    folders: `<folder>/../<phase>/marks/<step>`.
+    folders: `<folder>/../<phase>/marks/<step>`. So is the journal of a phase whose lengths are followed.
     """
 
     def __init__(
@@ -127,11 +130,10 @@ class FolderContext:
 
     def rows(self) -> list[dict[str, Any]]:
         """The journal; a last line that a kill tore apart is left out."""
-        try:
-            lines = (self.folder / "journal.jsonl").read_bytes().split(b"\n")[:-1]
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines]
+        return _rows(self.folder)
+
+    def curve(self, phase: str) -> list[dict[str, Any]]:
+        return sorted(_rows(self.folder.parent / phase), key=lambda row: int(row["step"]))
 
     def journal(self, row: dict[str, Any]) -> None:
         """Appends a row, unless its step is there.
@@ -167,6 +169,14 @@ class FolderContext:
                     f"{self.folder}, step {row['step']}: {name} was {old!r} and is now {new!r} when computed again; "
                     "use the thread count, versions and machine of before, or remove the folder to start afresh"
                 )
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    try:
+        lines = (folder / "journal.jsonl").read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]
 
 
 def _fill(target: Path, fill: Callable[[Path], None]) -> None:

@@ -22,6 +22,7 @@ from procray.training.losses import Losses
 from procray.training.objective import scored_values, to_device
 from procray.training.optimizer import clip_gradients
 from procray.training.pace import Pace
+from procray.training.pacing import pacing
 from procray.training.parts import computed, micro_batches
 from procray.training.peak import device_peak
 from procray.training.recipe import PhaseRecipe
@@ -69,7 +70,8 @@ def train(
     often the phase was interrupted, wherever it was marked and however far it is extended.
 
     With `recipe.evaluation.solved`, training ends for good at the evaluation that completes the streak: its row
-    has `solved: true`, and every later mark holds the weights of that step, with `solved_at` in its manifest.
+    has `solved: true`, and every later mark holds the weights of that step, with `solved_at` in its manifest. A
+    phase that follows the lengths of another one (`recipe.paced_by`) ends so where that one was solved.
 
     Args:
         source: its data, from `task_source` or `text_source`.
@@ -83,7 +85,7 @@ def train(
 
     Raises:
         PhaseFailed: the loss, the gradient or the weights are no longer finite. The last resume state stays.
-        StoreError: a resume state that does not belong here.
+        StoreError: a resume state that does not belong here, or a phase to follow that is not trained as far.
         TransferError: parents that do not fit.
     """
     assert recipe.steps is None or until <= recipe.steps, "a decaying schedule ends at its own length"
@@ -121,6 +123,9 @@ class Run:
         self.parameters = list(self.model.parameters())
         self.flops_at: dict[int, float] = {}  # per position, by length
         self.fresh = begun.fresh
+        self.paced = pacing(recipe, context)
+        # What follows another phase does not grow by itself.
+        self.curriculum = source.curriculum if self.paced is None else None
         self.status: Literal["done", "paused"] = "done"
         self.losses = Losses(self.ranks, context.device, self.state.step)
         peak = device_peak(context.device, runtime.autocast, runtime.threads)
@@ -152,12 +157,15 @@ class Run:
                 keeper.save()
                 self.status = "paused"
                 return
+            if self.paced is not None:
+                state.length = self.paced.length(state.step)
             yield
             on_cadence = state.step % every == 0
-            if on_cadence or state.step in wanted:
+            ends = self.paced is not None and state.step == self.paced.solved_at
+            if on_cadence or ends or state.step in wanted:
                 self.measure()
                 if on_cadence:
-                    record.begin_interval(state, self.source.curriculum)
+                    record.begin_interval(state, self.curriculum)
                 if state.step in wanted:
                     keeper.mark()
                 elif keeper.due(keep.SAVE_AT_EVALUATION_SECONDS):
@@ -218,17 +226,14 @@ class Run:
             raise PhaseFailed(f"the batch of step {step} scores no position, so there is nothing to learn from", step)
         return scored
 
-    def count(
-        self, batch: Batch | RowBatch, scored: int, lr: float, parts: Sequence[tuple[int, ...]] | None = None
-    ) -> None:
+    def count(self, batch: Batch | RowBatch, scored: int, lr: float, parts: Sequence[tuple[int, ...]]) -> None:
         """Takes note of an update whose loss and norm stand in the ring.
 
         Args:
-            parts: sequences and positions of each part that was computed; by default the batch as it is.
+            parts: sequences and positions of each part that was computed.
         """
         state = self.state
         self.losses.note(state.step, lr, scored)
-        parts = [batch.mask_BT.shape[:2]] if parts is None else parts
         state.step += 1
         state.marked = False
         state.tokens += batch.nominal_tokens
@@ -265,7 +270,7 @@ class Run:
         self.placement.rest()
         if not math.isfinite(metrics.loss):
             raise self.losses.failure(f"the validation loss is {metrics.loss:g}", state.step)
-        record.judge(state, metrics.accuracy, self.recipe, source.curriculum)
+        record.judge(state, metrics.accuracy, self.recipe, self.curriculum, self.paced)
         mfu = self.pace.mfu(state.since_flops, state.since_seconds)
         state.row = record.row(state, metrics, self.recipe, source, mfu)
         if self.context.rank == 0:

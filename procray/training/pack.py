@@ -27,6 +27,7 @@ from procray.training.context import Context
 from procray.training.loop import Outcome, Run
 from procray.training.losses import PENDING
 from procray.training.objective import send
+from procray.training.parts import computed
 from procray.training.recipe import PhaseRecipe
 from procray.training.schedule import lr_at
 from procray.training.source import Source
@@ -203,8 +204,13 @@ class Together:
         inputs = [*(value.index_select(0, place_M) for value in data), lr_M1]
         found_M2 = torch.stack(self._step_for(inputs)(*inputs), 1)
         self.ring_M2K.scatter_(2, slot_M[:, None, None].expand(-1, 2, -1), found_M2[:, :, None])
+        # What each would compute alone: what fills a stack up, or would be cut off there, is no work of a phase.
+        alone = [self.runs[places.index(place)].runtime for place in range(len(batches))]
+        parts = [
+            computed(batch.mask_BT, 1, one.micro_batch, one.trim) for batch, one in zip(batches, alone, strict=True)
+        ]
         for run, place, lr in zip(self.runs, places, rates, strict=True):
-            run.count(batches[place], scored[place], lr)
+            run.count(batches[place], scored[place], lr, parts[place])
         if any(run.state.step % run.recipe.evaluation.every == 0 or run.state.step in wanted for run in self.runs):
             # No clock of a phase may run while another one evaluates.
             if self.device.type == "cuda":

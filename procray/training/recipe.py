@@ -242,7 +242,8 @@ class PhaseRecipe:
     `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
     `corpora.recipe()`. `steps` is the length of a decaying schedule and None for a constant one,
     where a longer budget extends the same run. `role` keys what is drawn, together with the seed:
-    see `procray.model.draws`; recipes of the first two `numerics` have none.
+    see `procray.model.draws`; recipes of the first two `numerics` have none. `paced_by` is the phase whose lengths
+    of sequences this one follows step by step, in place of its own evaluations; see `procray.training.pacing`.
     """
 
     kind: Kind
@@ -257,6 +258,7 @@ class PhaseRecipe:
     init: Init = field(default_factory=Init)
     role: str = ""
     numerics: int = NUMERICS
+    paced_by: str = ""
 
     def __post_init__(self) -> None:
         assert (self.steps is None) == (self.optimizer.schedule == "constant"), "steps belong to decaying schedules"
@@ -286,9 +288,21 @@ class PhaseRecipe:
     @property
     def grows(self) -> bool:
         """Whether evaluations decide how long the sequences of the data are (a curriculum)."""
-        task = self.data.get("task", {})
-        length = task.get("shuffled", task).get("length")
-        return isinstance(length, dict) and "mastery" in length
+        return not self.paced_by and has_curriculum(self.data)
+
+    @property
+    def growing(self) -> bool:
+        """Whether its sequences grow on the way, by its own evaluations or by another phase's."""
+        return self.grows or bool(self.paced_by)
+
+    @property
+    def follows_evaluations(self) -> bool:
+        """Whether evaluations, its own or another phase's, decide how many tokens it consumes of its budget."""
+        return self.growing or self.evaluation.solved is not None
+
+    def needs(self, until: int) -> list[Parent]:
+        """The marks that must exist before it can be trained to a step: what it begins with, and what paces it."""
+        return [*self.init.parents(), *([Parent(self.paced_by, until)] if self.paced_by else [])]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields of later versions are left out at their default, so that ids stay."""
@@ -307,8 +321,9 @@ class PhaseRecipe:
             "evaluation": evaluation,
             "init": self.init.to_json(),
         }
-        if not self.role:
-            del value["role"]
+        for name in ("role", "paced_by"):
+            if not value[name]:
+                del value[name]
         return value
 
     @staticmethod
@@ -336,6 +351,19 @@ class PhaseRecipe:
                 "init": Init.from_json(value["init"]),
             }
         )
+
+
+def has_curriculum(data: dict[str, Any]) -> bool:
+    """Whether the sequences of a stream of data grow as they are mastered."""
+    length = unshuffled(data.get("task", {})).get("length")
+    return isinstance(length, dict) and "mastery" in length
+
+
+def unshuffled(task: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of the task whose tokens a shuffled one has, or the very one."""
+    while "shuffled" in task:
+        task = task["shuffled"]
+    return task
 
 
 def _layer_pair(value: Any) -> str:
@@ -391,7 +419,7 @@ def _model_form(value: Any) -> str:
 
 _FORM = Exactly(
     {
-        **of(PhaseRecipe, init=_INIT, steps=(count, type(None)), model=_model_form).form,
+        **of(PhaseRecipe, init=_INIT, steps=(count, type(None)), model=_model_form, paced_by=plain).form,
         "init": _INIT,
         "data": _data_form,
     }

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from procray.training.evaluate import Metrics
+from procray.training.pacing import Pacing
 from procray.training.recipe import PhaseRecipe
 from procray.training.rows import MEAN_STEPS, SEQUENCES
 from procray.training.schedule import lr_at
@@ -37,12 +38,18 @@ def row(state: State, metrics: Metrics, recipe: PhaseRecipe, source: Source, mfu
         "positions_per_s": state.since_positions / seconds if trained and seconds else None,
         "mfu": mfu if trained else None,
         "seconds": state.seconds,
-        **source.exposure(state.step),
+        **_seen(state, source),
         **_how(state, recipe),
         **({} if state.length is None else {"length": state.length}),
         **({} if state.solved_at is None else {"solved": True}),
         "time": time.time(),
     }
+
+
+def _seen(state: State, source: Source) -> dict[str, Any]:
+    """What the source says of its data; of blocks that were cut off no more tokens were seen than consumed."""
+    seen = source.exposure(state.step)
+    return {**seen, "unique_tokens": min(seen["unique_tokens"], state.tokens)} if "unique_tokens" in seen else seen
 
 
 def _how(state: State, recipe: PhaseRecipe) -> dict[str, int]:
@@ -52,11 +59,16 @@ def _how(state: State, recipe: PhaseRecipe) -> dict[str, int]:
     return {SEQUENCES: recipe.evaluation.sequences, MEAN_STEPS: state.since_steps}
 
 
-def judge(state: State, accuracy: float, recipe: PhaseRecipe, curriculum: Curriculum | None) -> None:
-    """Notes whether this evaluation solves the phase.
+def judge(
+    state: State, accuracy: float, recipe: PhaseRecipe, curriculum: Curriculum | None, paced: Pacing | None = None
+) -> None:
+    """Notes whether this evaluation solves the phase, or is where the one that it follows was.
 
     Only the cadence counts, and a curriculum only at its last length.
     """
+    if paced is not None:
+        state.solved_at = paced.solved_at if state.step == paced.solved_at else None
+        return
     rule = recipe.evaluation.solved
     if rule is None or state.step == 0 or state.step % recipe.evaluation.every:
         return

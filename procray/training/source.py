@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from procray import tasks
@@ -160,7 +160,11 @@ class TextSource:
         return self.prepared.vocab_size
 
     def batch(self, step: int, length: int | None) -> Batch:
-        return self.prepared.batch(self.seed, step, self.size, self.context, self.role)
+        """Where a length is asked for, every block is cut off behind so many tokens."""
+        batch = self.prepared.batch(self.seed, step, self.size, self.context, self.role)
+        if length is None:
+            return batch
+        return replace(batch.rows(slice(None), length), nominal_tokens=self.size * length)
 
     def validation(self, length: int | None) -> Iterator[Batch]:
         size = max(1, min(self.held_out, VALIDATION_POSITIONS // self.context))

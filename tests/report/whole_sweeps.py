@@ -210,6 +210,7 @@ SWEEPS: dict[str, Callable[[Path], Results]] = {
     "matched": _matched,
     "chain": lambda folder: science.made(folder, science.CHAIN),
     "diagnostics": lambda folder: science.made(folder, science.DIAGNOSTICS),
+    "composition": lambda folder: science.made(folder, science.COMPOSITION),
     "scale": lambda folder: science.made(folder, science.SCALE),
 }
 

@@ -191,7 +191,7 @@ chain:
   - {procedural: {task: set, length: 8, batch: 4, tokens: 10k, optimizer: {lr: 1e-3}}}
   - {transfer: full, diagnostic: {task: haystack, pairs: 4, tokens: 40k, batch: 10, optimizer: {lr: 1e-3}}}
 published:
-  - {variant: full, quantity: data_fraction, value: 0.9, tolerance: 0.05, strength: strong, source: somewhere}
+  - {variant: set/full, quantity: data_fraction, value: 0.9, tolerance: 0.05, strength: strong, source: somewhere}
 """,
 )
 

@@ -404,3 +404,21 @@ def test_a_link_whose_answer_was_lost_is_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", lost)
     assert FolderClaims(tmp_path).create(1, "mine")
     assert os.listdir(tmp_path) == ["1.json"]
+
+
+def test_a_claim_that_fails_half_way_is_taken_back(tmp_path, monkeypatch):
+    """Its process lives on: what it claimed and never got would be kept from everybody."""
+
+    def refuse(self, attempts):
+        if attempts != [1]:
+            raise OSError("no answer")
+        drop(self, attempts)
+
+    drop = FolderClaims.drop
+    monkeypatch.setattr(FolderClaims, "drop", refuse)
+    with pytest.raises(OSError, match="no answer"):
+        lease.acquire(FolderClaims(tmp_path))
+    monkeypatch.undo()
+    held = lease.acquire(FolderClaims(tmp_path))
+    assert held.attempt == 1
+    held.release()

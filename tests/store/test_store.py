@@ -137,6 +137,18 @@ def test_a_damaged_mark_is_refused_by_name(plain, damage):
         plain.mark(40)
 
 
+def test_a_phase_that_cannot_be_tidied_is_not_kept_from_others(plain):
+    """Its process lives on, with other phases: a claim that nobody will release would never end."""
+    plain.acquire().release()
+    resume = plain.path / "resume.json"
+    resume.write_text("[")
+    with pytest.raises(StoreError, match=r"resume\.json is damaged"):
+        plain.acquire()
+    assert not plain.holder().alive()
+    resume.unlink()
+    plain.acquire().release()
+
+
 def test_checking_a_mark_twice_hashes_once(plain, monkeypatch):
     held = plain.acquire()
     plain.write_mark(held, 40, write_weights(), {})

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from procray import links
 from procray.planning.plan import Plan
 from procray.store.phase import PhaseFolder
 from procray.store.store import Store
@@ -54,6 +59,54 @@ def gone_through(store: Store, seeds: tuple[int, ...]) -> tuple[int, int]:
 
 def test_the_plan_is_not_gone_through_for_every_phase(store: Store) -> None:
     assert gone_through(store, (0,)) == gone_through(store, (1, 2, 3))
+
+
+def test_the_first_sync_reads_each_file_of_a_phase_once_and_none_in_vain(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = synthetic.build(seeds=(0,), targets=("code",))
+    synthetic.finish_all(store, plan)
+    read: Counter[str] = Counter()
+    opened = links.open_file
+
+    def open_file(path: Any, flags: int, mode: int = 0o666) -> int:
+        if "phases" in Path(path).parts:
+            read[str(Path(path).relative_to(store.path / "phases"))] += 1
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(links, "open_file", open_file)
+    assert sync(plan, store).complete
+    wanted: Counter[str] = Counter()
+    for phase, planned in plan.phases.items():
+        wanted.update([f"{phase}/status.json", f"{phase}/journal/1.jsonl"])
+        wanted.update(f"{phase}/marks/{step}/manifest.json" for step in planned.marks)
+        if "task" not in planned.recipe.data:  # the digest of a prepared corpus
+            wanted.update([f"{phase}/phase.json"])
+    assert read == wanted
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_python_looks_for_circles_as_often_as_before_once_a_pass_is_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    plan = synthetic.build(seeds=(0,), targets=("code",))
+    store.write_plan(plan)
+    session = open_session(plan, store, backend.tracking_uri(store.path))
+    during, before = [], gc.get_threshold()
+
+    def look(*_: Any) -> None:
+        during.append(gc.get_threshold())
+        if refused:
+            raise OSError("the disk is gone")
+
+    monkeypatch.setattr(importlib.import_module("procray.tracking.sync"), "_write_phases", look)
+    if refused:
+        with pytest.raises(OSError, match="the disk is gone"):
+            write(session)
+    else:
+        write(session)
+    assert during[0][0] > before[0]
+    assert gc.get_threshold() == before
 
 
 def test_a_look_at_what_has_not_changed_reads_no_phase_and_asks_for_nothing(

@@ -115,7 +115,7 @@ procedural: {task: set, length: 4, batch: 4, tokens: 1k, optimizer: {lr: 1e-3}}
 diagnostic: {task: haystack, pairs: 2, batch: 4, tokens: 1k, optimizer: {lr: 1e-3}}
 """
     index = Index(planner.plan(load_text(text, "f.yaml")))
-    found = {planned.label: facts.parameters(index, phase).get("donor") for phase, planned in index.phases.items()}
+    found = {planned.label: facts.parameters(index, phase, 0).get("donor") for phase, planned in index.phases.items()}
     assert sorted(found.values(), key=str) == ["5", "6", None, None, None]
     assert found["baseline s0"] is None
     assert {label: donor for label, donor in found.items() if donor} == {

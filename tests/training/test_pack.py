@@ -95,6 +95,20 @@ def test_each_phase_trains_as_it_does_alone(tmp_path, name):
         assert_alone(phase, tmp_path / str(number), tmp_path / f"alone {number}", marks=(12,))
 
 
+def test_a_pack_counts_what_each_phase_computes_alone(tmp_path):
+    """Neither what fills the stack up, nor what a phase alone would have cut off its sequences."""
+    shape = ModelShape(1, 1, 8, context=640)
+    tasks_of = (tasks.get("set", length=300, vocab=1000), tasks.get("set", length=200, vocab=1000))
+    phases = [recipe(data={"task": task.recipe()}, model=shape, batch=32) for task in tasks_of]
+    together(phases, tmp_path, until=2)
+    for number, phase in enumerate(phases):
+        run(phase, tmp_path / f"alone {number}", 2)
+        one, other = (FolderContext(tmp_path / name).rows()[-1] for name in (str(number), f"alone {number}"))
+        assert {key: one[key] for key in ("positions", "flops")} == {key: other[key] for key in ("positions", "flops")}
+        whole = sum(task_source(phase).batch(step, None).mask_BT.size for step in range(2))
+        assert (one["positions"] < whole) is (number == 0), "batches of fewer positions are left as they are"
+
+
 def test_weights_carried_in_are_carried_into_a_pack(tmp_path):
     run(recipe(data=SET, seed=9), tmp_path / "parent", 4)
     phases = [recipe(data=RANGE), recipe(data=RANGE, init=Init({"attention": Parent("parent", 4)}))]

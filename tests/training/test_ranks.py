@@ -70,6 +70,15 @@ def test_two_workers_train_what_one_trains(root, name):
     assert_alike(root / name, root / "single")
 
 
+def test_two_workers_repeat_every_bit_and_say_so(root):
+    assert curve(root / "again") == curve(root / "whole")
+    assert weights(root / "again", 10) == weights(root / "whole", 10)
+    assert resume(root / "again", 10) == resume(root / "whole", 10)
+    for name, says in (("again", True), ("whole", True), ("single", True), ("shares", False)):  # the last is not shown
+        facts = json.loads((root / name / "marks" / "10" / "manifest.json").read_text())["provenance"]
+        assert facts["repeats_exactly"] is says, name
+
+
 @pytest.mark.parametrize(
     "name", ["shares", "shares in parts", "shares, recomputed", "copies, then shares", "shares, then one"]
 )

@@ -40,6 +40,7 @@ def main(root: Path) -> None:
         return train(chosen, task_source(chosen), context, until=until, marks=(), **options)
 
     report["whole"] = run("whole", 10).step
+    run("again", 10)
     report["parts"] = run("parts", 10, micro_batch=1).step
     run("frozen", 4, phase=PhaseRecipe.from_json({**phase.to_json(), "init": Init(freeze=("mlp",)).to_json()}))
 

@@ -108,7 +108,9 @@ def _check_code(lines: list[str], code: str, given: dict[str, tuple[str, Place]]
         findings.add(signal[1], f"--signal={signal[0]}: write B:TERM@SECONDS (B: to this script, which passes it on)")
     elif int(match[1]) < _SAVES:
         findings.add(signal[1], f"{match[1]} seconds are little to save in; give it {_SAVES} or more")
-    if not re.search(r"\btrap\s+.*kill[^\n]*\bTERM\b", code):
+    driver = re.search(r"procray\"?\s+sweep\b[^\n]*&[^\S\n]*\n\s*(\w+)=\$!", code)  # other steps have traps too
+    name = rf"\$\{{?{driver[1]}\b" if driver else ""
+    if not re.search(rf"\btrap\s+.*kill[^\n]*{name}[^\n]*\bTERM\b", code):
         findings.add(None, "nothing passes SIGTERM on to the sweep: trap 'kill -TERM \"$driver\"' TERM")
     if not re.search(r"\btrap\s+(?!-\s)\S.*\bEXIT\b", code):
         findings.add(None, "nothing cleans up: trap cleanup EXIT")

@@ -246,18 +246,20 @@ def _gap_line(target: Target, variant: Variant) -> Line | None:
     runs = [run for run in shown_runs(variant) if run.seed in partners]
     for run in runs:
         other = partners[run.seed].curve
-        reference = dict(zip(other.tokens, other.values(target.metric), strict=True))
-        own = zip(run.curve.tokens, run.curve.values(target.metric), strict=True)
-        tables.append({place: value - reference[place] for place, value in own if place in reference})
+        reference = dict(zip(other.steps, other.values(target.metric), strict=True))
+        own = zip(run.curve.steps, run.curve.values(target.metric), strict=True)
+        tables.append({step: value - reference[step] for step, value in own if step in reference})
     if not tables:
         return None
-    places = [p for p in tables[0] if all(p in t and not math.isnan(t[p]) for t in tables)]
-    found = [spread([table[place] for table in tables]) for place in places]
+    steps = [p for p in tables[0] if all(p in t and not math.isnan(t[p]) for t in tables)]
+    found = [spread([table[step] for table in tables]) for step in steps]
+    tokens = [dict(zip(run.curve.steps, run.curve.tokens, strict=True)) for run in runs]
+    places = [sum(one[step] for one in tokens) / len(tokens) for step in steps]
     if len(places) < 2:
         return None
     return Line(
         variant,
-        [float(place) for place in places],
+        places,
         [one.mean for one in found if one],
         [one.sd or 0.0 for one in found if one],
         len(tables),

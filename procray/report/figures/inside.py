@@ -9,7 +9,7 @@ from typing import Any
 from procray.palette import HUES
 from procray.report.figures.canvas import FAINT, INK, Picture, finish, ink_on, sheet
 from procray.report.numbers.inside import Inside, Look
-from procray.report.numbers.wording import distinct, listing, signed
+from procray.report.numbers.wording import distinct, listing, signed, wrapped
 
 Table = Sequence[Sequence[float | None]]
 
@@ -196,9 +196,7 @@ def _heatmap(axes: Any, panel: Panel, tallest: float) -> Any:
 
 def _broken(text: str, width: float) -> str:
     """Lettering of this many inches at most, broken into lines."""
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, max(14, round(width / 0.092))))
+    return "\n".join(wrapped(text, max(14, round(width / 0.092))))
 
 
 def _listed(texts: Sequence[str]) -> str:

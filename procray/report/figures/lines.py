@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from procray.report.numbers.results import Target, Variant
-from procray.report.numbers.runs import mean_curve
+from procray.report.numbers.runs import side_by_side
 from procray.report.numbers.statistics import spread
 from procray.report.numbers.wording import seeds, signed
 
@@ -34,12 +34,12 @@ class Line:
 
 def line_of(variant: Variant, metric: str) -> Line | None:
     runs = shown_runs(variant)
-    curves = [run.curve for run in runs]
-    tokens, means = mean_curve(curves, metric)
-    if not tokens:
+    places, values = side_by_side([run.curve for run in runs], metric)
+    kept = [(place, here) for place, here in zip(places, values, strict=True) if not math.isnan(sum(here))]
+    if not kept:
         return None
-    tables = [dict(zip(curve.tokens, curve.values(metric), strict=True)) for curve in curves]
-    spreads = [spread([table[place] for table in tables]) for place in tokens]
+    tokens, means = [place for place, _ in kept], [sum(here) / len(here) for _, here in kept]
+    spreads = [spread(here) for _, here in kept]
     sds = [(found.sd or 0.0) if found else 0.0 for found in spreads]
     return Line(variant, [float(t) for t in tokens], means, sds, len(runs), not variant.finished)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import StoreError, TaskError, did_you_mean
-from procray.report.numbers.titles import title_of
+from procray.planning.titles import title_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -142,10 +142,13 @@ def about_size(target: Target, variant: Variant, power: Power | None) -> Answer:
         why = "one seed shows no difference" if power is not None and power.seeds < 2 else "no spread is measured yet"
         return Answer("size", "not run", "", why)
     gain = -found.mean if target.mode == "min" else found.mean
+    values: dict[str, float | str | None] = {"gain": gain, "smallest": power.smallest, "n": power.seeds}
     smallest = amount(target.metric, power.smallest).lstrip("+")
+    if power.beyond_scale:
+        said = f"a gain of {amount(target.metric, gain)}; {plural(power.seeds, 'seed')} show nothing on the scale"
+        return Answer("size", "no", "none on scale", f"{said}: it would have to be {smallest}", values)
     said = f"a gain of {amount(target.metric, gain)}; {plural(power.seeds, 'seed')} show {smallest} four times in five"
     number = f"{'>' if gain > power.smallest else '≤'}{smallest.split()[0]}"
-    values: dict[str, float | str | None] = {"gain": gain, "smallest": power.smallest, "n": power.seeds}
     return Answer("size", "yes" if gain > power.smallest else "no", number, said, values)
 
 

@@ -155,13 +155,7 @@ def _all_random(recipe: PhaseRecipe) -> bool:
 
 
 def _same_tokens(plan: Plan, one: Cell, other: Cell) -> bool:
-    """Whether both warm-ups have as many tokens: the same budget of the file, or within one step of either."""
-
-    def asked(cell: Cell) -> set[int]:
-        return {budget for at in cell.warmups for budget in plan.phases[at.phase].asked.get(at.step, ())}
-
-    if len(one.warmups) == len(other.warmups) == 1 and asked(one) & asked(other):
-        return True
+    """Whether both warm-ups have as many tokens, to a step of either: a budget of the file ends with a whole step."""
     step = max(plan.phases[at.phase].tokens_per_step for cell in (one, other) for at in cell.warmups)
     return abs(one.t1 - other.t1) <= step * max(len(one.warmups), len(other.warmups))
 

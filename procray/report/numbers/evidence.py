@@ -20,7 +20,7 @@ import numpy as np
 from procray.report.numbers.crossing import Mode, tokens_to_match
 from procray.report.numbers.pairs import Cells, cells
 from procray.report.numbers.results import LEVELS, Evidence, Fraction, Left, Speed, Target, Variant, paired
-from procray.report.numbers.runs import Curve, Run
+from procray.report.numbers.runs import Curve, Run, side_by_side
 from procray.report.numbers.statistics import (
     LEVEL,
     Corrected,
@@ -86,12 +86,17 @@ def verdict_of(variant: Variant, difference: Difference | None, test: Corrected,
 
 
 def _all_or_nothing(target: Target) -> bool:
-    """Whether runs of one variant end more than half of the way from the best cheap strategy to 100 % apart."""
+    """Whether of the runs of one variant some left the plateau and some did not, and their ends lie far apart.
+
+    Far is more than half of the way from the best cheap strategy to 100 %. Runs that all stay below the middle, such
+    as those of chance level that scatter, are one group however far they lie apart.
+    """
     if target.metric != "accuracy" or target.cheap is None:
         return False
     for variant in target.variants:
         ends = [run.final("accuracy") for run in variant.finished if run.accuracy is not None]
-        if ends and max(ends) - min(ends) > (1 - target.cheap) / 2:
+        some_left = any(leaves(target, run) for run in variant.finished)
+        if some_left and max(ends) - min(ends) > (1 - target.cheap) / 2:
             return True
     return False
 
@@ -156,7 +161,8 @@ def _fraction(target: Target, variant: Variant, level: float) -> Fraction | None
     metric = target.metric
     tokens, values = beside([run.curve for run, _ in found.pairs], metric, found)
     ends = found.array(lambda pair: pair[1].final(metric))
-    return _open_places(tokens, values - ends, found.crossed, level, target.mode, base.t2)
+    errors = mean_and_error(_behind(values - ends, target.mode), found.crossed, found.resolution(metric))
+    return _open_places(tokens, errors, level, base.t2)
 
 
 def _settling(base: Variant) -> Fraction | None:
@@ -166,26 +172,32 @@ def _settling(base: Variant) -> Fraction | None:
     found = cells([(run, run) for run in base.finished])
     tokens, values = beside([run.curve for run in base.finished], base.metric, found)
     ends = found.array(lambda pair: pair[1].final(base.metric))
-    return _open_places(tokens, values - ends, False, LEVEL, base.mode, base.t2)
+    behind = _behind(values - ends, base.mode)
+    open_ = _open_places(tokens, mean_and_error(behind, False, found.resolution(base.metric)), LEVEL, base.t2)
+    # Its end is compared with itself: what is equal to it is surely as good.
+    return replace(open_, high=_open_places(tokens, mean_and_error(behind, False), LEVEL, base.t2).high)
+
+
+def _behind(gaps: np.ndarray, mode: Mode) -> np.ndarray:
+    """How far values are from being good enough."""
+    return gaps if mode == "min" else -gaps
 
 
 def beside(curves: Sequence[Curve], metric: str, found: Cells) -> tuple[list[int], np.ndarray]:
     """The places that all curves have, and their values there, with one leading axis for the places."""
-    first = curves[0].tokens
-    if all(curve.tokens == first for curve in curves):
-        places, columns = list(first), [curve.values(metric) for curve in curves]
-    else:
-        tables = [dict(zip(curve.tokens, curve.values(metric), strict=True)) for curve in curves]
-        places = [place for place in tables[0] if all(place in table for table in tables)]
-        columns = [tuple(table[place] for place in places) for table in tables]
-    return places, np.asarray(columns, dtype=np.float64).T.reshape(len(places), *found.shape)
+    places, values = side_by_side(curves, metric)
+    return places, np.asarray(values, dtype=np.float64).reshape(len(places), *found.shape)
 
 
 def _open_places(
-    tokens: Sequence[int], behind: np.ndarray, crossed: bool, level: float, mode: Mode, budget: int
+    tokens: Sequence[int], behind: tuple[np.ndarray, np.ndarray, int], level: float, budget: int
 ) -> Fraction:
-    """Inverts the test: at `low` the curve stops being surely worse for good, from `high` on it is surely better."""
-    means, errors, degrees = mean_and_error(behind if mode == "min" else -behind, crossed)
+    """Inverts the test: at `low` the curve stops being surely worse for good, from `high` on it is surely better.
+
+    Args:
+        behind: how far the mean curve is from being good enough, as `mean_and_error` tells it.
+    """
+    means, errors, degrees = behind
     half = t_quantile(degrees, 1 - level / 2) * errors
     low, high = (tokens_to_match(tokens, ends.tolist(), 0.0) for ends in (means - half, means + half))
     return Fraction(None if low is None else low / budget, None if high is None else high / budget)
@@ -244,6 +256,15 @@ def _place(run: Run, level: float) -> float | None:
     return next((float(tokens) for tokens in run.curve.tokens if tokens > 0), None)
 
 
+def _vagueness(run: Run, level: float) -> float:
+    """The relative error of a place that lies anywhere between two evaluations: the sd of an even distribution."""
+    place = _place(run, level)
+    assert place is not None, "asked only of what keeps the level"
+    after = next(i for i, tokens in enumerate(run.curve.tokens) if tokens >= place and tokens > 0)
+    before = run.curve.tokens[after - 1] if after else 0
+    return (run.curve.tokens[after] - before) / (12**0.5 * place)
+
+
 Pairing = Callable[[Sequence[Run], Sequence[Run]], list[tuple[Run, Run]]]
 
 
@@ -274,7 +295,9 @@ def speeds_against(target: Target, others: Mapping[str, tuple[Variant, Pairing]]
         return {}
     tests = {}
     for name, (_, ratios, own) in found.items():
-        means, errors, degrees = mean_and_error(ratios, own.crossed)
+        level = found[name][0]
+        vague = own.array(lambda pair, level=level: sum(_vagueness(run, level) ** 2 for run in pair))  # type: ignore[misc]
+        means, errors, degrees = mean_and_error(ratios, own.crossed, float(vague.mean()) ** 0.5)
         tests[name] = (float(means), float(errors), degrees)
     corrected = holm([min(1.0, 2 * p_value(*test)) for test in tests.values()], family)
     speeds = {}

@@ -133,18 +133,16 @@ def _against(target: Target, kind: str) -> dict[str, Answer]:
         if kind in variant.controls and variant.name not in target.in_control
     }
     pairs = {name: partners(by_name[name].runs, other.runs) for name, other in others.items()}
-    differences = {
-        name: difference(own, lambda run: run.final(target.metric)) if own else None for name, own in pairs.items()
-    }
-    tests = {name: test_of_ends(target, differences[name], pairs[name]) for name in others}
-    corrected = dict(zip(tests, holm([p for _, p in tests.values()], len(others)), strict=True))
+    differences = {name: difference(own, target.metric) for name, own in pairs.items()}
+    tests = {name: test_of_ends(target, differences[name], pairs[name])[1] for name in others}
+    corrected = dict(zip(tests, holm([*tests.values()], len(others)), strict=True))
     speeds = speeds_against(target, {name: (other, partners) for name, other in others.items()}, len(others))
     answers = {}
     for name, other in others.items():
         one = by_name[name]
         evidence = Evidence(
-            tests[name][0], len(others), tests[name][1], corrected[name].p, corrected[name].level,
-            verdict_of(one, differences[name], corrected[name], target.mode), speed=speeds.get(name),
+            family=len(others), p=tests[name], corrected=corrected[name].p, level=corrected[name].level,
+            verdict=verdict_of(one, differences[name], corrected[name], target.mode), speed=speeds.get(name),
         )  # fmt: skip
         answers[name] = compared(kind, one, other, differences[name], evidence)
     return answers

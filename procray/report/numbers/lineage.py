@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from procray.files import canonical_json, digest
 from procray.model.components import COMPONENTS, parts_of, whole
 from procray.model.families import family
+from procray.planning.titles import title_of
 from procray.report.numbers.runs import Reader
-from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import count
 from procray.selection.standing import nominal
 from procray.training.recipe import Parent, PhaseRecipe
@@ -37,7 +37,7 @@ class Box:
     kind: str
     phases: list[str] = field(default_factory=list)
     seeds: set[int] = field(default_factory=set)
-    budgets: set[int] = field(default_factory=set)  # nominal tokens at the ends
+    budgets: dict[int, int] = field(default_factory=dict)  # by the step where phases end, the most tokens of them
     marks: dict[int, int] = field(default_factory=dict)  # nominal tokens by step, of marks that others begin with
     carried: list[tuple[str, int, tuple[str, ...]]] = field(default_factory=list)  # (parent box, step, components)
     links: dict[tuple[str, int], list[str]] = field(default_factory=dict)  # by parent box and step, what lines say
@@ -86,7 +86,7 @@ def boxes(plan: Plan, store: Store | None = None, merge_modes: bool = False) -> 
         end = max(phase.marks, default=0)
         box.phases.append(phase.id)
         box.seeds.add(phase.recipe.seed)
-        box.budgets.add(nominal(phase, end))
+        box.budgets[end] = max(box.budgets.get(end, 0), consumed(phase, end, reader))
         state = reader.state(phase.id, end)[0] if reader else "waiting"
         box.states[state] = box.states.get(state, 0) + 1
         init, told = phase.recipe.init, set[str]()
@@ -95,7 +95,7 @@ def boxes(plan: Plan, store: Store | None = None, merge_modes: bool = False) -> 
                 continue
             above = found[key_of(parent)]
             if parent in plan.phases:
-                above.marks[step] = asked_tokens(plan.phases[parent], step)
+                above.marks[step] = max(above.marks.get(step, 0), asked_tokens(plan.phases[parent], step, reader))
             box.depth = max(box.depth, above.depth + 1)
             link = (above.key, step, components)
             if link not in box.carried:
@@ -134,6 +134,8 @@ def _key(phase: PlannedPhase, key_of: Callable[[str], str], merge_modes: bool) -
     recipe.pop("seed")
     recipe.pop("steps")
     init = recipe.pop("init")
+    if "paced_by" in recipe:
+        recipe["paced_by"] = key_of(recipe["paced_by"])
     if merge_modes:
         marks = {(key_of(parent.phase), parent.step) for parent in phase.recipe.init.parents()}
         return digest([recipe, sorted(map(list, marks))], 16)
@@ -178,8 +180,17 @@ def brief(components: Iterable[str], embeddings: str = "mean") -> str:
     return "+".join(["full", *(name for name in names if name not in full)])
 
 
-def asked_tokens(phase: PlannedPhase, step: int) -> int:
-    """The budget that the sweep file asks for, which the phase rounds up to a whole step."""
+def consumed(phase: PlannedPhase, step: int, reader: Reader | None) -> int:
+    """The tokens of a phase up to a step: as planned, or where its sequences grow those that it consumed."""
+    return reader.consumed(phase, step) if reader and phase.recipe.growing else nominal(phase, step)
+
+
+def asked_tokens(phase: PlannedPhase, step: int, reader: Reader | None = None) -> int:
+    """The budget that the sweep file asks for, which the phase rounds up to a whole step; where its sequences grow the
+    tokens consumed.
+    """
+    if phase.recipe.growing:
+        return consumed(phase, step, reader)
     return phase.asked[step][0] if phase.asked.get(step) else nominal(phase, step)
 
 
@@ -228,7 +239,7 @@ def _title(box: Box, plan: Plan) -> str:
 def budgets(box: Box) -> str:
     """`1.5M tokens`, `1.5M tokens and 3 shorter`."""
     more = f" and {len(box.budgets) - 1} shorter" if len(box.budgets) > 1 else ""
-    return f"{count(max(box.budgets))} tokens{more}"
+    return f"{count(max(box.budgets.values()))} tokens{more}"
 
 
 def origin(outside: Outside) -> str:

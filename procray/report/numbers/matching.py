@@ -47,8 +47,8 @@ def against_baseline(variant: Variant, base: Variant | None) -> Variant:
         variant,
         score_deltas=_score_deltas(pairs),
         points=tuple(_fill_point(point, variant, best) for point in variant.points),
-        delta=_difference(pairs, "loss"),
-        accuracy_delta=_difference(with_accuracy, "accuracy"),
+        delta=difference(pairs, "loss"),
+        accuracy_delta=difference(with_accuracy, "accuracy"),
     )
     readoff = _readoff(variant, base, pairs)
     return replace(variant, readoff=readoff, matched=readoff if variant.constant else _matched(variant, base, best))
@@ -58,7 +58,7 @@ def _score_deltas(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Difference]:
     found = {}
     for name in SCORES:
         both = [(a, b) for a, b in pairs if name in a.scores and name in b.scores]
-        if against := difference(both, lambda run, name=name: run.scores[name]):  # type: ignore[misc]
+        if against := difference(both, name):
             found[name] = against
     return found
 
@@ -68,14 +68,10 @@ def _fill_stages(variant: Variant, base: Variant | None) -> tuple[Stage, ...]:
     for index, stage in enumerate(variant.stages):
         against = None
         if base is not None and not variant.is_baseline and len(base.stages) == len(variant.stages):
-            against = _difference(paired(stage.runs, base.stages[index].runs), stage.metric)
+            against = difference(paired(stage.runs, base.stages[index].runs), stage.metric)
         ends = spread([run.final(stage.metric) for run in stage.runs if run.done])
         stages.append(replace(stage, final=ends, difference=against))
     return tuple(stages)
-
-
-def _difference(pairs: Sequence[tuple[Run, Run]], metric: str) -> Difference | None:
-    return difference(pairs, lambda run: run.final(metric))
 
 
 def _fill_baseline(variant: Variant) -> Variant:
@@ -164,7 +160,7 @@ def _fill_point(point: MatchedPoint, variant: Variant, best: MatchedPoint) -> Ma
     return replace(
         point,
         final=spread([run.final(variant.metric) for run in point.runs if run.done]),
-        difference=None if point.runs == best.runs else _difference(paired(point.runs, best.runs), variant.metric),
+        difference=None if point.runs == best.runs else difference(paired(point.runs, best.runs), variant.metric),
     )
 
 

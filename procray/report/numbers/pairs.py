@@ -38,6 +38,10 @@ class Cells:
         """Independent ones: pairs, or the fewer of donors and target seeds."""
         return min(self.shape)
 
+    def resolution(self, metric: str) -> float:
+        """The smallest difference of final values that can be measured in all pairs; 0 without any."""
+        return max((run.resolution(metric) for pair in self.pairs for run in pair), default=0.0)
+
     def array(self, value: Callable[[Pair], float | Sequence[float]]) -> np.ndarray:
         """`(n,)` or `(D, T)`, with a leading axis where `value` gives several numbers."""
         values = np.asarray([value(pair) for pair in self.pairs], dtype=np.float64)
@@ -55,14 +59,16 @@ def cells(pairs: Sequence[Pair]) -> Cells:
     return Cells(tuple(by_key[d, t] for d in donors for t in targets), (len(donors), len(targets)))
 
 
-def difference(pairs: Sequence[Pair], value: Callable[[Run], float]) -> Difference | None:
-    """The mean of `value` of the runs minus that of their partners; None for no pairs."""
+def difference(pairs: Sequence[Pair], metric: str) -> Difference | None:
+    """The mean of the final values of the runs minus those of their partners; None for no pairs."""
     if not pairs:
         return None
     found = cells(pairs)
+    least = found.resolution(metric)
     if found.crossed:
-        return crossed_difference(found.array(lambda pair: value(pair[0]) - value(pair[1])))
-    return paired_difference([value(run) for run, _ in found.pairs], [value(other) for _, other in found.pairs])
+        return crossed_difference(found.array(lambda pair: pair[0].final(metric) - pair[1].final(metric)), least)
+    own, others = ([pair[at].final(metric) for pair in found.pairs] for at in (0, 1))
+    return paired_difference(own, others, least)
 
 
 def partners(runs: Sequence[Run], others: Sequence[Run]) -> list[Pair]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from procray.garbage import keeping_everything
-from procray.report.numbers.runs import Reader, finite
+from procray.planning.titles import title_of
+from procray.report.numbers.runs import Reader, finite, resolution
 from procray.report.numbers.statistics import full_table, mean_and_error, pooled_sd, smallest_difference
-from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import plural
 from procray.selection.select import Searched, foreseen, read
 
@@ -26,7 +26,7 @@ class Power:
     Attributes:
         metric: `loss` (nats) or `accuracy` (a fraction), the unit of `sd` and `smallest`.
         seeds: planned; where donors are crossed with target seeds, the fewer of both.
-        sd: of the paired differences; None where nothing has been measured.
+        sd: of the paired differences, never below what can be measured; None where nothing has been measured.
         source: where `sd` comes from, in words; empty without it.
         smallest: the difference that is shown with a probability of 80 %, two-sided at 5 % for the whole table.
         family: how many variants the table is corrected for.
@@ -40,6 +40,11 @@ class Power:
     source: str
     smallest: float | None
     family: int = 1
+
+    @property
+    def beyond_scale(self) -> bool:
+        """Whether no two accuracies differ by as much as would be shown."""
+        return self.metric == "accuracy" and self.smallest is not None and self.smallest > 1
 
 
 @dataclass
@@ -84,6 +89,9 @@ def powers(reader: Reader, searched: Searched | None) -> list[Power]:
         metric = "accuracy" if recipe.kind == "diagnostic" else "loss"
         variants = _ends(cells, metric, reader)
         sd, source = _spread(target, variants, searched)
+        if sd is not None:
+            ends = [abs(value) for variant in variants.values() for value in variant.values.values()]
+            sd = max(sd, resolution(metric, recipe.evaluation.sequences, max(ends, default=0.0)))
         warmed = [variant for name, variant in variants.items() if name != variant.baseline and not variant.control]
         seeds = max(variant.units for variant in warmed or variants.values())
         family = max(len(warmed), 1)
@@ -158,6 +166,9 @@ def power_text(one: Power) -> str:
         return "one seed shows no difference: there is no interval"
     if one.smallest is None:
         return f"{planned}; no spread measured yet"
-    amount = f"{100 * one.smallest:.2g} points" if one.metric == "accuracy" else f"{one.smallest:.2g} nats"
     corrected = f", corrected for {one.family} variants" if one.family > 1 else ""
+    if one.beyond_scale:
+        needed = f"it would have to be {100 * one.smallest:.0f} points"
+        return f"{planned} show no difference on the scale: {needed}{corrected}, by {one.source}"
+    amount = f"{100 * one.smallest:.2g} points" if one.metric == "accuracy" else f"{one.smallest:.2g} nats"
     return f"{planned} show a difference of {amount} four times in five{corrected}, by {one.source}"

@@ -7,17 +7,18 @@ lies within the stated tolerance of the published value, which is smaller than t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from procray.errors import did_you_mean
 from procray.report.numbers.results import Match, Results, Target, Variant
+from procray.report.numbers.runs import Run
 from procray.report.numbers.statistics import Difference, Spread, spread, t_quantile
 from procray.report.numbers.wording import MINUS, listing, percent, signed
-from procray.spec.quantities import QUANTITIES, SHARES, published_effect
+from procray.spec.quantities import QUANTITIES, SHARES, fits, published_effect
 
 Verdict = Literal["reproduced", "not reproduced", "not comparable"]
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "not comparable")
@@ -62,7 +63,8 @@ class _Measured:
     """Our number, and the effect that it stands for with its 95 % interval.
 
     `lost` says why the interval of the effect is not to be trusted, and `units` how many independent values the spread
-    rests on: donors crossed with target seeds are as many as the fewer of both.
+    rests on: donors crossed with target seeds are as many as the fewer of both. `least` is the smallest difference of
+    two values that can be measured: no spread is taken for less.
     """
 
     mean: float | None = None
@@ -74,13 +76,14 @@ class _Measured:
     lost: str = ""
     units: int | None = None
     missing: str = "no finished result"
+    least: float = 0.0
 
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of the mean, by Student's t; None from fewer than two seeds."""
         units = self.n if self.units is None else self.units
         if self.mean is None or self.sd is None or units < 2:
             return None
-        half = t_quantile(units - 1) * self.sd / math.sqrt(units)
+        half = t_quantile(units - 1) * max(self.sd, self.least) / math.sqrt(units)
         return self.mean - half, self.mean + half
 
 
@@ -141,17 +144,7 @@ def _variant(results: Results, entry: dict[str, Any]) -> tuple[Target, Variant] 
 
 
 def _fits(wanted: str | None, variant: Variant) -> bool:
-    """Whether a variant's name, or its name within the target, is the wanted one; `*` stands for anything.
-
-    A pattern means baselines and added controls only where it says so, and without one any other variant may be meant.
-    """
-    if not wanted:
-        return not variant.is_baseline and not variant.control
-    if wanted in (variant.name, variant.short):
-        return True
-    if (variant.is_baseline and "baseline" not in wanted) or variant.control not in wanted:
-        return False
-    return any(fnmatchcase(name, wanted) for name in (variant.name, variant.short))
+    return fits(wanted, variant.name, variant.short, variant.is_baseline, variant.control)
 
 
 def _judge(
@@ -208,14 +201,13 @@ def _against(measured: _Measured, quantity: str, effect: float) -> str:
 
 def _measured(target: Target, variant: Variant, quantity: str) -> _Measured:
     if quantity.startswith("data_fraction"):
-        return _fraction(variant.matched if quantity.endswith("matched") else variant.readoff)
+        matched = quantity.endswith("matched") and not variant.constant
+        return _fraction(variant.matched if matched else variant.readoff, _between(variant, matched))
     if quantity.startswith("last_"):
         if not variant.stages:
             return _Measured(missing="the chain has only one phase after the warm-up")
         last = variant.stages[-1]
-        values = [run.final(last.metric) for run in last.runs if run.done]
-        return _of(quantity.removeprefix("last_"), last.final, last.difference, values)
-    values = [run.final("loss") for run in variant.finished]
+        return _of(quantity.removeprefix("last_"), last.metric, last.final, last.difference, last.runs)
     found: dict[str, tuple[Spread | None, Difference | None]] = {
         "accuracy": (variant.final_accuracy, variant.accuracy_delta),
         "accuracy_delta": (variant.final_accuracy, variant.accuracy_delta),
@@ -223,7 +215,8 @@ def _measured(target: Target, variant: Variant, quantity: str) -> _Measured:
     }
     if quantity in _SCORED and variant.final is not None and quantity not in variant.scores:
         return _Measured(missing=f"this phase has no {quantity.replace('_', ' ')}")
-    measured = _of(quantity, *found.get(quantity, (variant.final_loss, variant.delta)), values)
+    metric = "accuracy" if quantity == "accuracy_delta" else quantity if quantity in found else "loss"
+    measured = _of(quantity, metric, *found.get(quantity, (variant.final_loss, variant.delta)), variant.runs)
     if quantity in SHARES and variant.evidence.left is not None and variant.evidence.verdict not in ("better", "worse"):
         left = variant.evidence.left
         return replace(measured, lost=f"runs leave a plateau or do not, {left.k} of {left.n} here: no mean tells that")
@@ -233,9 +226,13 @@ def _measured(target: Target, variant: Variant, quantity: str) -> _Measured:
 _SCORED = ("official_accuracy", "corrected_accuracy", "exact_match")
 
 
-def _of(quantity: str, final: Spread | None, difference: Difference | None, values: Sequence[float]) -> _Measured:
-    """A final value with its effect, or the effect itself. `values` are the seeds' own losses."""
+def _of(
+    quantity: str, metric: str, final: Spread | None, difference: Difference | None, runs: Sequence[Run]
+) -> _Measured:
+    """A final value of the runs in a metric with its effect, or the effect itself."""
     effect = difference or Difference(0.0, None, None, 0)
+    known = [run for run in runs if run.done and run.value(metric) is not None]
+    least = max((run.resolution(metric) for run in known), default=0.0)
     if quantity.endswith("delta"):
         if difference is None:
             return _Measured()
@@ -249,17 +246,37 @@ def _of(quantity: str, final: Spread | None, difference: Difference | None, valu
     elif quantity == "perplexity":
         if final.mean > 700:
             return _Measured(missing="the perplexity overflows")
-        each = spread([math.exp(min(value, 700.0)) for value in values])
+        each = spread([math.exp(min(run.final(metric), 700.0)) for run in known])
         shown = Spread(math.exp(final.mean), each.sd if each else None, final.n)
+        least *= shown.mean
     else:
         shown = final
     units = None if effect.targets is None else effect.units
     mean = difference.mean if difference else None
-    return _Measured(shown.mean, shown.sd, shown.n, mean, effect.low, effect.high, units=units)
+    return _Measured(shown.mean, shown.sd, shown.n, mean, effect.low, effect.high, units=units, least=least)
 
 
-def _fraction(match: Match) -> _Measured:
-    """A data fraction; its effect is that it lies below 1, which a seed that did not get there forbids to say."""
+def _between(variant: Variant, matched: bool) -> float:
+    """The most tokens between two evaluations of a variant, or two budgets that were run, where a curve may jump.
+
+    A loss falls smoothly, and a line between two places tells more than their distance: 0.
+    """
+    if variant.metric == "loss":
+        return 0
+    if matched:
+        places = [*(point.tokens for point in variant.points), variant.t2]
+    else:
+        places = list(variant.finished[0].curve.tokens) if variant.finished else []
+    return max((after - before for before, after in itertools.pairwise(places)), default=0)
+
+
+def _fraction(match: Match, between: float) -> _Measured:
+    """A data fraction; its effect is that it lies below 1, which a seed that did not get there forbids to say.
+
+    Args:
+        between: tokens between two places that were looked at; where it is between them nobody knows better than by
+            an even distribution.
+    """
     if match.fraction is None:
         ended = match.state == "not reached"
         return _Measured(missing="the baseline's final level is not reached" if ended else "no finished result")
@@ -267,10 +284,12 @@ def _fraction(match: Match) -> _Measured:
     own = spread([tokens / match.of for tokens in reached.values()] if match.of else [])
     crossed = [key for key in reached if isinstance(key, tuple)]
     units = min(len({key[at] for key in crossed}) for at in (0, 1)) if crossed else len(reached)
-    found = _Measured(match.fraction, own.sd if own else None, len(reached), match.fraction, units=units)
+    least = between / 12**0.5 / match.of if match.of else 0.0
+    sd = own.sd if own else None
+    found = _Measured(match.fraction, sd, len(reached), match.fraction, units=units, least=least)
     if own is None or own.sd is None or units < 2:
         return found
-    half = t_quantile(units - 1) * own.sd / units**0.5
+    half = t_quantile(units - 1) * max(own.sd, least) / units**0.5
     low, high = own.mean - half, own.mean + half
     lost = len(match.per_seed) - len(reached)
     missing = f"{lost} of {len(match.per_seed)} seeds {'does' if lost == 1 else 'do'} not reach the level"

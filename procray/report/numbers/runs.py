@@ -39,15 +39,48 @@ class Curve:
         return self.accuracy if metric == "accuracy" else self.loss
 
 
-def mean_curve(curves: Sequence[Curve], metric: str) -> tuple[list[int], list[float]]:
-    """The mean over curves, at the places that all of them have and where all are finite."""
-    tables = [dict(zip(curve.tokens, curve.values(metric), strict=True)) for curve in curves]
-    if not tables:
+def side_by_side(curves: Sequence[Curve], metric: str) -> tuple[list[int], list[tuple[float, ...]]]:
+    """The evaluations that all curves have, by their steps: the tokens there and the values of every curve.
+
+    Where lengths of sequences differ by seed, as they do where they grow, the tokens are their mean.
+    """
+    if not curves:
         return [], []
-    places = [place for place in tables[0] if all(place in table for table in tables)]
-    means = [sum(table[place] for table in tables) / len(tables) for place in places]
+    steps = curves[0].steps
+    if all(curve.steps == steps for curve in curves):
+        tokens = [curve.tokens for curve in curves]
+        values = [curve.values(metric) for curve in curves]
+    else:
+        tables = [
+            dict(zip(curve.steps, zip(curve.tokens, curve.values(metric), strict=True), strict=True))
+            for curve in curves
+        ]
+        shared = [step for step in steps if all(step in table for table in tables)]
+        tokens = [tuple(table[step][0] for step in shared) for table in tables]
+        values = [tuple(table[step][1] for step in shared) for table in tables]
+    first = tokens[0]
+    alike = all(one == first for one in tokens)
+    places = list(first) if alike else [round(sum(here) / len(here)) for here in zip(*tokens, strict=True)]
+    return places, list(zip(*values, strict=True))
+
+
+def mean_curve(curves: Sequence[Curve], metric: str) -> tuple[list[int], list[float]]:
+    """The mean over curves, at the evaluations that all of them have and where all are finite."""
+    places, values = side_by_side(curves, metric)
+    means = [sum(here) / len(here) for here in values]
     kept = [(place, mean) for place, mean in zip(places, means, strict=True) if not math.isnan(mean)]
     return [place for place, _ in kept], [mean for _, mean in kept]
+
+
+SINGLE = 2.0**-23  # what a sum in single precision may be wrong by, as a share of it
+
+
+def resolution(metric: str, sequences: int, value: float) -> float:
+    """The smallest difference of two values of a metric that can be measured.
+
+    Of a share one sequence of the validation set, in which all may be right or not; of a loss what arithmetic leaves.
+    """
+    return SINGLE * abs(value) if metric == "loss" else 1 / sequences
 
 
 @dataclass(frozen=True)
@@ -61,36 +94,52 @@ class Run:
     reason: str
     step: int  # of the last evaluation
     last_step: int  # where the cell ends
-    budget: int  # nominal tokens at the cell's last step
+    budget: int  # tokens at the cell's last step
     curve: Curve
     warmup_flops: float
+    sequences: int  # of the validation set
     loss: float | None = None  # at the cell's last step
     accuracy: float | None = None
     solved: int | None = None  # tokens after which it stopped because its task was solved
     scores: dict[str, float] = field(default_factory=dict)  # by SCORES
     donor: int | None = None  # seed of the warm-ups, where each goes before every seed; None: `seed`, or there are none
+    warmup_tokens: int = 0  # procedural tokens consumed before
 
     @property
     def done(self) -> bool:
         return self.loss is not None
 
+    def value(self, metric: str) -> float | None:
+        """The loss, the accuracy or one of SCORES at the end; None where there is none."""
+        return {"accuracy": self.accuracy, "loss": self.loss, **self.scores}.get(metric)
+
     def final(self, metric: str) -> float:
-        value = self.accuracy if metric == "accuracy" else self.loss
+        value = self.value(metric)
         assert value is not None, "only finished runs have a final value"
         return value
 
+    def resolution(self, metric: str) -> float:
+        """The smallest difference of final values that can be measured."""
+        return resolution(metric, self.sequences, self.final(metric))
+
+
+_KEPT = 32  # journals; of a large sweep all of them together take more memory than everything found in them
+
 
 class Reader:
-    """The store through the plan's eyes; every journal and status is read once."""
+    """The store through the plan's eyes. What is asked of a phase is asked together, so that few journals are held."""
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
         self._there = set(store.phases())  # of a large plan most may not have begun: one look tells
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}  # those asked for last
+        self._at: dict[tuple[str, int], dict[str, Any] | None] = {}
         self._standing = Standing(plan, store, self._done, self._read_status)
 
     def rows(self, phase: str) -> list[dict[str, Any]]:
         if phase not in self._rows:
+            if len(self._rows) >= _KEPT:
+                del self._rows[next(iter(self._rows))]
             self._rows[phase] = self.store.phase(phase).curve() if phase in self._there else []
         return self._rows[phase]
 
@@ -102,8 +151,10 @@ class Reader:
 
     def row(self, phase: str, step: int) -> dict[str, Any] | None:
         """The evaluation that holds at a step: that of the step, or the last one of a phase solved before."""
-        last = next((row for row in reversed(self.rows(phase)) if row["step"] <= step), None)
-        return last if last and (last["step"] == step or last.get("solved")) else None
+        if (phase, step) not in self._at:
+            last = next((row for row in reversed(self.rows(phase)) if row["step"] <= step), None)
+            self._at[phase, step] = last if last and (last["step"] == step or last.get("solved")) else None
+        return self._at[phase, step]
 
     def state(self, phase: str, step: int) -> tuple[str, str, int | None]:
         """State, reason and step of a phase as far as `step` of it is wanted.
@@ -148,12 +199,26 @@ class Reader:
         total = cell.t1
         for parent in cell.warmups:
             planned = self.plan.phases[parent.phase]
-            row = self.row(parent.phase, parent.step) if follows_evaluations(planned) else None
-            total += 0 if row is None else int(row["tokens"]) - nominal(planned, parent.step)
+            if planned.recipe.follows_evaluations:
+                total += self.consumed(planned, parent.step) - nominal(planned, parent.step)
         return total
 
+    def consumed(self, planned: PlannedPhase, step: int) -> int:
+        """Tokens that a phase consumed up to a step; as planned, which is the most, where that is not known yet."""
+        row = self.row(planned.id, step) if planned.recipe.follows_evaluations else None
+        return nominal(planned, step) if row is None else int(row["tokens"])
+
+    def _budget(self, planned: PlannedPhase, step: int) -> int:
+        """Tokens at the last step of a curve: those of the plan, or consumed where sequences grew on the way.
+
+        The curve of a phase that was solved goes on to its end.
+        """
+        row = self.row(planned.id, step) if planned.recipe.grows else None
+        return nominal(planned, step) if row is None else _tokens_at(planned, row, step)
+
     def run(self, cell: Cell) -> Run:
-        return replace(self._run(cell.compared, cell.step, cell.seed, cell.warmups), donor=cell.donor)
+        found = self._run(cell.compared, cell.step, cell.seed, cell.warmups)
+        return replace(found, donor=cell.donor, warmup_tokens=self.t1(cell))
 
     def phase_run(self, phase: PlannedPhase) -> Run:
         """A whole phase as a run, such as a warm-up, which no cell compares."""
@@ -178,19 +243,15 @@ class Reader:
             reason=reason,
             step=int(rows[-1]["step"]) if rows else 0,
             last_step=step,
-            budget=nominal(phase, step),
+            budget=self._budget(phase, step),
             curve=_curve(rows + _carried_forward(phase, rows, step)),
             warmup_flops=self.flops_before(above),
+            sequences=phase.recipe.evaluation.sequences,
             loss=finite(final.get("loss")),
             accuracy=finite(final.get("accuracy")),
             solved=int(final["tokens"]) if final.get("solved") else None,
             scores=_scores(final),
         )
-
-
-def follows_evaluations(phase: PlannedPhase) -> bool:
-    """Whether evaluations decide how many tokens a phase consumes."""
-    return phase.recipe.grows or phase.recipe.evaluation.solved is not None
 
 
 def _scores(row: dict[str, Any]) -> dict[str, float]:
@@ -208,9 +269,15 @@ def _carried_forward(phase: PlannedPhase, rows: Sequence[dict[str, Any]], end: i
     steps = {*range(last["step"] + every, end, every), *([end] if end > last["step"] else [])}
     seen = last["tokens"] if last.get("unique_tokens") is None else last["unique_tokens"]
     return [
-        {**last, "step": step, "tokens": max(nominal(phase, step), last["tokens"]), "unique_tokens": seen}
-        for step in sorted(steps)
+        {**last, "step": step, "tokens": _tokens_at(phase, last, step), "unique_tokens": seen} for step in sorted(steps)
     ]
+
+
+def _tokens_at(phase: PlannedPhase, last: dict[str, Any], step: int) -> int:
+    """Tokens of a phase that was solved at its last evaluation, had it gone on to a step at the same length."""
+    if phase.recipe.grows:
+        return int(last["tokens"]) + round((step - last["step"]) * phase.tokens_per_step)
+    return max(nominal(phase, step), int(last["tokens"]))
 
 
 def finite(value: Any) -> float | None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json
 from procray.model.families import DEFAULT, family
+from procray.planning.titles import title_of
 from procray.redaction import redact, redacted
 from procray.report.numbers.runs import Reader
-from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import count, distinct, listing, plural
 from procray.training.recipe import Optimizer, PhaseRecipe
 

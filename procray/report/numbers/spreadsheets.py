@@ -8,7 +8,7 @@ from typing import Any
 
 from procray.files import canonical_json
 from procray.report.numbers.interchange import results_json
-from procray.report.numbers.results import Results, Variant
+from procray.report.numbers.results import Results
 from procray.report.numbers.runs import Run
 
 
@@ -41,21 +41,17 @@ def curves_csv(results: Results) -> str:
     rows: list[dict[str, Any]] = []
     for variant in results.variants:
         for run in variant.runs:
-            rows += _curve_rows(variant, run, 1.0)
+            rows += _rows(variant.target, variant.name, run, 1.0)
         for point in variant.points:
             for run in point.runs:
-                rows += _curve_rows(variant, run, point.fraction)
+                rows += _rows(variant.target, variant.name, run, point.fraction)
     for warmup in results.warmups:
         for run in warmup.runs:
-            rows += [{**row, "role": "warm-up"} for row in _rows("", warmup.name, 0, run, 1.0)]
+            rows += [{**row, "role": "warm-up"} for row in _rows("", warmup.name, run, 1.0)]
     return _table(rows)
 
 
-def _curve_rows(variant: Variant, run: Run, fraction: float) -> list[dict[str, Any]]:
-    return _rows(variant.target, variant.name, variant.t1, run, fraction)
-
-
-def _rows(target: str, name: str, before: int, run: Run, fraction: float) -> list[dict[str, Any]]:
+def _rows(target: str, name: str, run: Run, fraction: float) -> list[dict[str, Any]]:
     curve = run.curve
     columns = zip(curve.steps, curve.tokens, curve.loss, curve.accuracy, curve.flops, curve.unique, strict=True)
     return [
@@ -68,7 +64,7 @@ def _rows(target: str, name: str, before: int, run: Run, fraction: float) -> lis
             "phase": run.phase,
             "step": step,
             "tokens": tokens,
-            "tokens_total": before + tokens,
+            "tokens_total": run.warmup_tokens + tokens,
             "loss": _number(loss),
             "accuracy": _number(accuracy),
             "flops_total": _number(flops + run.warmup_flops),

@@ -67,11 +67,16 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None, len(array))
 
 
-def paired_difference(values: Sequence[float], references: Sequence[float]) -> Difference | None:
+def paired_difference(
+    values: Sequence[float], references: Sequence[float], resolution: float = 0.0
+) -> Difference | None:
     """The mean of `values - references`, pair by pair (one pair a seed); None for no pairs.
 
     Pairing takes out what the seed gives to both sides (initial weights, order of the data), which is most of the
     spread between seeds.
+
+    Args:
+        resolution: the smallest difference that can be measured; see `mean_and_error`.
 
     Raises:
         ValueError: not as many references as values.
@@ -84,11 +89,12 @@ def paired_difference(values: Sequence[float], references: Sequence[float]) -> D
         return None
     if count == 1:
         return Difference(float(differences[0]), None, None, 1)
-    found = _with_interval(differences, crossed=False)
+    found = _with_interval(differences, False, resolution)
     bootstrap = None
     if count >= BOOTSTRAP_FROM:
         low, high = np.quantile(differences[_picks(count)].mean(axis=1), [0.025, 0.975])
-        bootstrap = (float(low), float(high))
+        least = t_quantile(count - 1) * resolution / count**0.5
+        bootstrap = (min(float(low), found.mean - least), max(float(high), found.mean + least))
     return replace(found, bootstrap=bootstrap)
 
 
@@ -98,7 +104,7 @@ def _picks(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
 
 
-def crossed_difference(values_DT: np.ndarray) -> Difference:
+def crossed_difference(values_DT: np.ndarray, resolution: float = 0.0) -> Difference:
     """The mean of differences of D donors, each tried on the same T target seeds; its unit is the donor.
 
     The baseline of a target seed stands in all differences of its column, and the donor in all of its row. So the
@@ -110,34 +116,38 @@ def crossed_difference(values_DT: np.ndarray) -> Difference:
     if donors < 2 or targets < 2:
         return Difference(mean, None, None, donors, targets=targets)
     donor, target, rest = (float(square) for square in _mean_squares(values_DT))
-    found = _with_interval(values_DT, crossed=True)
+    found = _with_interval(values_DT, True, resolution)
     spreads = max(0.0, donor - rest) / targets, max(0.0, target - rest) / donors
     return replace(found, n=donors, targets=targets, donor_sd=spreads[0] ** 0.5, target_sd=spreads[1] ** 0.5)
 
 
-def _with_interval(values: np.ndarray, crossed: bool) -> Difference:
-    means, errors, degrees = mean_and_error(values, crossed)
+def _with_interval(values: np.ndarray, crossed: bool, resolution: float) -> Difference:
+    means, errors, degrees = mean_and_error(values, crossed, resolution)
     mean, error = float(means), float(errors)
     half = t_quantile(degrees) * error
     return Difference(mean, mean - half, mean + half, values.shape[-1], p=p_value(mean, error, degrees))
 
 
-def mean_and_error(values: np.ndarray, crossed: bool) -> tuple[np.ndarray, np.ndarray, int]:
+def mean_and_error(values: np.ndarray, crossed: bool, resolution: float = 0.0) -> tuple[np.ndarray, np.ndarray, int]:
     """Means, their standard errors and degrees of freedom.
 
     Args:
         values: shape (..., n), or (..., donors, targets) where `crossed`; two of each at least.
+        resolution: the smallest difference that can be measured. Values that are alike as far as can be told may still
+            differ by as much, so no standard deviation between independent ones is taken for less.
     """
     if not crossed:
         count = values.shape[-1]
-        return values.mean(axis=-1), values.std(axis=-1, ddof=1) / count**0.5, count - 1
+        deviations = np.maximum(values.std(axis=-1, ddof=1), resolution)
+        return values.mean(axis=-1), deviations / count**0.5, count - 1
     donors, targets = values.shape[-2:]
     donor, target, rest = _mean_squares(values)
     # The unbiased estimate is `donor + target - rest`; it may come out below either part, and is then not believed.
     square = np.maximum(donor + target - rest, np.maximum(donor, target))
     # Scores of few sequences can differ from cell to cell while all rows and columns agree: the rest is left then.
     square = np.where(square <= 1e-12 * rest, rest, square)
-    return values.mean(axis=(-2, -1)), np.sqrt(square / (donors * targets)), min(donors, targets) - 1
+    errors = np.maximum(np.sqrt(square / (donors * targets)), resolution / min(donors, targets) ** 0.5)
+    return values.mean(axis=(-2, -1)), errors, min(donors, targets) - 1
 
 
 def _mean_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from procray.garbage import keeping_everything
 from procray.planning.notes import notes
+from procray.planning.titles import task_title, title_of
 from procray.redaction import redact
 from procray.report.numbers.evidence import judge
 from procray.report.numbers.gate import with_gates
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.results import MatchedPoint, Results, Stage, Target, Trouble, Variant
 from procray.report.numbers.runs import Reader, Run
-from procray.report.numbers.titles import question_of, task_title, title_of
+from procray.report.numbers.titles import question_of
 from procray.report.numbers.warmups import chance_of, validation_text, warmups
 from procray.selection.select import read as read_search
 

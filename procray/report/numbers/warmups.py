@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from procray.planning.titles import title_of
 from procray.report.numbers.runs import Curve, Reader, Run, mean_curve
 from procray.report.numbers.statistics import Spread, spread
-from procray.report.numbers.titles import title_of
 from procray.report.numbers.wording import percent, plural
 
 if TYPE_CHECKING:
@@ -20,7 +20,11 @@ _STILL = 0.05  # of the whole way: a last fifth that brings more than this is st
 
 @dataclass(frozen=True)
 class Mark:
-    """A place of a warm-up from which weights are taken: its nominal tokens, and the values of the finished seeds."""
+    """A place of a warm-up from which weights are taken: its tokens, and the values of the finished seeds.
+
+    Attributes:
+        tokens: consumed, the mean over seeds; as planned where that is not known yet.
+    """
 
     tokens: int
     loss: Spread | None
@@ -89,7 +93,8 @@ def _warmup(name: str, phases: Sequence[PlannedPhase], reader: Reader) -> Warmup
         rows = [row for phase in phases if (row := reader.values(phase.id, mark))]
         losses = [loss for loss, _ in rows]
         accuracies = [accuracy for _, accuracy in rows if accuracy is not None]
-        marks.append(Mark(first.nominal[mark], spread(losses), spread(accuracies)))
+        consumed = [reader.consumed(phase, mark) for phase in phases]
+        marks.append(Mark(round(sum(consumed) / len(consumed)), spread(losses), spread(accuracies)))
     data = first.recipe.data
     return Warmup(
         name, title_of(data), runs, tuple(marks), chance_of(data), validation_text(first),

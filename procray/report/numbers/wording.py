@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
 MINUS = "\N{MINUS SIGN}"
@@ -55,6 +57,26 @@ def share_interval(low: float | None, high: float | None) -> str:
 def probability(p: float) -> str:
     """`p = 0.04`, with two digits; `p < 0.001`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+# `95 %`, `3 donors`, `1.5M tokens`, `p = 0.04`, `84.6 ± 1.2`: no line ends within them.
+_UNIT = r"(?=[%±]|(?!(?:a|and|as|at|by|for|from|in|is|it|of|on|or|that|the|to|with)\b)[A-Za-z])"
+_TOGETHER = re.compile(rf"(?<=\d) {_UNIT}|(?<=\d[kMBT]) {_UNIT}|(?<=[=<>≤±]) (?=\S)|(?<=\S) (?=[=<>≤] )")
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def wrapped(text: str, width: int, first: str = "", rest: str = "", long_words: bool = True) -> list[str]:
+    """Lines of a terminal; what is a number and its unit stays on one, as do words with hyphens.
+
+    Args:
+        first, rest: what the first line and all others begin with.
+        long_words: whether what is longer than a line is broken; a path stays whole, to be copied.
+    """
+    lines = textwrap.wrap(
+        _TOGETHER.sub(_NO_BREAK, text), width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False,
+        break_long_words=long_words,
+    )  # fmt: skip
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def plural(number: int, noun: str, many: str | None = None) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.published import at_a_glance, compare
 from procray.report.numbers.results import Results, Target, Trouble, Variant
-from procray.report.numbers.wording import percent, plural
+from procray.report.numbers.wording import percent, plural, wrapped
 from procray.report.page.cells import final_text, interval_text, level_text, match_text, readoff_text, solved_text
 from procray.report.page.gate_table import gate_legend, gate_text
 from procray.report.page.grid import MARKS
@@ -63,19 +62,17 @@ def answer(results: Results, page: Path | None = None, more: Sequence[str] = (),
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    # Narrow spaces inside numbers do not break; textwrap splits at plain ones only.
-    return textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return wrapped(text, width, "  ", "  ")
 
 
 def _remark(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
+    return wrapped(text, width, "  - ", "    ")
 
 
 def _trouble(word: str, trouble: Trouble, width: int) -> list[str]:
     where = f" at step {trouble.step}" if trouble.step is not None and word == "failed" else ""
     said = f"{word}: {trouble.label} [{trouble.phase}]{where}: {trouble.reason or 'no reason recorded'}"
-    # A path in a reason stays whole, to be copied.
-    return textwrap.wrap(said, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+    return wrapped(said, width, rest="  ", long_words=False)
 
 
 def _against(variant: Variant) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from html import escape
 
 from procray.report.numbers.gate import QUESTIONS, questions
 from procray.report.numbers.results import Answer, Target, Variant
+from procray.report.numbers.wording import wrapped
 from procray.report.page.plain import columns
 
 _ROWS = 8  # in the terminal; the report has all
@@ -85,7 +85,7 @@ def gate_legend(targets: Sequence[Target], width: int) -> list[str]:
     if not any(variant.gate for target in targets for variant in target.variants):
         return []
     said = f"{_LEGEND} {_BEFORE}"
-    return ["", *textwrap.wrap(said, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)]
+    return ["", *wrapped(said, width, "  ", "  ")]
 
 
 def _text(answer: Answer | None) -> str:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from procray.report.numbers.lineage import Box, asked_tokens, boxes, brief, budgets, carried_by, origin, stream
+from procray.report.numbers.lineage import (
+    Box,
+    asked_tokens,
+    boxes,
+    brief,
+    budgets,
+    carried_by,
+    consumed,
+    origin,
+    stream,
+)
 from procray.report.numbers.runs import Reader
 from procray.report.numbers.wording import count, plural
 from procray.selection.naming import find_in
-from procray.selection.standing import nominal
 
 if TYPE_CHECKING:
     from procray.planning.plan import Plan
@@ -73,10 +82,13 @@ def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
             return f"{one}  (outside this plan)"
         end = max(phase.marks, default=0)
         state = reader.state(one, end)[0] if reader else "waiting"
-        return f"{phase.label}  [{one}]  {phase.recipe.kind}, {count(nominal(phase, end))} tokens, {state}"
+        return f"{phase.label}  [{one}]  {phase.recipe.kind}, {count(consumed(phase, end, reader))} tokens, {state}"
 
     init = plan.phases[phase_id].recipe.init
     lines = [f"* {line(phase_id)}", f"  trained on {stream(plan.phases[phase_id].recipe.data)}"]
+    paced_by = plan.phases[phase_id].recipe.paced_by
+    if paced_by:
+        lines.append(f"  with the lengths, step by step, of {line(paced_by)}")
     if init.perturb is not None:
         about = f" (only {brief(init.perturb.components)})" if init.perturb.components else ""
         lines.append(f"  what was carried is {init.perturb.words}{about}".replace("is noise", "has noise"))
@@ -88,7 +100,7 @@ def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
         if not links and prefix == "  ":
             lines.append("  began with random weights")
         for parent, step, components in links:
-            tokens = count(asked_tokens(plan.phases[parent], step)) if parent in plan.phases else f"step {step}"
+            tokens = count(asked_tokens(plan.phases[parent], step, reader)) if parent in plan.phases else f"step {step}"
             mark = "" if parent in plan.outside else f", mark at {tokens}"
             lines.append(f"{prefix}{' + '.join(components)} from {line(parent)}{mark}")
             up(parent, prefix + "    ")
@@ -97,7 +109,7 @@ def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
         for child in plan.phases.values():
             for parent, step, components in carried_by(child):
                 if parent == one:
-                    tokens = count(asked_tokens(plan.phases[one], step))
+                    tokens = count(asked_tokens(plan.phases[one], step, reader))
                     lines.append(f"{prefix}mark at {tokens} gave {' + '.join(components)} to {line(child.id)}")
                     down(child.id, prefix + "    ")
 

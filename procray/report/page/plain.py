@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
+from procray.report.numbers.wording import wrapped
 from procray.report.page.grid import MARKS, Entry, Grid, Row
 
 
@@ -12,13 +12,13 @@ def grid_text(grid: Grid, width: int) -> list[str]:
     """The lines of a table; columns that do not fit beside each other stand below, with the labels again."""
     rows = grid.rows[: grid.brief]
     labels = len(rows[0].labels) if rows else 1
-    lines = textwrap.wrap(grid.title, width) if grid.title else []
+    lines = wrapped(grid.title, width) if grid.title else []
     lines += columns([list(grid.heads), *(_line(row, i, rows) for i, row in enumerate(rows))], width, labels)
     if len(grid.rows) > len(rows):
         lines.append(f"  ... and {len(grid.rows) - len(rows)} more rows in the report")
     for note in grid.notes:
         indent = "     " if note[:1].isdigit() else "  "
-        lines += textwrap.wrap(note, width, initial_indent="  ", subsequent_indent=indent)
+        lines += wrapped(note, width, "  ", indent)
     return lines
 
 

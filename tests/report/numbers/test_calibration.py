@@ -22,7 +22,7 @@ def test_simulated_sweeps_are_what_a_report_reads_from_journals(calibration, tmp
     calibration.through_journals(calibration.Kind("smooth", 3, 3, 2.0), tmp_path)
 
 
-@pytest.mark.parametrize("outcome", ["smooth", "plateau", "saturating"])
+@pytest.mark.parametrize("outcome", ["smooth", "plateau", "saturating", "coarse", "chance"])
 def test_useless_warm_ups_are_seldom_told_as_useful(calibration, outcome):
     found = calibration.simulate(calibration.Kind(outcome, 5, 3), 60, seed=3)
     assert found.sweeps == 60

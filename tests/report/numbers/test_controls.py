@@ -54,6 +54,17 @@ def test_a_control_has_as_many_tokens_to_a_step(tmp_path):
     assert pairs == {}
 
 
+def test_a_step_of_a_control_may_be_another_and_of_several_the_most_alike_is_meant(tmp_path):
+    task = f"{{grid: [identity, {{shuffled: identity}}, {TEXT}]}}"
+    for tokens in ("20.5k", "20k", "20.6k"):  # text ends with another step
+        assert found(tmp_path / tokens, task, tokens)["identity"]["text"] == "text"
+    warm = WARM.replace("lr: 1e-3", "lr: {grid: [1e-3, 1e-2]}") % ("{grid: [{shuffled: identity}, identity]}", "20k")
+    made = make_plan(tmp_path / "alike", HEAD + warm + "transfer: full\n" + TAIL % "1e-3")
+    assert controls_of(made) == {
+        f"identity/{lr}": {"shuffled": f"shuffled-identity/{lr}"} for lr in ("lr1e-3", "lr0.01")
+    }
+
+
 def test_a_control_carries_the_same_and_is_trained_alike(tmp_path):
     task = "{grid: [identity, {shuffled: identity}]}"
     pairs = found(tmp_path, task, lr="{grid: [1e-3, 1e-2]}", rest="transfer: {grid: [full, attention]}\n")

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from procray.report.numbers.evidence import between_seeds, judge
+from procray.report.numbers.evidence import between_seeds, judge, left_of
 from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.power import power
-from procray.report.numbers.results import Target
+from procray.report.numbers.results import Target, paired
+from procray.report.numbers.statistics import Difference
 from procray.report.numbers.summary import summarise
 from procray.store.store import Store
 
@@ -168,6 +169,75 @@ def test_ends_of_one_variant_half_of_the_way_apart_are_the_border(tmp_path):
     assert not losses.all_or_nothing  # a loss has no plateau that is known beforehand
 
 
+def test_runs_that_all_stay_at_chance_are_no_plateau_that_some_left(tmp_path):
+    ends = {"baseline": [0.1, 0.45, 0.3], "20k": [0.2, 0.6, 0.15]}
+    found = target(tmp_path, ends, "find")
+    hard = judge(replace(found, chance={"guessing": 0.7}))
+    assert not hard.all_or_nothing  # 45 points apart, and 15 are half of the way to 100 %
+    assert {variant.evidence.method for variant in hard.warmed} == {"paired t"}
+    left = judge(
+        replace(target(tmp_path / "left", {**ends, "20k": [0.2, 0.86, 0.15]}, "find"), chance={"guessing": 0.7})
+    )
+    assert left.all_or_nothing
+    assert [variant.evidence.left.k for variant in left.variants] == [0, 1]
+    together = judge(
+        replace(target(tmp_path / "all", {**ends, "20k": [0.9, 0.95, 1.0]}, "find"), chance={"guessing": 0.7})
+    )
+    assert not together.all_or_nothing  # all of one left, none of the other
+
+
+def test_a_further_score_is_corrected_for_variants_that_have_none_yet(tmp_path):
+    found = target(tmp_path, {"baseline": BASE, "20k": worse_by([-0.1] * 5), "21k": worse_by([-0.1] * 5)})
+    score = Difference(0.1, 0.01, 0.19, 5, p=0.03)
+    one, other = ({"exact_match": score} if short == "20k" else {} for short in ("20k", "21k"))
+    base, first, second = found.variants
+    known = judge(
+        replace(found, variants=(base, replace(first, score_deltas=one), replace(second, score_deltas=other)))
+    )
+    assert named(known, "20k").score_verdicts == {"exact_match": "unclear"}  # 0.03 is 0.06 among two
+    alone = judge(replace(found, variants=(base, replace(first, score_deltas=one))))
+    assert named(alone, "20k").score_verdicts == {"exact_match": "better"}
+
+
+# --- what can be measured --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answers", "verdict"), [(1, "unclear"), (3, "better")])
+def test_differences_that_are_alike_are_no_certainty(tmp_path, answers, verdict):
+    """Accuracies of 256 sequences each: every seed has the same few more of them right."""
+    base = [128 / 256, 130 / 256, 129 / 256]
+    ends = {"baseline": base, "20k": [end + answers / 256 for end in base]}
+    (only,) = target(tmp_path, ends, "find", lambda end, share: end * share).warmed
+    p = 2 * stats.t.sf(answers * 3**0.5, 2)  # one sequence is the least standard deviation
+    assert only.evidence.p == pytest.approx(p)
+    assert only.verdict == verdict
+    half = 4.302653 / 256 / 3**0.5
+    assert only.difference.low == pytest.approx(answers / 256 - half, rel=1e-5)
+    assert only.difference.high == pytest.approx(answers / 256 + half, rel=1e-5)
+    assert only.evidence.fraction.low < only.readoff.fraction
+    assert (only.evidence.fraction.high is not None) == (verdict == "better")
+
+
+def test_losses_that_differ_by_the_same_are_as_sure_as_arithmetic_leaves_them(tmp_path):
+    (only,) = target(tmp_path, {"baseline": [3.0, 3.5, 2.5], "20k": [2.5, 3.0, 2.0]}).warmed
+    assert only.evidence.p == pytest.approx(2 * stats.t.sf(0.5 / (3.5 * 2**-23 / 3**0.5), 2), rel=1e-3, abs=0)
+
+
+def test_places_between_the_same_evaluations_are_alike_only_as_far_as_these_tell(tmp_path):
+    """All runs rise between two evaluations, at 40 and 80 % of the tokens."""
+    places = {"baseline": [0.8] * 3, "20k": [0.4] * 3}
+    ends = {name: [1.0] * 3 for name in places}
+    (only,) = target(tmp_path, ends, "find", lambda e, s, v, i: 1.0 if s > places[v][i] - 0.01 else 0.0).warmed
+    speed = only.evidence.speed
+    share = speed.share
+    assert 0.45 < share < 0.55
+    # A tenth of the tokens lies between two evaluations: even distributions of a quarter and an eighth of the place.
+    own, base = 0.3 + 0.1 * 0.99, 0.7 + 0.1 * 0.99
+    error = ((0.1 / own) ** 2 + (0.1 / base) ** 2) ** 0.5 / 12**0.5 / 3**0.5
+    assert np.log(share / speed.low) == pytest.approx(stats.t.ppf(1 - 0.025 / 2, 2) * error, rel=0.02)
+    assert speed.p == pytest.approx(4 * stats.t.sf(abs(np.log(share)) / error, 2), rel=0.05)
+
+
 # --- tokens until a level --------------------------------------------------------------------------------------------
 
 
@@ -261,6 +331,14 @@ def test_three_donors_times_three_targets_are_not_nine(tmp_path):
     assert "its 9 runs are 3 donors, and not so many independent ones." in spread
 
 
+def test_a_donor_that_left_with_half_of_its_targets_has_not_left_by_most(tmp_path):
+    ends = [0.9, 0.1, 0.9, 0.9, 0.1, 0.1]  # of three donors, each with two targets
+    found = crossed(sweep(tmp_path, {"baseline": [0.1, 0.9] * 3, "20k": ends}, "find"), 3, 2)
+    found = replace(found, chance={"guessing": 0.1})
+    (only,) = found.warmed
+    assert left_of(found, paired(only.runs, found.baselines[0].runs)) == (1, 3, 1, 2)
+
+
 def test_donors_of_a_sweep_file_are_crossed(tmp_path):
     yaml = "donors: [7, 8, 9]\n" + HEAD.format(seeds=[0, 1, 2], budgets="20k") + TEXT
     plan, store = make_plan(tmp_path, yaml), Store(tmp_path / "store")
@@ -292,3 +370,11 @@ def test_the_unit_stays_the_donor_for_the_fraction_too(tmp_path):
     half = 4.302653 * 0.1 / 3**0.5
     assert only.evidence.fraction.high == pytest.approx(0.7 + half, rel=0.02)
     assert only.evidence.saves
+
+
+def test_a_variant_that_goes_on_is_ranked_behind_those_that_ended(tmp_path):
+    def until(phase):
+        return 0.5 if phase.variant == "20k" and phase.recipe.seed > 2 else 1.0
+
+    ends = {"baseline": BASE, "20k": worse_by([-0.3] * 5), "21k": worse_by([-0.1] * 5)}
+    assert [variant.short for variant in target(tmp_path, ends, until=until).ranked] == ["21k", "20k"]

@@ -1,14 +1,17 @@
 """Every question of the gate with yes, no and not run, each from a whole sweep of journals."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
+from procray.report.numbers.answers import lasting
 from procray.report.numbers.evidence import judge
 from procray.report.numbers.gate import QUESTIONS, without_gate
 from procray.report.numbers.headline import headline, remarks
 from procray.report.numbers.interchange import results_json
 from procray.report.numbers.published import compare
+from procray.report.numbers.statistics import fisher_exact
 from procray.report.numbers.summary import summarise
 from procray.report.numbers.wording import percent
 from procray.selection import select
@@ -254,11 +257,26 @@ def test_of_plateaus_the_runs_are_counted_against_a_control_too(tmp_path):
     assert [answers[name].state for name in ("scratch", "text", "shuffled", "size")] == ["yes", "yes", "no", "yes"]
     assert (answers["size"].values["k"], answers["size"].values["n"]) == (9, 10)
     assert answers["size"].values["fewest"] <= 8
+    ends["baseline"] = [off] * 8 + [on] * 2
+    (found,) = made(tmp_path / "two", Sweep(ends, kind="find")).targets
+    fewest = next(k for k in range(3, 11) if fisher_exact(k, 10, 2, 10) <= 0.05 / 3)  # of three variants
+    assert (gate(found)["size"].values["fewest"], gate(found)["size"].state) == (fewest, "yes")
     few = {name: values[:3] for name, values in ends.items()}
     few["identity"] = [on, on, off]
     (found,) = made(tmp_path / "few", Sweep(few, kind="find")).targets
     assert gate(found)["size"].state == "no"
     assert "so few runs can show nothing" in gate(found)["size"].said
+
+
+def test_what_no_accuracy_could_show_is_said_so(tmp_path):
+    ends = {"baseline": [0.1, 0.12, 0.3], "identity": [0.4, 0.1, 0.12], "set": [0.5, 0.1, 0.13]}
+    found = made(tmp_path, Sweep(ends, "find")).targets[0]
+    assert not found.all_or_nothing
+    answer = gate(found)["size"]
+    assert answer.values["smallest"] > 1
+    assert (answer.state, answer.number) == ("no", "none on scale")
+    assert "3 seeds show nothing on the scale: it would have to be 1" in answer.said
+    assert answer.said.endswith(" points")
 
 
 def test_of_plateaus_crossed_donors_are_the_units_of_the_size_too(tmp_path):
@@ -301,10 +319,10 @@ def test_controls_are_paired_by_donor_and_target_seed(tmp_path):
     assert answers["learned"].values["n"] == 3
 
 
-def searched(folder):
+def searched(folder, rates="[1e-4, 1e-3]"):
     """A search of the learning rate that has ended, and all that follows it."""
     sweep = Sweep(without("shuffled", "random"), more="select: {axes: [semantic.optimizer.lr], seeds: [100, 101]}\n")
-    graph, store = planned(folder, sweep, "{lr: {grid: [1e-4, 1e-3]}}")
+    graph, store = planned(folder, sweep, f"{{lr: {{grid: {rates}}}}}")
     filled(graph, store, sweep)
     whole = select.whole(graph, store)
     filled(whole, store, sweep)
@@ -318,6 +336,48 @@ def test_a_search_of_both_is_as_hard(tmp_path):
     assert gate(found)["text"].state == "yes"  # the control is found beside settings that were searched
     assert "it saves data" in headline(found)
     assert headline(found).endswith("; not run: shuffled data and random weights of the same norm.")
+
+
+def test_a_search_that_goes_on_answers_nothing_and_a_best_at_the_edge_is_said(tmp_path):
+    whole, store = searched(tmp_path, "[1e-4, 1e-3, 1e-2]")
+    (found,) = summarise(whole, store).targets
+    answer = gate(found)["tuned"]
+    assert (answer.state, answer.number) == ("yes", "3/3")
+    assert "; the baseline's best stands at an edge of the grid: " in answer.said
+    halve(store, next(trial.compared for trial in whole.trials if trial.variant == "baseline"), {"state": "running"})
+    (found,) = summarise(whole, store).targets
+    answer = gate(found)["tuned"]
+    assert (answer.state, answer.said) == ("not run", "the search has not finished")
+
+
+def test_curves_that_have_values_at_no_common_place_tell_nothing_of_lasting(tmp_path):
+    (found,) = made(tmp_path, Sweep(ALL)).targets
+    variant = named(found, "identity")
+    gaps = tuple(
+        replace(run, curve=replace(run.curve, loss=(run.curve.loss[0], *[math.nan] * (len(run.curve.loss) - 1))))
+        for run in variant.runs
+    )
+    answer = lasting(found, replace(variant, runs=gaps))
+    assert (answer.state, answer.said) == ("not run", "both curves have no place in common where they have values")
+
+
+def halve(store, phase, status):
+    """Takes the second half of a phase's evaluations away."""
+    folder = store.phase(phase)
+    journal = folder.path / "journal" / "1.jsonl"
+    rows = journal.read_text().splitlines()
+    journal.write_text("\n".join(rows[: len(rows) // 2]) + "\n")
+    folder.set_status(**{"step": 1, **status})
+
+
+def test_a_warm_up_that_failed_at_one_seed_was_not_learned(tmp_path):
+    plan, store = planned(tmp_path, Sweep(ALL))
+    filled(plan, store, Sweep(ALL))
+    lost = next(one for one in plan.phases.values() if one.kind == "procedural" and "identity" in one.label)
+    halve(store, lost.id, {"state": "failed", "reason": "loss is nan"})
+    (found,) = summarise(plan, store).targets
+    answer = gate(found)["learned"]
+    assert (answer.state, answer.values["k"], answer.values["n"]) == ("no", 4, 5)
 
 
 def test_a_baseline_with_fewer_settings_was_not_tuned_as_hard(tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from procray.planning import PlannedPhase
 from procray.report.numbers.interchange import results_json
+from procray.report.numbers.matching import against_baseline
 from procray.report.numbers.results import Target
 from procray.report.numbers.summary import summarise
 from procray.store.store import Store
@@ -99,3 +101,21 @@ def test_an_open_rerun_of_the_baseline_keeps_every_answer_pending(tmp_path):
     )
     target = summarise(plan, store).targets[0]
     assert {match(target, name).state for name in ("baseline", "20k/full", "40k/attention")} == {"pending"}
+
+
+def test_a_variant_whose_baseline_is_not_planned_has_means_and_no_difference(results):
+    variant = next(one for one in results.variants if one.name == "text/20k/full")
+    alone = against_baseline(replace(variant, delta=None, final_loss=None), None)
+    assert (alone.final_loss, alone.delta) == (variant.final_loss, None)
+
+
+def test_a_budget_at_which_a_seed_failed_is_the_best_where_the_others_end_best(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    (lost,) = [one for one in plan.phases.values() if one.variant == "text/baseline@0.5" and one.recipe.seed == 2]
+    failed = {"state": "failed", "reason": "loss is nan", "step": 1}
+    fill(
+        plan, store, ending_at(full=WORSE_WITH_TIME, attention=WORSE_WITH_TIME),
+        until=lambda phase: 0.1 if phase is lost else 1.0, state=lambda phase: failed if phase is lost else None,
+    )  # fmt: skip
+    base = match(summarise(plan, store).targets[0], "baseline")
+    assert (base.state, base.tokens) == ("baseline", 512_000)

@@ -25,7 +25,8 @@ def test_power_from_the_tuning_seeds_then_from_the_pairs_of_the_sweep(searched):
     assert text.sd == pytest.approx(0.01 / 2**0.5)
     assert text.smallest == pytest.approx(smallest_difference(text.sd, 3, family=4))
     assert "corrected for 4 variants" in power_text(text)
-    assert (find.metric, find.sd) == ("accuracy", pytest.approx(0.0))
+    # No two seeds differ in their difference, as far as 256 sequences tell.
+    assert (find.metric, find.sd) == ("accuracy", pytest.approx(1 / 256))
     assert "points" in power_text(find)
 
 

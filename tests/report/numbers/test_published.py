@@ -1,9 +1,11 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from procray.report.numbers.interchange import results_json
 from procray.report.numbers.published import at_a_glance, compare, effect_text, measured_text, published_text
+from procray.report.numbers.results import Match
 from procray.report.numbers.settings import Settings
 from procray.report.numbers.summary import summarise
 from procray.report.page.answer import answer
@@ -25,6 +27,7 @@ ENTRY = {
 }
 
 
+ACCURATE = {"target": "find", "variant": "20k/attention", "value": 0.4, "tolerance": 0.03}
 BASELINE = {"quantity": "final_loss", "value": 10.07, "variant": "baseline"}
 WORSE = {"quantity": "final_loss", "value": 10.18, "variant": "20k/attention", "tolerance": 0.14}  # by 0.1 nats
 
@@ -33,6 +36,9 @@ WORSE = {"quantity": "final_loss", "value": 10.18, "variant": "20k/attention", "
     ("change", "verdict", "reason"),
     [
         ({}, "reproduced", "excludes no effect"),
+        # Every seed gets there between the same evaluations, which are 5 % apart: ± 4.3 x 5 / sqrt(12) / sqrt(3) %.
+        (ACCURATE, "not reproduced", "its 95 % interval, 36.0\N{NARROW NO-BREAK SPACE}% to 43.1"),
+        ({**ACCURATE, "tolerance": 0.05}, "reproduced", "excludes no effect"),
         ({"value": 0.5}, "not reproduced", "is further than 5.0\N{NARROW NO-BREAK SPACE}% from 50.0"),
         ({"variant": "20k/attention"}, "not reproduced", "not reached"),
         ({"quantity": "delta", "value": -0.2}, "reproduced", "excludes no effect"),
@@ -174,6 +180,24 @@ def test_crossed_runs_are_as_many_as_the_fewer_of_donors_and_targets(tmp_path):
     (fraction,) = compare(results, [{**ENTRY, "value": 0.75}])
     half = 4.302653 * fraction.sd / 3**0.5
     assert fraction.high - fraction.low == pytest.approx(2 * half, rel=1e-6)
+
+
+def test_one_seed_has_a_number_and_no_spread(tmp_path):
+    entry = {**ENTRY, "target": None, "variant": "20k", "quantity": "final_loss", "value": 2.8, "baseline": 3.0}
+    (found,) = compare(SWEEPS["one_seed"](tmp_path), [entry])
+    assert (found.n, measured_text(found)) == (1, f"{found.ours:.3f} (1)")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"), [([60, 40, None], "1 of 3 seeds does"), ([60, 40, None, None], "2 of 4 seeds do")]
+)
+def test_seeds_that_do_not_get_there_forbid_an_effect(results, seeds, words):
+    target = results.targets[0]
+    match = Match("reached", 50, fraction=0.5, per_seed=dict(enumerate(seeds)), of=100)
+    changed = tuple(replace(one, readoff=match) if one.short == "20k/full" else one for one in target.variants)
+    known = replace(results, targets=(replace(target, variants=changed),))
+    (found,) = compare(known, [{**ENTRY, "value": 0.5, "tolerance": 0.4}])
+    assert (found.verdict, found.reason) == ("not reproduced", f"within the tolerance, but {words} not reach the level")
 
 
 def test_matched_fractions_of_seeds_are_shares_of_the_baselines_best_budget(tmp_path):

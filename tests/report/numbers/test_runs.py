@@ -91,3 +91,40 @@ def test_controls_are_known_by_their_variants(tmp_path):
 
 def kinds(words):
     return [next(iter(one)) if isinstance(one, dict) else one for one in words["controls"]]
+
+
+CHAIN = """name: long
+model: {layers: 1, heads: 2, width: 16, context: 64}
+chain:
+  - {procedural: {task: union, length: 8, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}}
+  - {procedural: {task: set, length: 8, batch: 8, tokens: 20k, optimizer: {lr: 1e-3}}}
+  - {diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}}
+"""
+
+
+def test_what_a_warm_up_began_with_has_its_cost_too(tmp_path):
+    plan, store = make_plan(tmp_path, CHAIN), Store(tmp_path / "store")
+    fill(plan, store)
+    (compared,) = {cell.compared for cell in plan.cells if not cell.is_baseline}
+    reader = Reader(plan, store)
+    above = [phase for phase in plan.phases.values() if phase.kind == "procedural"]
+    assert len(above) == 2
+    spent = sum(reader.rows(phase.id)[-1]["flops"] for phase in above)
+    assert reader.flops_before(plan.phases[compared].parents) == spent > 0
+
+
+def test_a_warm_up_that_was_solved_cost_what_it_consumed(tmp_path):
+    solved = "tokens: 20k, evaluate: {every: 4k, solved: {accuracy: 0.9, evaluations: 1}}, optimizer"
+    plan = make_plan(tmp_path, CHAIN.replace("tokens: 20k, optimizer", solved))
+    store = Store(tmp_path / "store")
+
+    def formula(phase, tokens):
+        there = phase.recipe.evaluation.solved is not None and tokens > 7000
+        return {"loss": 1.0, "accuracy": 0.95 if there else 0.1, **({"solved": True} if there else {})}
+
+    fill(plan, store, formula)
+    cell = next(cell for cell in plan.cells if not cell.is_baseline)
+    reader = Reader(plan, store)
+    used = [reader.rows(phase.id)[-1]["tokens"] for phase in plan.phases.values() if phase.kind == "procedural"]
+    assert 17_000 < sum(used) < 20_000 < cell.t1
+    assert reader.t1(cell) == sum(used)

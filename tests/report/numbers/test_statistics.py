@@ -45,6 +45,19 @@ def test_pairing_removes_what_the_seeds_share():
     assert result.bootstrap is None
 
 
+def test_no_spread_is_less_than_what_can_be_measured():
+    three = paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], 0.5)
+    half = 4.30265 * 0.5 / 3**0.5
+    assert (three.low, three.high) == (pytest.approx(1 - half, rel=1e-5), pytest.approx(1 + half, rel=1e-5))
+    assert three.p == pytest.approx(2 * stats.t.sf(1 / (0.5 / 3**0.5), 2))
+    apart = ([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
+    assert paired_difference(*apart, 0.5) == paired_difference(*apart)
+    ten = paired_difference([1.0] * 10, [0.0] * 10, 0.5)
+    assert ten.bootstrap == (ten.low, ten.high)
+    crossed = crossed_difference(np.ones((3, 4)), 0.5)
+    assert (crossed.high - 1, crossed.units) == (pytest.approx(half, rel=1e-5), 3)
+
+
 def test_interval_of_three_pairs_by_hand():
     result = paired_difference([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
     assert result is not None

@@ -1,6 +1,9 @@
 """The gate on the page and in a terminal."""
 
 import re
+from dataclasses import replace
+
+import pytest
 
 from procray.report.page.answer import answer
 from procray.report.page.gate_table import gate_html, gate_text
@@ -60,3 +63,14 @@ def test_without_a_warmed_up_variant_there_is_no_gate(tmp_path):
     bare = results.targets[0].__class__("", "t", "semantic", "loss", results.targets[0].baselines)
     assert gate_html(bare) == ""
     assert gate_text(bare, 120) == []
+
+
+@pytest.mark.parametrize(("rows", "more"), [(8, []), (11, ["  ... and 3 more variants in the report"])])
+def test_the_terminal_has_eight_rows_and_says_how_many_more_there_are(tmp_path, rows, more):
+    ends = {"baseline": [3.0, 3.1, 2.9], "identity": [2.8, 2.9, 2.7]}
+    (found,) = made(tmp_path, Sweep(ends)).targets
+    base, one = found.variants
+    many = replace(found, variants=(base, *(replace(one, name=f"v{i}", short=f"v{i}") for i in range(rows))))
+    lines = gate_text(many, 120)
+    assert sum(line.strip().startswith("v") for line in lines) == 8
+    assert [line for line in lines if "more variants" in line] == more
