@@ -117,7 +117,7 @@ def main() -> None:
     precisions: tuple[Precision, ...] = ("bf16", "fp32")
     sides = {precision: ours(precision, given.batch) for precision in precisions}
     times = take_turns({**sides, "released": official(given.official, given.batch)}, rounds=given.rounds)
-    from procray.model.shape import GPT2Config, flops_per_token
+    from procray.model import GPT2Config, flops_per_token
 
     flops = given.batch * POSITIONS * flops_per_token(GPT2Config(12, 12, 768, VOCAB + 2, POSITIONS), POSITIONS)
     rows = []

@@ -1,4 +1,4 @@
-"""How fast is one training step on a CPU, beside Hugging Face's GPT-2 and nanoGPT's?
+"""How fast is one training step on a CPU, beside Hugging Face's models of the family and nanoGPT's?
 
     python benchmarks/training.py                       # all shapes, about 5 minutes
     python benchmarks/training.py --shapes small tiny --rounds 9
@@ -9,7 +9,8 @@ training loop's own step with the settings that it resolves by itself. A peer is
 the same model, with dropout off as ours has it:
 
 * HF as shipped: `GPT2LMHeadModel` with eager attention, `model(ids, labels=ids)`, `torch.optim.AdamW`;
-* HF tuned: tanh-GELU as one kernel, `use_cache=False`, fused AdamW, the quicker of its attentions on a CPU;
+* HF tuned: tanh-GELU as one kernel, `use_cache=False`, fused AdamW, the quicker of its attentions on a CPU; of GPT-NeoX
+  and Llama, whose activations are one kernel as they come, the rest of it;
 * nanoGPT: its `GPT` and its `configure_optimizers`, from the checkout.
 
 All sides are in one process with one thread and the same allocator settings, and take turns; times are CPU seconds. HF
@@ -35,6 +36,8 @@ import numpy as np
 from harness import Row, in_own_environment, publish, quartiles, ratio, take_turns
 from noise import Precision
 
+from procray.training.recipe import ModelShape
+
 Step = Callable[[], None]
 
 
@@ -46,9 +49,19 @@ class Shape:
     positions: int
     batch: int
     vocab: int
+    family: str = "gpt2"
+    kv_heads: int | None = None
+
+    @property
+    def model(self) -> ModelShape:
+        plain = {"layers": self.layers, "heads": self.heads, "width": self.width, "context": self.positions}
+        own = {"kv_heads": self.kv_heads} if self.kv_heads else {}
+        own |= {"rotary_pct": 0.5} if self.family == "neox" and self.width // self.heads < 8 else {}
+        return ModelShape.from_json({**plain, "family": self.family, **own})
 
     def __str__(self) -> str:
-        return f"{self.layers}x{self.heads}x{self.width}, T {self.positions}, B {self.batch}, V {self.vocab:,}"
+        own = "" if self.family == "gpt2" else f"{self.family} "
+        return f"{own}{self.layers}x{self.heads}x{self.width}, T {self.positions}, B {self.batch}, V {self.vocab:,}"
 
     @property
     def tokens(self) -> int:
@@ -59,6 +72,12 @@ SHAPES = {
     "gpt2": Shape(12, 12, 768, 256, 4, 50257),
     "small": Shape(4, 4, 256, 256, 32, 8192),
     "tiny": Shape(2, 4, 16, 64, 1000, 256),
+    "neox": Shape(12, 12, 768, 256, 4, 50304, "neox"),
+    "neox small": Shape(4, 4, 256, 256, 32, 8192, "neox"),
+    "neox tiny": Shape(2, 4, 16, 64, 1000, 256, "neox"),
+    "llama": Shape(12, 12, 768, 256, 4, 49152, "llama", 4),
+    "llama small": Shape(4, 4, 256, 256, 32, 8192, "llama", 2),
+    "llama tiny": Shape(2, 4, 16, 64, 1000, 256, "llama", 2),
 }
 # (shape, precision): the ratio asked for against HF as shipped in fp32, and the share of the measured peak.
 FLOORS: dict[tuple[str, Precision], tuple[float, float | None]] = {
@@ -69,8 +88,10 @@ FLOORS: dict[tuple[str, Precision], tuple[float, float | None]] = {
     ("small", "bf16"): (3.1, None),
 }
 SHIPPED_ALLOCATOR = 3.2  # the tiny shape against HF with glibc's own settings
-ROUNDS = {"gpt2": 3, "small": 5, "tiny": 9}
-REPEATS = {"gpt2": 1, "small": 1, "tiny": 4}  # steps in one turn
+# Of the other families: the ratio asked for against HF tuned in fp32.
+TUNED = {"": 1.03, "small": 1.12, "tiny": 1.41}
+ROUNDS = {"": 3, "small": 5, "tiny": 9}
+REPEATS = {"tiny": 4}  # steps in one turn, else 1
 GLIBC = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "OMP_WAIT_POLICY")
 
 
@@ -84,10 +105,8 @@ def ours(shape: Shape, precision: Precision) -> Step:
     import torch
 
     from procray.training import runtime
-    from procray.training.recipe import ModelShape
 
-    model = ModelShape(shape.layers, shape.heads, shape.width, shape.positions)
-    run = noise.ours(model, shape.vocab, shape.batch, torch.device("cpu"), precision)
+    run = noise.ours(shape.model, shape.vocab, shape.batch, torch.device("cpu"), precision)
 
     def step() -> None:
         runtime.set_process(run.runtime)  # the peers set other things
@@ -123,6 +142,24 @@ def hugging_face(shape: Shape, precision: Precision, tuned: bool) -> Step:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, fused=True if tuned else None)
     ids_BT = torch.from_numpy(tokens(shape)[:, :-1].copy())
     return plain_loop(model, optimizer, precision, lambda: model(input_ids=ids_BT, labels=ids_BT).loss)
+
+
+def other_family(shape: Shape) -> Step:
+    """transformers' model of the same shape, tuned, in float32; made from the folder that we would export."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from procray.model.layout import to_transformers
+
+    torch.manual_seed(0)
+    value = to_transformers(shape.model.config(shape.vocab, None))
+    kind = value.pop("model_type")
+    value = {name: one for name, one in value.items() if name not in ("architectures", "tokenizer_class", "dtype")}
+    config = AutoConfig.for_model(kind, **value, use_cache=False)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, fused=True)
+    ids_BT = torch.from_numpy(tokens(shape)[:, :-1].copy())
+    return plain_loop(model, optimizer, "fp32", lambda: model(input_ids=ids_BT, labels=ids_BT).loss)
 
 
 def nano_gpt(shape: Shape, precision: Precision, checkout: Path) -> Step:
@@ -202,7 +239,7 @@ def serve(name: str) -> None:
     step = hugging_face(SHAPES[name], "fp32", tuned=False)
     for _ in sys.stdin:
         started = time.process_time()
-        for _ in range(REPEATS[name]):
+        for _ in range(REPEATS.get(name, 1)):
             step()
         print(time.process_time() - started, flush=True)
 
@@ -231,10 +268,10 @@ def matmul_peak(precision: Precision) -> float:
 def measure(name: str, rounds: int, nanogpt: Path | None) -> list[Row]:
     import torch
 
-    from procray.model.shape import GPT2Config, flops_per_token
+    from procray.model import GPT2Config, flops_per_token
 
     torch.set_num_threads(1)
-    shape, repeats = SHAPES[name], REPEATS[name]
+    shape, repeats = SHAPES[name], REPEATS.get(name, 1)
     precisions: list[Precision] = [precision for key, precision in FLOORS if key == name]
     sides: dict[str, Step] = {}
     for precision in precisions:
@@ -282,6 +319,20 @@ def measure(name: str, rounds: int, nanogpt: Path | None) -> list[Row]:
     return rows
 
 
+def measure_family(name: str, rounds: int) -> list[Row]:
+    """A model of another family beside the tuned one of transformers."""
+    import torch
+
+    torch.set_num_threads(1)
+    shape, size = SHAPES[name], name.partition(" ")[2]
+    repeats = REPEATS.get(size, 1)
+    sides = {"ours": _repeated(ours(shape, "fp32"), repeats), "HF": _repeated(other_family(shape), repeats)}
+    times = take_turns(sides, rounds=rounds)
+    middle, low, high = ratio(times, "ours", "HF")
+    speeds = [f"{shape.tokens * repeats / quartiles(times[side])[1]:,.0f} tokens/s" for side in ("ours", "HF")]
+    return [Row(f"{shape}, fp32", *speeds, "HF tuned, fp32", middle, low, high, floor=TUNED[size])]
+
+
 def _repeated(step: Step, times: int) -> Step:
     def several() -> None:
         for _ in range(times):
@@ -301,7 +352,11 @@ def main() -> None:
         serve(given.serve)
         return
     in_own_environment()
-    rows = [row for name in given.shapes for row in measure(name, given.rounds or ROUNDS[name], given.nanogpt)]
+    rows = []
+    for name in given.shapes:
+        own, size = SHAPES[name].family != "gpt2", name.removeprefix("gpt2").rpartition(" ")[2]
+        rounds = given.rounds or ROUNDS["" if size in ("neox", "llama") else size]
+        rows += measure_family(name, rounds) if own else measure(name, rounds, given.nanogpt)
     publish("training", "How fast is a training step on one CPU thread?", rows)
 
 

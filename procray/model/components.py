@@ -1,4 +1,4 @@
-"""Components and their parts: which parameter belongs to what, and the names of transfer modes.
+"""Components and their parts, and the names of transfer modes.
 
 Needs no torch, so that planning a sweep stays quick.
 """
@@ -6,37 +6,29 @@ Needs no torch, so that planning a sweep stays quick.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from procray.errors import TransferError, did_you_mean
+from procray.model.family import Family
 
 Embeddings = Literal["mean", "copy"]
 
 COMPONENTS = ("attention", "mlp", "layernorm", "embeddings", "positions")
 
-# What some components consist of: names that may stand beside the components wherever weights are chosen.
-PARTS = {"attention": ("qkv", "proj"), "mlp": ("mlp_in", "mlp_out"), "layernorm": ("ln_1", "ln_2", "ln_f")}
-
-# Exact patterns over whole names: a parameter matches one of them or is unknown.
-_PATTERNS = {
-    "qkv": r"transformer\.h\.\d+\.attn\.c_attn\.(weight|bias)",
-    "proj": r"transformer\.h\.\d+\.attn\.c_proj\.(weight|bias)",
-    "mlp_in": r"transformer\.h\.\d+\.mlp\.c_fc\.(weight|bias)",
-    "mlp_out": r"transformer\.h\.\d+\.mlp\.c_proj\.(weight|bias)",
-    "ln_1": r"transformer\.h\.\d+\.ln_1\.(weight|bias)",
-    "ln_2": r"transformer\.h\.\d+\.ln_2\.(weight|bias)",
-    "ln_f": r"transformer\.ln_f\.(weight|bias)",
-    "embeddings": r"transformer\.wte\.weight|lm_head\.weight|row_(in|out)\.(weight|bias)",
-    "positions": r"transformer\.wpe\.weight",
+# What some components consist of, over all families: names that may stand beside the components wherever weights are
+# chosen. No family has all of them.
+PARTS = {
+    "attention": ("q", "k", "v", "proj"),
+    "mlp": ("mlp_in", "mlp_out", "gate", "up", "down"),
+    "layernorm": ("ln_1", "ln_2", "ln_f"),
 }
-_COMPILED = {part: re.compile(pattern) for part, pattern in _PATTERNS.items()}
-_OWNER = {part: component for component in COMPONENTS for part in PARTS.get(component, (component,))}
-_LAYER = re.compile(r"transformer\.h\.(\d+)\.")
-_MASK = re.compile(r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)")
-_BARE = re.compile(r"(wte|wpe|h\.\d+|ln_f)\.")
+# Parts that have a name together, too.
+TOGETHER = {"qkv": ("q", "k", "v")}
+_COMPLETE = (("mlp", "mlp_in", "mlp_out"), ("mlp", "gate", "up", "down"))  # of some family
+EVERY = tuple(part for component in COMPONENTS for part in PARTS.get(component, (component,)))
 
-NAMES = (*COMPONENTS, *(part for parts in PARTS.values() for part in parts))
+NAMES = (*COMPONENTS, *TOGETHER, *(part for parts in PARTS.values() for part in parts))
 
 # The two published bundles (arXiv 2601.21725): semantic targets leave embeddings and positions random,
 # the diagnostics also set every embedding to the mean one and keep the positions.
@@ -47,60 +39,56 @@ _BUNDLES = {
 }
 
 
-def part_of(parameter: str) -> str:
-    """The one part that a parameter belongs to; `embeddings` and `positions` are their own only part.
+def component_with(part: str) -> str:
+    """The component that a part belongs to; `embeddings` and `positions` are their own only part."""
+    return next(component for component in COMPONENTS if part in PARTS.get(component, (component,)))
 
-    Raises:
-        TransferError: no GPT-2 of ours has a parameter of this name.
+
+def named_in(family: Family) -> tuple[str, ...]:
+    """The names that a family has weights for, in the order of `NAMES`."""
+    return tuple(name for name in NAMES if parts_of([name], family.parts))
+
+
+def parts_of(names: Iterable[str], own: Sequence[str]) -> tuple[str, ...]:
+    """The parts that components and parts stand for, each once, in a fixed order.
+
+    Args:
+        own: the parts that there are: those of a family, or `EVERY`.
     """
-    for part, pattern in _COMPILED.items():
-        if pattern.fullmatch(parameter):
-            return part
-    raise TransferError(f"'{parameter}' is no parameter of a GPT-2, so it belongs to no component")
+    wanted = {part for name in names for part in PARTS.get(name, TOGETHER.get(name, (name,)))}
+    return tuple(part for part in EVERY if part in wanted and part in own)
 
 
-def component_of(parameter: str) -> str:
-    """The one component that a parameter belongs to.
+def whole(parts: Iterable[str], own: Sequence[str]) -> tuple[str, ...]:
+    """The shortest names of a set of parts, in a fixed order: `qkv` and `proj` together are `attention`.
 
-    Raises:
-        TransferError: no GPT-2 of ours has a parameter of this name.
+    Args:
+        own: as in `parts_of`; a component is named where it has no other part.
     """
-    return _OWNER[part_of(parameter)]
-
-
-def layer_of(parameter: str) -> int | None:
-    """The layer that a parameter stands in; None for embeddings, positions and `ln_f`."""
-    found = _LAYER.match(parameter)
-    return int(found[1]) if found else None
-
-
-def parts_of(names: Iterable[str]) -> tuple[str, ...]:
-    """The parts that components and parts stand for, each once, in a fixed order."""
-    wanted = {part for name in names for part in PARTS.get(name, (name,))}
-    return tuple(part for part in _PATTERNS if part in wanted)
-
-
-def whole(parts: Iterable[str]) -> tuple[str, ...]:
-    """The shortest names of a set of parts, in a fixed order: `qkv` and `proj` together are `attention`."""
-    chosen = set(parts_of(parts))
+    chosen = set(parts_of(parts, own))
     found: list[str] = []
     for component in COMPONENTS:
-        own = PARTS.get(component, (component,))
-        found += [component] if chosen.issuperset(own) else [part for part in own if part in chosen]
+        inside = [part for part in PARTS.get(component, (component,)) if part in own]
+        if inside and chosen.issuperset(inside):
+            found.append(component)
+            continue
+        for name, several in TOGETHER.items():
+            if chosen.issuperset(several) and several[0] in inside:
+                found.append(name)
+                chosen -= set(several)
+        found += [part for part in inside if part in chosen]
     return tuple(found)
 
 
-def own_name(name: str) -> str | None:
-    """The name that we give to a tensor of a GPT-2 checkpoint; None for the causal masks of older ones.
-
-    Checkpoints of the bare `GPT2Model` lack the `transformer.` in front.
-    """
-    if _MASK.fullmatch(name):
-        return None
-    return f"transformer.{name}" if _BARE.match(name) else name
+def refuse_absent(names: Iterable[str], family: Family, text: str = "") -> None:
+    """Raises TransferError for the first of some names that a family has no weights for, with those that it has."""
+    known = named_in(family)
+    for name in names:
+        if name in NAMES and name not in known:
+            raise TransferError(f"{text}a {family.title} has no {name} (it has {', '.join(known)})")
 
 
-def parse_mode(mode: str) -> tuple[tuple[str, ...], Embeddings]:
+def parse_mode(mode: str, family: Family | None = None) -> tuple[tuple[str, ...], Embeddings]:
     """What a transfer mode carries, as `whole` names it, and how embeddings travel.
 
     `full` is attention + mlp + layernorm; `full+embeddings` adds the mean embeddings and the
@@ -108,12 +96,16 @@ def parse_mode(mode: str) -> tuple[tuple[str, ...], Embeddings]:
     `full` may stand for its three. Embeddings named in a mode always travel as their mean. Normalisations
     travel only where they are named: `attention+ln_1` is what the papers' code calls attn+ln.
 
+    Args:
+        family: whose weights are meant; what it lacks is left out of bundles. None: not known yet.
+
     Raises:
-        TransferError: an unknown or repeated name, with the nearest valid one.
+        TransferError: an unknown or repeated name, with the nearest valid one; one that the family has nothing for.
     """
+    own = EVERY if family is None else family.parts
     text = "+".join(part.strip() for part in str(mode).split("+"))
     if text in _BUNDLES:
-        return _BUNDLES[text], "mean"
+        return whole(parts_of(_BUNDLES[text], own), own), "mean"
     chosen: list[str] = []
     for part in text.split("+"):
         if part in NAMES:
@@ -123,23 +115,29 @@ def parse_mode(mode: str) -> tuple[tuple[str, ...], Embeddings]:
         elif part == "none":
             raise TransferError(f"transfer mode '{mode}': 'none' stands alone")
         else:
-            known = [*NAMES, *_BUNDLES]
+            names = NAMES if family is None else named_in(family)
+            known = [*names, *_BUNDLES]
             raise TransferError(
                 f"transfer mode '{mode}': unknown component '{part}'{did_you_mean(part, known)}"
-                f" (a mode is {', '.join(_BUNDLES)}, or a '+'-list of {', '.join(COMPONENTS)}"
-                f" or their parts {', '.join(NAMES[len(COMPONENTS) :])})"
+                f" (a mode is {', '.join(_BUNDLES)}, or a '+'-list of"
+                f" {', '.join(name for name in names if name in COMPONENTS)}"
+                f" or their parts {', '.join(name for name in names if name not in COMPONENTS)})"
             )
-    every = [part for name in chosen for part in PARTS.get(name, (name,))]
-    repeated = whole(part for part in every if every.count(part) > 1)
+    if family is not None:
+        refuse_absent(chosen, family, f"transfer mode '{mode}': ")
+    every = [part for name in chosen for part in parts_of([name], own)]
+    repeated = whole((part for part in every if every.count(part) > 1), own)
     if repeated:
         raise TransferError(f"transfer mode '{mode}' names {', '.join(repeated)} more than once")
     if "full" in text.split("+") and "embeddings" in chosen and "positions" not in chosen:
         chosen.append("positions")  # full+embeddings, however it is written
-    return whole(chosen), "mean"
+    return whole(chosen, own), "mean"
 
 
 def parse_names(value: Any) -> tuple[str, ...]:
     """Components and parts from a list or a `+`-list, as `whole` names them; `none` and nothing are nothing.
+
+    Whose weights are meant is not known yet: all the parts that a component has in some family are that component.
 
     Raises:
         TransferError: an unknown name, with the nearest valid one.
@@ -154,7 +152,9 @@ def parse_names(value: Any) -> tuple[str, ...]:
                 f"unknown component '{name}'{did_you_mean(name, NAMES)} (components: {', '.join(COMPONENTS)};"
                 f" parts: {', '.join(NAMES[len(COMPONENTS) :])})"
             )
-    return whole(names)
+    for component, *several in _COMPLETE:
+        names += [component] if set(several) <= set(names) else []
+    return whole(names, EVERY)
 
 
 def parse_layers(value: Any) -> dict[int, int]:
@@ -187,6 +187,32 @@ def parse_layers(value: Any) -> dict[int, int]:
     if not pairs or any(layer < 0 for pair in pairs for layer in pair):
         raise TransferError(expected)
     return dict(sorted(pairs))
+
+
+def parse_heads(value: Any) -> dict[int, tuple[int, ...]]:
+    """`{layer: heads}` from `{0: [1, 3], 2: 0}`, both ascending.
+
+    Raises:
+        TransferError: anything else.
+    """
+    expected = f"heads are written {{layer: [head, head]}}, such as {{0: [1, 3]}}, not {value!r}"
+    found: dict[int, tuple[int, ...]] = {}
+    for layer, heads in value.items() if isinstance(value, Mapping) else ():
+        listed = heads if isinstance(heads, list | tuple) else [heads]
+        text = str(layer)
+        if not text.isdecimal() or not listed or len(set(map(str, listed))) < len(listed):
+            raise TransferError(expected)
+        if any(isinstance(head, bool) or not isinstance(head, int) or head < 0 for head in listed):
+            raise TransferError(expected)
+        found[int(text)] = tuple(sorted(listed))
+    if not found:
+        raise TransferError(expected)
+    return dict(sorted(found.items()))
+
+
+def show_heads(heads: Mapping[int, Iterable[int]]) -> str:
+    """`h0.1,0.3`: the heads 1 and 3 of layer 0."""
+    return "h" + ",".join(f"{layer}.{head}" for layer, several in sorted(heads.items()) for head in several)
 
 
 def show_layers(layers: Mapping[int, int]) -> str:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from procray.errors import ProcrayError, StoreError, TransferError
 from procray.files import read_json
-from procray.model.components import own_name
-from procray.model.shape import GPT2Config
+from procray.model.families import DEFAULT, FAMILIES, family_of
+from procray.model.family import ModelConfig, changed
 from procray.records import is_plain
 
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
@@ -27,20 +26,13 @@ _PIECE = 1 << 24  # bytes of a tensor that are compared at a time
 # tokenizer_config.json, where there is one, comes before it.
 NO_TOKENIZER = "NoTokenizer"
 
-UNTIED = (
-    "config.json calls the head tied, but lm_head.weight differs from the token embedding: it is read as a head of its"
-    " own (tied: false)"
-)
 
-# What a GPT-2 configuration may say beside its shape and still mean the network in gpt2.py; the first value is
-# the default where config.json is silent.
-_ONLY: dict[str, tuple[Any, ...]] = {
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),  # one function, two spellings
-    "layer_norm_epsilon": (1e-5,),
-    "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "add_cross_attention": (False,),
-}
+def untied(config: ModelConfig) -> str:
+    """What to know of a folder whose configuration calls the head tied and whose weights are untied."""
+    return (
+        f"config.json calls the head tied, but {family_of(config).head} differs from the token embedding: it is read as"
+        " a head of its own (tied: false)"
+    )
 
 
 def shards(folder: Path) -> list[Path]:
@@ -78,10 +70,10 @@ def read_config(path: Path) -> dict[str, Any]:
     return value
 
 
-def settled(config: GPT2Config, folder: Path) -> GPT2Config:
+def settled(config: ModelConfig, folder: Path) -> ModelConfig:
     """The shape that the weights of a folder have where its configuration calls the head tied, and they say otherwise.
 
-    transformers loads an `lm_head.weight` that differs from the token embedding as a head of its own, and writes
+    transformers loads a head that differs from the token embedding as a head of its own, and writes
     such folders. The two are compared byte by byte, as they are stored.
 
     Raises:
@@ -89,12 +81,13 @@ def settled(config: GPT2Config, folder: Path) -> GPT2Config:
     """
     if not config.tied or config.rows is not None:
         return config
+    own = family_of(config)
     stored: dict[str, tuple[Path, int, int]] = {}
     for path in shards(folder):
         for name, place in _places(path).items():
-            stored[own_name(name) or name] = (path, *place)
-    head, table = stored.get("lm_head.weight"), stored.get("transformer.wte.weight")
-    return config if head is None or table is None or _same(head, table) else replace(config, tied=False)
+            stored[own.own_name(name) or name] = (path, *place)
+    head, table = stored.get(own.head), stored.get(own.table)
+    return config if head is None or table is None or _same(head, table) else changed(config, tied=False)
 
 
 def _places(path: Path) -> dict[str, tuple[int, int]]:
@@ -132,55 +125,43 @@ def _same(one: tuple[Path, int, int], other: tuple[Path, int, int]) -> bool:
     return True
 
 
-def to_transformers(config: GPT2Config) -> dict[str, Any]:
+def to_transformers(config: ModelConfig) -> dict[str, Any]:
+    """What config.json says of a shape."""
+    own = family_of(config)
     value: dict[str, Any] = {
-        "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
-        "vocab_size": config.vocab,
-        "n_positions": config.context,
-        "n_embd": config.width,
-        "n_layer": config.layers,
-        "n_head": config.heads,
-        "tie_word_embeddings": config.tied,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
-        "resid_pdrop": config.dropout,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-5,
-        "initializer_range": 0.02,
+        "model_type": own.model_type,
+        "architectures": [own.architecture],
+        **own.to_transformers(config),
         "bos_token_id": None,  # GPT-2's 50256 would lie outside a small vocabulary
         "eos_token_id": None,
         "dtype": "float32",
         "tokenizer_class": NO_TOKENIZER,
     }
     if config.rows is not None:
-        value |= {"model_type": ROWS_TYPE, "architectures": ["GPT2"], "rows": config.rows}
+        value |= {"model_type": ROWS_TYPE, "architectures": [own.network_name], "rows": config.rows}
+        value |= {} if own.name == DEFAULT else {"family": own.name}
     return value
 
 
-def from_transformers(value: Mapping[str, Any], path: Path) -> GPT2Config:
-    if value.get("model_type") not in ("gpt2", ROWS_TYPE):
-        raise TransferError(f"{path}: model_type is {value.get('model_type')!r}, not 'gpt2'")
-    problems = [
-        f"{key} is {value[key]!r}, and only {' or '.join(map(repr, allowed))} is known"
-        for key, allowed in _ONLY.items()
-        if key in value and value[key] not in allowed
-    ]
-    width = value.get("n_embd", 768)
-    if value.get("n_inner") is not None and value["n_inner"] != 4 * width:
-        problems.append(f"n_inner is {value['n_inner']}, and only 4 x n_embd is known")
-    if problems:
-        raise TransferError(f"{path}: not a GPT-2 as built here: " + "; ".join(problems))
+def from_transformers(value: Mapping[str, Any], path: Path) -> ModelConfig:
+    """The shape that a config.json means.
+
+    Raises:
+        TransferError: another network than those of our families, or an impossible shape.
+    """
+    given = value.get("model_type")
+    named = value.get("family", DEFAULT) if given == ROWS_TYPE else None
+    own = next((one for one in FAMILIES.values() if one.name == named or one.model_type == given), None)
+    if own is None:
+        known = " or ".join(repr(one.model_type) for one in FAMILIES.values())
+        raise TransferError(f"{path}: model_type is {given!r}, not {known}")
     try:
-        return GPT2Config(
-            layers=value.get("n_layer", 12),
-            heads=value.get("n_head", 12),
-            width=width,
-            vocab=value.get("vocab_size", 50257),
-            context=value.get("n_positions", 1024),
-            tied=value.get("tie_word_embeddings", True),
-            dropout=value.get("resid_pdrop", 0.1),
-            rows=value.get("rows"),
-        )
-    except (ProcrayError, TypeError) as error:
+        shape, problems = own.from_transformers(value)
+        if problems:
+            raise TransferError(f"{path}: not a {own.title} as built here: " + "; ".join(problems))
+        found: ModelConfig = own.config(**shape, rows=value.get("rows"))
+    except TransferError:
+        raise
+    except (ProcrayError, TypeError, ValueError, AttributeError) as error:
         raise TransferError(f"{path}: {error}") from error
+    return found

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from procray.errors import CheckpointNotHere, EnvironmentProblem, ProcrayError, StoreError, TransferError
 from procray.files import digest, sha256_file, write_json
-from procray.model.layout import CONFIG, UNTIED, WEIGHTS, from_transformers, read_config, settled, shards
-from procray.model.shape import GPT2Config
+from procray.model.families import DEFAULT, from_json, to_json
+from procray.model.family import ModelConfig
+from procray.model.layout import CONFIG, WEIGHTS, from_transformers, read_config, settled, shards, untied
 from procray.records import Exactly, check, of, plain, sha256
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ class Outside:
     name: str
     origin: dict[str, Any]
     digest: str | None
-    config: GPT2Config | None
+    config: ModelConfig | None
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
+        value = {**vars(self), "config": None if self.config is None else to_json(self.config)}
         return value if self.notes else {name: value[name] for name in value if name != "notes"}
 
     @staticmethod
@@ -61,7 +62,10 @@ class Outside:
             StoreError: something else.
         """
         check(value, OUTSIDE_FORM, "an outside checkpoint")
-        return Outside(**{**value, "config": GPT2Config(**value["config"]) if value["config"] else None})
+        try:
+            return Outside(**{**value, "config": from_json(value["config"]) if value["config"] else None})
+        except ProcrayError as error:
+            raise StoreError(f"an outside checkpoint is damaged: {error}") from error
 
 
 OUTSIDE_FORM = of(
@@ -69,6 +73,7 @@ OUTSIDE_FORM = of(
     id=plain,
     origin=(Exactly({"path": str, "heads?": (int, type(None))}), Exactly({"hf": str, "revision": str})),
     digest=(sha256, type(None)),
+    config=(dict, type(None)),
 )
 
 
@@ -81,7 +86,7 @@ def look_up(origin: str | Mapping[str, Any]) -> Outside:
 
     Raises:
         StoreError: a missing or damaged file.
-        TransferError: no checkpoint of a GPT-2 as we build it, or no full commit hash.
+        TransferError: no checkpoint of a model as we build it, or no full commit hash.
     """
     if isinstance(origin, str):
         name, at, revision = origin.removeprefix(HUB).partition("@")
@@ -99,14 +104,18 @@ def look_up(origin: str | Mapping[str, Any]) -> Outside:
     else:
         stated = from_transformers(read_config(place / CONFIG), place / CONFIG)
         config = settled(stated, place)
-        notes = [] if config == stated else [UNTIED]
+        notes = [] if config == stated else [untied(config)]
         if heads is not None and heads != config.heads:
             raise TransferError(f"{place / CONFIG} has {config.heads} heads, not {heads}")
     found = _digest(files)
-    # The number of heads leaves no trace in the weights, but another number is another network.
-    id = digest({"outside": found, "heads": config.heads}, 16)
+    id = digest({"outside": found, **_untold(config)}, 16)
     name = path.stem if path.suffix in _PICKLES else place.resolve().name
     return Outside(id, name, dict(origin), found, config, notes)
+
+
+def _untold(config: ModelConfig) -> dict[str, Any]:
+    """What leaves no trace in the weights, but makes another network."""
+    return {"heads": config.heads} if config.family == DEFAULT else {"config": to_json(config)}
 
 
 def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
@@ -117,7 +126,7 @@ def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
 
     Raises:
         StoreError: its files are gone, damaged, or no longer those that were looked up.
-        TransferError: not a GPT-2 as we build it.
+        TransferError: no model as we build it.
         EnvironmentProblem: the hub cannot be reached, or its client is not installed.
     """
     from procray.model.checkpoint import read_weights, write_weights
@@ -143,9 +152,9 @@ def bring_in(outside: Outside, folder: Path) -> dict[str, Any]:
     return {**facts, "outside": known}
 
 
-def _load_pickle(path: Path, heads: int | None) -> tuple[dict[str, Tensor], GPT2Config, list[str]]:
-    from procray.model.nanogpt import is_nanogpt, nanogpt_weights
-    from procray.model.official import official_weights
+def _load_pickle(path: Path, heads: int | None) -> tuple[dict[str, Tensor], ModelConfig, list[str]]:
+    from procray.model.gpt2.nanogpt import is_nanogpt, nanogpt_weights
+    from procray.model.gpt2.official import official_weights
     from procray.model.pickles import read_pickle
 
     content = read_pickle(path)

@@ -6,13 +6,14 @@ magnitudes, weights of matched scale). torch is imported inside, so that the nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from procray.errors import TransferError
-from procray.model.components import part_of, parts_of
+from procray.model.components import EVERY, parts_of
 from procray.model.draws import draw_key
+from procray.model.families import component_of
 from procray.records import wrong
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ class Perturbation:
             self.kind, "random of the same norm"
         )
 
-    def concerns(self, parameter: str) -> bool:
-        """Whether it acts on a parameter, if that was carried."""
-        return not self.components or part_of(parameter) in parts_of(self.components)
+    def concerns(self, parts: Iterable[str]) -> tuple[str, ...]:
+        """Those of some parts that it acts on, if they were carried."""
+        named = parts_of(self.components, EVERY)
+        return tuple(part for part in parts if not self.components or part in named)
 
     def to_json(self) -> dict[str, Any]:
         """As the sweep file writes it: `{"noise": 0.05}`, `{"shuffle": "per_layer", "components": ["attention"]}`."""
@@ -77,7 +79,9 @@ def perturbation_form(value: Any) -> str:
     return wrong(value.get("components", []), [str])
 
 
-def perturbed(tensor: Tensor, name: str, perturbation: Perturbation, seed: int, role: str = "") -> Tensor:
+def perturbed(
+    tensor: Tensor, name: str, perturbation: Perturbation, seed: int, role: str = "", parts: tuple[str, ...] = ()
+) -> Tensor:
     """A perturbed copy of one carried tensor, on the CPU in float32; the same for the same seed, role and name.
 
     - noise: `x + sigma * std(x) * z`, z standard normal and the same for every sigma. A constant tensor, such as a
@@ -89,17 +93,18 @@ def perturbed(tensor: Tensor, name: str, perturbation: Perturbation, seed: int, 
 
     Args:
         name: the parameter's name, which keys the random numbers, with the seed and role of the phase that is begun.
+        parts: what of the parameter the values are, where they are not all of it; they key, too.
     """
     import torch
 
-    generator = torch.Generator("cpu").manual_seed(draw_key(seed, role, perturbation.kind, name))
+    generator = torch.Generator("cpu").manual_seed(draw_key(seed, role, perturbation.kind, name, *parts))
     x = tensor.detach().to("cpu", torch.float32)
     if perturbation.kind == "shuffle":
         return x.flatten()[torch.randperm(x.numel(), generator=generator)].view(x.shape)
     z = torch.empty(x.shape).normal_(generator=generator)
     if perturbation.kind == "noise":
         return x + float(perturbation.sigma or 0.0) * x.std(correction=0) * z
-    if part_of(name).startswith("ln_") and name.endswith("weight"):
+    if component_of(name) == "layernorm" and name.endswith("weight"):
         z = x.mean() + x.std(correction=0) * z
     # In float64: the square root of a float32 sum of squares would miss the norm by more than one bit.
     scale = x.double().norm() / z.double().norm()

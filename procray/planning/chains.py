@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from procray.planning import costs, models, settings, transfer
+from procray.planning import models, settings, transfer
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, text_warmup
 from procray.planning.facts import Facts, whole_steps
@@ -161,7 +161,7 @@ class Chains:
             precision = "bf16" if resources["gpu"] > 0 else "fp32"
         recipe = PhaseRecipe(
             kind=link.kind,
-            model=ModelShape(**{**shape, "context": context}),
+            model=ModelShape.from_json({**shape, "context": context}),
             data=source.recipe,
             batch=batch,
             optimizer=optimizer,
@@ -173,7 +173,7 @@ class Chains:
         )
         if paced:  # it ends where the other one ends
             recipe = replace(recipe, paced_by=PACED, evaluation=replace(recipe.evaluation, solved=None))
-        config = costs.config(recipe.model, source.vocab, source.rows)
+        config = recipe.model.config(source.vocab, source.rows)
         return Facts(
             link=link,
             recipe=recipe,

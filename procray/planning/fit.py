@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from procray.model.components import parts_of, whole
+from procray.model.components import EVERY, PARTS, parts_of, whole
+from procray.model.families import family
+from procray.model.family import Family
+from procray.model.regions import cut_groups
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.facts import Facts
 from procray.planning.inheritance import Giver, Taken
@@ -15,14 +19,6 @@ from procray.spec.cells import Pick
 from procray.spec.paths import Path
 from procray.spec.structure import Link, SweepSpec, Tail
 
-# What a part's tensors, and their meaning, depend on; for the others depth and width.
-_SHAPES = {
-    "qkv": ("layers", "width", "heads"),
-    "proj": ("layers", "width", "heads"),
-    "ln_f": ("width",),
-    "embeddings": ("width",),
-    "positions": ("width",),
-}
 _IN_NO_LAYER = ("ln_f", "embeddings", "positions")
 
 
@@ -40,6 +36,11 @@ class Known:
     facts: Callable[[Link, Pick], Facts | None]
     shape: Callable[[Link, Pick], dict[str, Any] | None]
 
+    def family(self, link: Link, pick: Pick) -> Family | None:
+        """The family of a phase's model; None where something is wrong with its shape."""
+        shape = self.shape(link, pick)
+        return None if shape is None else family(shape["family"])
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -52,16 +53,22 @@ class Wish:
     layers: dict[int, int] | None = None
     second: Giver | None = None
     weight: float = 0.0
+    heads: dict[int, tuple[int, ...]] | None = None
+    drawn: bool = False  # as many others of the same layers in their place
 
 
 def settle(
     known: Known, tail: Tail, link: Link, pick: Pick, wishes: Iterable[Wish], embeddings: str
 ) -> tuple[Taken, ...]:
     """The parts that are really carried, under the shortest names; whatever does not fit is reported."""
+    model = known.family(link, pick)
+    own = EVERY if model is None else model.parts
     alike: dict[tuple[Any, ...], list[str]] = {}
     claimed: dict[str, list[set[int] | None]] = {}
     for wish in wishes:
-        layers, parts, depth = wish.layers, parts_of(wish.parts), None
+        layers, parts, depth = wish.layers, parts_of(wish.parts, own), None
+        if wish.heads is not None:
+            parts, layers = _with_heads(known, link, pick, wish, parts), {layer: layer for layer in wish.heads}
         if layers is not None:
             stray = [name for name in _IN_NO_LAYER if name in wish.asked]
             for name in stray:
@@ -69,7 +76,7 @@ def settle(
                     wish.where, pick, f"{name} stands in no layer, so no layers can be chosen for it"
                 )
             parts = tuple(part for part in parts if part not in _IN_NO_LAYER)
-            depth = _common_depth(known, tail, link, wish, pick)
+            depth = _common_depth(known, tail, link, replace(wish, layers=layers), pick)
         kept: list[str] = []
         twice: list[str] = []
         for part in parts:
@@ -81,15 +88,49 @@ def settle(
             if all(_fits(known, tail, link, pick, wish, giver, part, embeddings) for giver in givers):
                 kept.append(part)
         if twice:
-            known.inspection.report(wish.where, pick, f"{', '.join(whole(twice))}: named twice")
-        pairs = None if layers is None else tuple(sorted(layers.items()))
+            known.inspection.report(wish.where, pick, f"{', '.join(whole(twice, own))}: named twice")
+        pairs = None if layers is None or wish.heads is not None else tuple(sorted(layers.items()))
+        heads = None if wish.heads is None else tuple(sorted(wish.heads.items()))
         weight = wish.weight if wish.second else None
-        alike.setdefault((wish.giver, pairs, wish.second, weight, depth), []).extend(kept)
+        among = _drawn_among(known, link, pick, wish, parts) if wish.drawn else None
+        alike.setdefault((wish.giver, pairs, wish.second, weight, depth, heads, among), []).extend(kept)
     return tuple(
-        Taken(name, giver, layers, second, weight, depth)
-        for (giver, layers, second, weight, depth), parts in alike.items()
-        for name in whole(parts)
+        Taken(name, giver, layers, second, weight, depth, heads, among)
+        for (giver, layers, second, weight, depth, heads, among), parts in alike.items()
+        for name in whole(parts, own)
     )
+
+
+def _with_heads(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some parts that have heads; reports the others, and heads that cannot be chosen."""
+    assert wish.heads is not None
+    where, shape = (*wish.where, "random_heads" if wish.drawn else "heads"), known.shape(link, pick)
+    stray = [part for part in parts if part not in PARTS["attention"]]
+    if stray:
+        known.inspection.report(where, pick, f"only attention has heads, and {', '.join(stray)} has none")
+    for layer, heads in wish.heads.items() if shape is not None else ():
+        assert shape is not None
+        strange = [head for head in heads if head >= shape["heads"]]
+        if strange:
+            known.inspection.report(where, pick, f"head {strange[0]} of a layer with {shape['heads']} heads")
+            continue
+        for message in cut_groups(SimpleNamespace(**shape), parts, layer, heads):
+            known.inspection.report(where, pick, message)
+    return tuple(part for part in parts if part not in stray)
+
+
+def _drawn_among(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[str, ...]) -> tuple[int, int] | None:
+    """How many heads a layer has, and how many of them go together; reports layers of which all heads are named."""
+    assert wish.heads is not None
+    shape = known.shape(link, pick)
+    if shape is None:
+        return None
+    for layer, heads in wish.heads.items():
+        if len(heads) >= shape["heads"]:
+            message = f"layer {layer} has {shape['heads']} heads, so there are no others to draw"
+            known.inspection.report((*wish.where, "random_heads"), pick, message)
+    count = shape.get("kv_heads", shape["heads"]) if {"k", "v"}.intersection(parts) else shape["heads"]
+    return shape["heads"], shape["heads"] // count
 
 
 def _common_depth(known: Known, tail: Tail, link: Link, wish: Wish, pick: Pick) -> int | None:
@@ -117,7 +158,7 @@ def _shape(known: Known, tail: Tail, giver: Giver) -> dict[str, Any] | None:
     if not giver.outside:
         return known.shape(tail.links[giver.link], giver.pick)
     config = known.checkpoints.found[giver.outside].config
-    return None if config is None else vars(config)
+    return None if config is None else {"family": config.family, **vars(config)}
 
 
 def _fits(
@@ -125,10 +166,13 @@ def _fits(
 ) -> bool:
     """Whether a part can be carried; what cannot is a problem unless a bundle merely included it."""
     target, source = known.shape(link, pick), _shape(known, tail, giver)
-    for key in _SHAPES.get(part, ("layers", "width")) if target and source else ():
+    keys: tuple[str, ...] = ()
+    if target and source:
+        keys = ("family",) if source["family"] != target["family"] else family(target["family"]).needs(part)
+    for key in keys:
         assert target is not None
         assert source is not None
-        if source[key] == target[key] or (key == "layers" and wish.layers is not None):
+        if source[key] == target[key] or (key == "layers" and (wish.layers or wish.heads) is not None):
             continue
         named = known.checkpoints.found[giver.outside].name if giver.outside else ""
         parent = None if giver.outside else tail.links[giver.link]

@@ -293,7 +293,7 @@ class Graph:
             before[f"{mark.phase}@{mark.step}"] = mark
             return Parent(mark.phase, mark.step)
 
-        init = Init() if beginning.inherits is None else initial(beginning.inherits, parent)
+        init = Init() if beginning.inherits is None else initial(beginning.inherits, parent, seeds[0])
         begun = beginning.at_seed[seeds] = Begun(init, self.outside, tuple(before.values()))
         return begun
 

@@ -30,6 +30,7 @@ class Giver:
 class Taken:
     """A component, or part of one, that a phase takes over. As `training.recipe.Share`, with givers for marks.
 
+    `among` are how many heads a layer has and how many of them go together, where others than `heads` are drawn.
     `depth` is the number of layers, known where `layers` are and all models have equally many: the layers 0 to
     `depth - 1` as they are then are the whole part.
     """
@@ -40,6 +41,8 @@ class Taken:
     second: Giver | None = None
     weight: float | None = None
     depth: int | None = None
+    heads: tuple[tuple[int, tuple[int, ...]], ...] | None = None
+    among: tuple[int, int] | None = None
 
     @property
     def givers(self) -> tuple[Giver, ...]:
@@ -59,9 +62,10 @@ def randomised(tail: Tail, link: Link, taken: Iterable[Taken]) -> set[str]:
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What a phase begins with, but for what it draws from its seed."""
+    """What a phase begins with, but for what it draws from its seed. `parts` are those that its model has."""
 
     taken: tuple[Taken, ...]
     embeddings: Literal["copy", "mean"]
     perturb: Perturbation | None
     freeze: tuple[str, ...]
+    parts: tuple[str, ...]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from procray.errors import TransferError, did_you_mean
-from procray.model.components import COMPONENTS, parse_mode, parts_of, whole
+from procray.model.components import COMPONENTS, EVERY, parse_mode, parts_of, refuse_absent, whole
+from procray.model.family import Family
 from procray.model.outside import HUB
 from procray.model.perturb import Perturbation
 from procray.planning.fit import Known, Wish, settle
@@ -33,6 +34,8 @@ def read(known: Known, tail: Tail, i: int, before: int | None, pick: Pick) -> In
         None where a problem was reported.
     """
     link = tail.links[i]
+    own = known.family(link, pick)
+    parts = EVERY if own is None else own.parts
     where: Path = link.transfer or link.section
     mode = known.inspection.spec.value(link.transfer, pick) if link.transfer else None
     written = mode is not None
@@ -41,10 +44,10 @@ def read(known: Known, tail: Tail, i: int, before: int | None, pick: Pick) -> In
     embeddings: Literal["copy", "mean"] = "mean"
     wishes: list[Wish] = []
     if isinstance(mode, dict):
-        wishes = _composition(known, tail, i, before, where, mode, pick)
+        wishes = _composition(known, tail, i, before, where, mode, pick, own)
         embeddings = "copy" if "everything" in mode else "mean"
     elif mode not in (None, "none"):
-        names = _mode(known.inspection, where, pick, mode)
+        names = _mode(known.inspection, where, pick, mode, own)
         if names is None:
             return None
         if before is None:
@@ -57,8 +60,8 @@ def read(known: Known, tail: Tail, i: int, before: int | None, pick: Pick) -> In
     taken = settle(known, tail, link, pick, wishes, embeddings)
     if not any(one.part == "embeddings" for one in taken):
         embeddings = "copy"
-    perturb = _perturbation(known.inspection, tail, link, pick, taken)
-    return Inheritance(taken, embeddings, perturb, _frozen(known.inspection, link, pick))
+    perturb = _perturbation(known.inspection, tail, link, pick, taken, own)
+    return Inheritance(taken, embeddings, perturb, _frozen(known.inspection, link, pick, own), parts)
 
 
 def _default_mode(known: Known, link: Link, parent: Link, pick: Pick) -> str:
@@ -71,11 +74,11 @@ def _default_mode(known: Known, link: Link, parent: Link, pick: Pick) -> str:
     return "everything" if further else "full"
 
 
-def _mode(inspection: Inspection, where: Path, pick: Pick, mode: str) -> tuple[str, ...] | None:
+def _mode(inspection: Inspection, where: Path, pick: Pick, mode: str, own: Family | None) -> tuple[str, ...] | None:
     if mode == "everything":
         return COMPONENTS
     try:
-        return parse_mode(mode)[0]
+        return parse_mode(mode, own)[0]
     except TransferError as error:
         inspection.report(where, pick, f"{error} ('everything' also copies embeddings and positions as they are)")
         return None
@@ -89,12 +92,19 @@ def _asked(mode: str) -> frozenset[str]:
 
 
 def _composition(
-    known: Known, tail: Tail, i: int, before: int | None, where: Path, mode: Mapping[str, Any], pick: Pick
+    known: Known,
+    tail: Tail,
+    i: int,
+    before: int | None,
+    where: Path,
+    mode: Mapping[str, Any],
+    pick: Pick,
+    own: Family | None,
 ) -> list[Wish]:
     wishes: list[Wish] = []
     for key, value in mode.items():
         here: Path = (*where, key)
-        names = _mode(known.inspection, here, pick, key)
+        names = _mode(known.inspection, here, pick, key, own)
         for n, one in enumerate(value if isinstance(value, list) else [value]):
             at: Path = (*here, n) if isinstance(value, list) else here
             wish = _wish(known, tail, i, before, at, one, pick, names or (), _asked(key))
@@ -118,6 +128,10 @@ def _wish(
         return None
     given = value if isinstance(value, dict) else {"from": value}
     layers = dict(given["layers"]) if "layers" in given else None
+    heads = None
+    drawn = "random_heads" in given
+    if drawn or isinstance(given.get("heads"), list):  # some of its own heads, not how many a file has
+        heads = {layer: tuple(chosen) for layer, chosen in given["random_heads" if drawn else "heads"]}
     if "interpolate" in given:
         found = [_giver(known, tail, i, (*where, "interpolate"), one, pick) for one in given["interpolate"]]
         one, other, weight = found[0], found[1], float(given.get("weight", 0.5))
@@ -125,9 +139,14 @@ def _wish(
             return None
         if weight in (0.0, 1.0) or one == other:  # the same weights, so the same phase
             one, other, weight = (other if weight == 1.0 else one), None, 0.0
-        return Wish(names, asked, one, where, layers, other, weight)
+        return Wish(names, asked, one, where, layers, other, weight, heads, drawn)
     if "path" in given:
-        giver = _outside(known, where, {key: given[key] for key in ("path", "heads") if key in given}, pick)
+        giver = _outside(
+            known,
+            where,
+            {"path": given["path"], **({"heads": given["heads"]} if isinstance(given.get("heads"), int) else {})},
+            pick,
+        )
     elif "from" in given:
         giver = _giver(known, tail, i, where, given["from"], pick)
     elif before is None:
@@ -135,7 +154,7 @@ def _wish(
         return None
     else:
         giver = Giver(before, pick)
-    return None if giver is None else Wish(names, asked, giver, where, layers)
+    return None if giver is None else Wish(names, asked, giver, where, layers, heads=heads, drawn=drawn)
 
 
 def _giver(known: Known, tail: Tail, i: int, where: Path, value: Any, pick: Pick) -> Giver | None:
@@ -192,28 +211,45 @@ def _other_tasks(known: Known, link: Link, pick: Pick) -> tuple[dict[str, list[P
 
 
 def _perturbation(
-    inspection: Inspection, tail: Tail, link: Link, pick: Pick, taken: tuple[Taken, ...]
+    inspection: Inspection, tail: Tail, link: Link, pick: Pick, taken: tuple[Taken, ...], own: Family | None
 ) -> Perturbation | None:
+    parts = EVERY if own is None else own.parts
     if warm := randomised(tail, link, taken):
-        return Perturbation("random", None, whole(parts_of(warm)))
+        return Perturbation("random", None, whole(parts_of(warm, parts), parts))
     value = inspection.spec.value(link.perturb, pick) if link.perturb else None
     if not value or not taken:
         return None
     assert link.perturb is not None
     perturbation = Perturbation.from_json(value)
-    carried = set(parts_of(one.part for one in taken))
+    carried = set(parts_of((one.part for one in taken), parts))
     for name in perturbation.components:
-        if not carried.intersection(parts_of([name])):
-            message = f"{name} is not carried into this phase (carried: {', '.join(whole(carried))})"
+        if not _there(inspection, (*link.perturb, "components"), pick, name, own):
+            continue
+        if not carried.intersection(parts_of([name], parts)):
+            message = f"{name} is not carried into this phase (carried: {', '.join(whole(carried, parts))})"
             inspection.report((*link.perturb, "components"), pick, message)
     return perturbation
 
 
-def _frozen(inspection: Inspection, link: Link, pick: Pick) -> tuple[str, ...]:
+def _there(inspection: Inspection, where: Path, pick: Pick, name: str, own: Family | None) -> bool:
+    """Whether a family has weights for a name; reported where not."""
+    try:
+        if own is not None:
+            refuse_absent([name], own)
+    except TransferError as error:
+        inspection.report(where, pick, str(error))
+        return False
+    return True
+
+
+def _frozen(inspection: Inspection, link: Link, pick: Pick, own: Family | None) -> tuple[str, ...]:
     value = inspection.spec.value(link.freeze, pick) if link.freeze else None
     if not value:
         return ()
     assert link.freeze is not None
-    if parts_of(value) == parts_of(COMPONENTS):
+    parts = EVERY if own is None else own.parts
+    known = [name for name in value if _there(inspection, link.freeze, pick, name, own)]
+    frozen = parts_of(known, parts)
+    if frozen == parts_of(COMPONENTS, parts):
         inspection.report(link.freeze, pick, "everything is frozen, so there is nothing left to train")
-    return tuple(value)
+    return whole(frozen, parts)

@@ -8,7 +8,8 @@ from typing import Any
 
 from procray import tasks
 from procray.files import canonical_json
-from procray.model.shape import GPT2Config, flops_per_token
+from procray.model.family import ModelConfig
+from procray.model.shape import flops_per_token
 from procray.tasks.lengths import longest_of
 from procray.tasks.strata import strata
 from procray.training.parts import CPU_TRIM, computed
@@ -19,7 +20,7 @@ _POSITIONS = 1 << 22  # of a batch: the sequences of a larger one end like these
 
 
 def flops_per_step(
-    data: dict[str, Any], config: GPT2Config, batch: int, context: int, resources: dict[str, Any]
+    data: dict[str, Any], config: ModelConfig, batch: int, context: int, resources: dict[str, Any]
 ) -> float:
     """Expected operations of one step of a whole batch, by the formula of `flops_per_token`.
 

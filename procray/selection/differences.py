@@ -197,10 +197,12 @@ def _in_tokens(told: _Told, key: str, steps: tuple[int, int], per_step: tuple[fl
 
 def _model(told: _Told, section: str, plan: Plan, then: PhaseRecipe, now: PhaseRecipe, data_differ: bool) -> None:
     own = _at(plan, f"{section}.model")
-    for name, value in vars(now.model).items():
+    # The family last: what only one of them has follows from it.
+    before, after = ({**one.model.to_json(), "family": one.model.family} for one in (then, now))
+    for name, value in after.items():
         place = f"{section}.model" if isinstance(own, dict) and name in own else "model"
         given_by_task = name == "context" and data_differ and "task" in now.data and "task" in then.data
-        told.add(f"{place}.{name}", _text(getattr(then.model, name)), _text(value), follows=given_by_task)
+        told.add(f"{place}.{name}", _text(before.get(name)), _text(value), follows=given_by_task)
 
 
 def _data(

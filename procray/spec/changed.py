@@ -55,8 +55,8 @@ def _changes(before: Any, after: Any, section: type[Section] | None, path: Path)
     if section is not None and _is_section(before) and _is_section(after):
         before, after = before or {}, after or {}
         for key in dict.fromkeys([*before, *after]):
-            default = None if section.inherits and len(path) > 1 else section.defaults.get(key)
-            one, other = before.get(key, default), after.get(key, default)
+            apart = section.inherits and len(path) > 1  # what is not there is as above
+            one, other = (each.get(key, None if apart else section.silent(each).get(key)) for each in (before, after))
             instead = any(key in rivals and rivals & after.keys() for rivals in section.rivals)
             if not (key in before and key not in after and instead):  # what stands in its place says so
                 yield from _changes(one, other, section_of(section, key), (*path, key))

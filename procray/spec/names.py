@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from procray.files import digest
-from procray.model.components import show_layers
+from procray.model.components import show_heads, show_layers
 from procray.spec.axes import Axis
 from procray.spec.counts import format_count
 
@@ -116,6 +116,9 @@ def _parent(value: Any) -> str:
     if not isinstance(value, dict):
         return "?"
     layers = f".{show_layers(dict(value['layers']))}" if "layers" in value else ""
+    for key, start in (("heads", "."), ("random_heads", ".random-")):
+        if isinstance(value.get(key), list):
+            layers = start + show_heads(dict(value[key]))
     if "interpolate" in value:
         weight = value.get("weight", 0.5)
         one, other = (_parent(parent) for parent in value["interpolate"])
@@ -135,6 +138,8 @@ def _inside(component: str, below: list[str], value: Any) -> str:
         return f"{component}.{show_layers(dict(value or ()))}"
     if key == "interpolate" and isinstance(value, list):
         return f"{component}={'..'.join(_parent(one) for one in value)}"
+    if key in ("heads", "random_heads") and isinstance(value, list):
+        return f"{component}.{'random-' if key == 'random_heads' else ''}{show_heads(dict(value))}"
     if key in ("from", "path"):
         return f"{component}={_parent({'path': value} if key == 'path' else value)}"
     return f"{component}={value if isinstance(value, str | int | float) else _parent(value)}"

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from procray import tasks
 from procray.errors import TaskError
+from procray.model.families import DEFAULT, FAMILIES, PRESETS
+from procray.model.family import Setting
 from procray.spec.quantities import QUANTITIES, SHARES, published_effect
 from procray.spec.values import (
     Controls,
@@ -57,24 +59,63 @@ class Section(BaseModel):
     defaults: ClassVar[dict[str, Any]] = {}  # what a silent file means, where that depends on nothing else
     inherits: ClassVar[bool] = False  # below another section it says what differs from the sweep's own
 
+    @classmethod
+    def silent(cls, section: dict[str, Any]) -> dict[str, Any]:
+        """What a section means by the keys that it does not have."""
+        return cls.defaults
+
     @field_validator("*")
     @classmethod
     def _one_zero(cls, value: Any) -> Any:
         return value + 0.0 if isinstance(value, float) else value  # -0.0 means 0
 
 
-class Model(Section):
-    """A GPT-2. Vocabulary comes from the data; a task's context from the task."""
-
+class _ModelBase(Section):
     inherits = True
-    defaults: ClassVar[dict[str, Any]] = {"tied": True, "dropout": 0.0}
+    defaults: ClassVar[dict[str, Any]] = {"family": DEFAULT, "dropout": 0.0}
 
+    family: Literal[*FAMILIES] | None = Field(None, description=f"default {DEFAULT}")  # type: ignore[valid-type]
+    preset: Literal[*PRESETS] | None = Field(  # type: ignore[valid-type]
+        None, description="a published size, with its family; keys beside it win"
+    )
     layers: int | None = Field(None, ge=1, le=10_000)
     heads: int | None = Field(None, ge=1, le=10_000)
     width: int | None = Field(None, ge=1, le=1_000_000)
     context: int | None = Field(None, ge=1, le=100_000_000, description="positions of the models that train on text")
-    tied: bool | None = Field(None, description="one matrix for token embeddings and head; default true")
+    tied: bool | None = Field(
+        None, description="one matrix for token embeddings and head; default true in a GPT-2, else false"
+    )
     dropout: Number | None = Field(None, ge=0, lt=1, description="default 0")
+
+    @classmethod
+    def silent(cls, section: dict[str, Any]) -> dict[str, Any]:
+        preset = PRESETS.get(str(section.get("preset")), {})
+        family = FAMILIES.get(str(section.get("family", preset.get("family", DEFAULT))), FAMILIES[DEFAULT])
+        return {**cls.defaults, "tied": family.config.tied, "family": family.name, **preset}
+
+
+def _setting(setting: Setting, owners: Iterable[str]) -> tuple[Any, Any]:
+    kind: Any = Number if setting.type is float else setting.type
+    bounds: dict[str, Any] = {"gt" if setting.type is float else "ge": setting.low, "le": setting.high}
+    bounds = {name: value for name, value in bounds.items() if value is not None}
+    return kind | None, Field(None, description=f"{', '.join(owners)}: {setting.about}", **bounds)
+
+
+def _settings() -> dict[str, Any]:
+    """What only some families have, by name."""
+    found: dict[str, tuple[Setting, list[str]]] = {}
+    for family in FAMILIES.values():
+        for name, setting in family.settings.items():
+            found.setdefault(name, (setting, []))[1].append(family.name)
+    return {name: _setting(setting, owners) for name, (setting, owners) in found.items()}
+
+
+Model = create_model(
+    "Model",
+    __base__=_ModelBase,
+    __doc__="A model. Vocabulary comes from the data; a task's context from the task.",
+    **_settings(),
+)
 
 
 class Optimizer(Section):
@@ -156,7 +197,7 @@ class _Phase(Section):
     batch: Count | None = Field(None, description="sequences in one optimiser step")
     optimizer: Optimizer | None = None
     evaluate: Evaluate | None = None
-    model: Model | None = Field(None, description="what differs from the sweep's model")
+    model: Model | None = Field(None, description="what differs from the sweep's model")  # type: ignore[valid-type]
     resources: Resources | None = Field(None, description="what differs from the sweep's resources")
 
 
@@ -232,7 +273,7 @@ class Target(Section):
     transfer: Transfer | None = Field(None, description="in place of the sweep's")
     freeze: Freeze | None = Field(None, description="components that are not trained")
     perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
-    model: Model | None = Field(None, description="what differs from the sweep's model")
+    model: Model | None = Field(None, description="what differs from the sweep's model")  # type: ignore[valid-type]
 
 
 class Link(Section):
@@ -345,7 +386,7 @@ class Sweep(Section):
         description="seeds of the warm-ups, each of which then goes before every seed of `seeds`; default: of each "
         "target its own",
     )
-    model: Model | None = None
+    model: Model | None = None  # type: ignore[valid-type]
     precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="auto: bf16 on a GPU, else fp32")
     procedural: TaskPhase | None = None  # type: ignore[valid-type]
     transfer: Transfer | None = Field(None, description="default full")
@@ -396,17 +437,6 @@ def section_at(path: Iterable[str | int]) -> type[Section] | None:
         found = section_of(found, key)
     return found
 
-
-# By key, what it is a list of and what that looks like.
-LISTS = {
-    "targets": "targets, each with its name, such as [{name: text, semantic: {...}}]",
-    "chain": "phases in their order, such as [{procedural: {...}}, {semantic: {...}}]",
-    "published": "published values, such as [{value: 55 %, tolerance: 10 %, source: ..., strength: ...}]",
-    "zip": "lists of axes, such as [[procedural.length, transfer]]",
-    "exclude": "what is left out, such as [{task: set, length: 64}]",
-    "include": "what is added, such as [{task: set, length: 64}]",
-    "axes": "axes, such as [semantic.optimizer.lr]",
-}
 
 # Keys of later versions: what to say in place of a guess.
 LATER = {

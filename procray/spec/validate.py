@@ -11,9 +11,20 @@ from procray.errors import Problem, did_you_mean
 from procray.spec.axes import Axis
 from procray.spec.counts import WITHOUT_COMMAS, has_commas
 from procray.spec.paths import Path, drop, drop_all, find, get, locate, put
-from procray.spec.sections import LATER, LISTS, Section, Sweep, section_at, section_of
+from procray.spec.sections import LATER, Section, Sweep, section_at, section_of
 from procray.spec.tree import Node, plain
 from procray.spec.written import show_shortly
+
+# By key, what it is a list of and what that looks like.
+LISTS = {
+    "targets": "targets, each with its name, such as [{name: text, semantic: {...}}]",
+    "chain": "phases in their order, such as [{procedural: {...}}, {semantic: {...}}]",
+    "published": "published values, such as [{value: 55 %, tolerance: 10 %, source: ..., strength: ...}]",
+    "zip": "lists of axes, such as [[procedural.length, transfer]]",
+    "exclude": "what is left out, such as [{task: set, length: 64}]",
+    "include": "what is added, such as [{task: set, length: 64}]",
+    "axes": "axes, such as [semantic.optimizer.lr]",
+}
 
 
 def validate(root: Node, axes: list[Axis], broken: Iterable[Path]) -> tuple[dict[str, Any], list[Problem]]:

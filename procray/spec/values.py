@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from procray import tasks
 from procray.errors import TransferError, did_you_mean
-from procray.model.components import NAMES, parse_layers, parse_mode, parse_names
+from procray.model.components import NAMES, parse_heads, parse_layers, parse_mode, parse_names
 from procray.model.perturb import MANNERS
 from procray.spec.controls import CONTROLS, kind_of
 from procray.spec.counts import WITHOUT_COMMAS, has_commas, parse_count
@@ -189,7 +189,7 @@ def _mode(mode: str) -> str:
 
 
 _GIVER = "the name of a procedural task or of an earlier phase, {path: a checkpoint} or hf:NAME@COMMIT"
-_PARENT_KEYS = ("from", "path", "heads", "interpolate", "weight", "layers")
+_PARENT_KEYS = ("from", "path", "heads", "random_heads", "interpolate", "weight", "layers")
 
 
 def _parent(value: Any, *path: str | int) -> Any:
@@ -210,9 +210,10 @@ def _parent(value: Any, *path: str | int) -> Any:
     if "from" in value:
         found["from"] = _giver(value["from"], *path, "from")
     if "path" in value:
-        found |= _giver({key: value[key] for key in ("path", "heads") if key in value}, *path)
-    elif "heads" in value:
-        raise wrong("'heads' belongs to a path", *path, "heads")
+        number = {"heads": value["heads"]} if _is_number(value.get("heads")) else {}
+        found |= _giver({"path": value["path"], **number}, *path)
+    elif _is_number(value.get("heads")):
+        raise wrong("the number of heads belongs to a path; some of them are written {0: [1, 3]}", *path, "heads")
     if "interpolate" in value:
         pair = value["interpolate"]
         if not isinstance(pair, list) or len(pair) != 2:
@@ -225,12 +226,29 @@ def _parent(value: Any, *path: str | int) -> Any:
         raise wrong("a weight lies between 0 (the first parent) and 1 (the second)", *path, "weight")
     if "interpolate" in value:
         found["weight"] = float(weight) + 0.0
+    chosen = [
+        key for key in ("heads", "random_heads") if key in value and not (key == "heads" and _is_number(value[key]))
+    ]
+    if len(chosen) > 1:
+        raise wrong("'random_heads' stands in place of 'heads'", *path, "random_heads")
+    for key in chosen:
+        if "layers" in value:
+            raise wrong(f"'layers' cannot stand beside '{key}', which name their layers", *path, "layers")
+        try:
+            found[key] = [[layer, list(heads)] for layer, heads in parse_heads(value[key]).items()]
+        except TransferError as error:
+            raise wrong(str(error), *path, key) from None
     if "layers" in value:
         try:
             found["layers"] = [list(pair) for pair in parse_layers(value["layers"]).items()]
         except TransferError as error:
             raise wrong(str(error), *path, "layers") from None
     return found
+
+
+def _is_number(heads: Any) -> bool:
+    """Whether `heads` tells how many a file has; else it chooses some."""
+    return heads is not None and not isinstance(heads, dict)
 
 
 def _giver(value: Any, *path: str | int) -> Any:

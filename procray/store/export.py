@@ -13,7 +13,9 @@ from procray.corpora.prepared import corpus_folder, read_manifest, saved_tokeniz
 from procray.corpora.recipe import title
 from procray.errors import StoreError
 from procray.files import write_atomic, write_json
-from procray.model.layout import CONFIG, NO_TOKENIZER, ROWS_TYPE, read_config
+from procray.model.families import family_of
+from procray.model.family import Family
+from procray.model.layout import CONFIG, NO_TOKENIZER, ROWS_TYPE, from_transformers, read_config
 from procray.store.phase import PhaseFolder
 from procray.store.store import Store
 from procray.training.recipe import PhaseRecipe
@@ -22,7 +24,7 @@ CARD = "README.md"
 
 
 def export_mark(store: Store, phase: PhaseFolder, step: int, folder: Path) -> str:
-    """Copies a mark into a new folder, which `GPT2LMHeadModel` and, for text, `AutoTokenizer` load.
+    """Copies a mark into a new folder, which transformers and, for text, `AutoTokenizer` load.
 
     Where there is no tokenizer, AutoTokenizer fails on the folder: transformers 5 would make one of a single entry,
     and say nothing. The folder appears whole or not at all.
@@ -40,7 +42,8 @@ def export_mark(store: Store, phase: PhaseFolder, step: int, folder: Path) -> st
     links.refuse(place)
     recipe = phase.recipe()
     files, about = _tokenizer(store, recipe)
-    rows = read_config(place / CONFIG).get("model_type") == ROWS_TYPE
+    stated = read_config(place / CONFIG)
+    own, rows = family_of(from_transformers(stated, place / CONFIG)), stated.get("model_type") == ROWS_TYPE
     folder.parent.mkdir(parents=True, exist_ok=True)
     filling = folder.parent / f".{folder.name}.tmp-{os.getpid()}"
     filling.mkdir()
@@ -50,7 +53,7 @@ def export_mark(store: Store, phase: PhaseFolder, step: int, folder: Path) -> st
         write_json(filling / "manifest.json", manifest)
         for name, content in files.items():
             write_json(filling / name, content)
-        write_atomic(filling / CARD, _card(phase.id, step, manifest, recipe, about, rows))
+        write_atomic(filling / CARD, _card(phase.id, step, manifest, recipe, about, own, rows))
         os.rename(filling, folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error}") from error
@@ -95,12 +98,21 @@ def _task(recipe: PhaseRecipe) -> str:
     return f"the task {name}" if name else "a task"
 
 
-def _card(phase: str, step: int, manifest: dict[str, Any], recipe: PhaseRecipe | None, about: str, rows: bool) -> str:
+def _card(
+    phase: str,
+    step: int,
+    manifest: dict[str, Any],
+    recipe: PhaseRecipe | None,
+    about: str,
+    own: Family,
+    rows: bool,
+) -> str:
     """The model card."""
     kind = "a checkpoint from outside" if recipe is None else f"a {recipe.kind} phase"
     tokens = f", {manifest['tokens']:,} tokens" if manifest.get("tokens") else ""
-    lines = ["---", "tags: [gpt2, procray]" if rows else "library_name: transformers\ntags: [gpt2, procray]", "---"]
-    lines += [f"# {phase}, step {step}", "", f"The GPT-2 of {kind}, by procray: step {step}{tokens}.", ""]
+    tags = f"tags: [{own.model_type}, procray]"
+    lines = ["---", tags if rows else f"library_name: transformers\n{tags}", "---"]
+    lines += [f"# {phase}, step {step}", "", f"The {own.title} of {kind}, by procray: step {step}{tokens}.", ""]
     if rows:
         lines += [
             "It reads rows of a cellular automaton, so `procray.model.load_model` loads it, not transformers.",

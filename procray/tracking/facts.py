@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from procray.files import canonical_json
-from procray.model.components import show_layers
+from procray.model.components import show_heads, show_layers
+from procray.model.families import DEFAULT
 from procray.tracking.backend import redact
 from procray.training.recipe import Parent, PhaseRecipe
 
@@ -214,6 +215,7 @@ def parameters(index: Index, phase: str, before: int) -> dict[str, str]:
         "donor": donor(index, phase),
         "setting": index.plan.setting,
         "scale": index.plan.scale,
+        "family": "" if recipe.model.family == DEFAULT else recipe.model.family,
         "layers": recipe.model.layers,
         "heads": recipe.model.heads,
         "width": recipe.model.width,
@@ -299,6 +301,10 @@ def transfer_name(recipe: PhaseRecipe) -> str:
     parts = {
         share.part if share.layers is None else f"{share.part}.{show_layers(dict(share.layers))}"
         for share in recipe.init.every_share()
+        if share.heads is None
+    }
+    parts |= {
+        f"{share.part}.{show_heads(dict(share.heads))}" for share in recipe.init.shares if share.heads is not None
     }
     if not parts:
         return "none"

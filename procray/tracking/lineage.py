@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from procray import links
 from procray.corpora import identity
 from procray.files import digest
+from procray.model.families import DEFAULT, family
 from procray.selection.standing import consumed
 from procray.tracking import facts
 from procray.tracking.backend import redact
@@ -83,7 +84,7 @@ def write_model(
         experiment,
         name=model_name(planned, int(tags["procray.tokens"])),
         source_run_id=run,
-        model_type="GPT-2",
+        model_type=family(planned.recipe.model.family).title,
         tags=tags,
         params={"data": facts.data_name(planned.recipe.data), "tokens": tags["procray.tokens"]},
     )
@@ -117,9 +118,17 @@ def write_outside(client: MlflowClient, experiment: str, outside: Outside, folde
     }
     name = re.sub(r"[/:.%\"']", "-", f"outside {outside.name}")
     model = client.create_logged_model(
-        experiment, name=name, model_type="GPT-2", tags={key: redact(value) for key, value in tags.items()}
+        experiment,
+        name=name,
+        model_type=_title(manifest["outside"].get("config")),
+        tags={key: redact(value) for key, value in tags.items()},
     )
     return client.finalize_logged_model(model.model_id, _READY)
+
+
+def _title(config: dict[str, Any] | None) -> str:
+    """The family of an outside checkpoint, for people."""
+    return family((config or {}).get("family", DEFAULT)).title
 
 
 def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInput]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from procray.errors import EnvironmentProblem, StoreError
-from procray.model import GPT2
+from procray.model import Network, build
 from procray.training import runtime as rt
 from procray.training.context import Context
 from procray.training.objective import Objective
-from procray.training.optimizer import build_optimizer, freeze
+from procray.training.optimizer import Held, build_optimizer, freeze
 from procray.training.parents import carry_in
 from procray.training.placement import Copies, Placement
 from procray.training.ranks import Ranks
@@ -26,13 +26,15 @@ class Begun:
     """What training moves.
 
     Attributes:
+        held: what stays as it is within matrices that are trained in part.
         fresh: there was no resume state, so nothing has been measured yet.
     """
 
-    model: GPT2
+    model: Network
     objective: Objective
     placement: Placement
     optimizer: torch.optim.AdamW
+    held: Held
     ranks: Ranks
     state: State
     fresh: bool
@@ -47,9 +49,9 @@ def begin(recipe: PhaseRecipe, source: Source, context: Context, runtime: rt.Run
         EnvironmentProblem: workers that cannot share out weights.
     """
     rt.set_process(runtime)
-    config = rt.model_config(recipe, source.vocab, source.rows, runtime.pad_vocab)
-    model = GPT2(config, seed=recipe.seed, role=recipe.role)
-    freeze(model, recipe.init.freeze)
+    config = recipe.model.config(source.vocab, source.rows, runtime.pad_vocab)
+    model: Network = build(config, seed=recipe.seed, role=recipe.role)
+    partly = freeze(model, recipe.init.freeze)
     resume = context.latest_resume()
     transfer = carry_in(model, recipe, context) if resume is None else None
     compiled = rt.compiles_loss(runtime, source.vocab)
@@ -65,7 +67,8 @@ def begin(recipe: PhaseRecipe, source: Source, context: Context, runtime: rt.Run
         state = load_state(resume, recipe, model, optimizer, placement.share)
     _require_alike(ranks, state.step, runtime.micro_batch if runtime.shard else 0)
     objective.train()
-    return Begun(model, objective, placement, optimizer, ranks, state, resume is None)
+    held = Held(model, partly, placement.share)
+    return Begun(model, objective, placement, optimizer, held, ranks, state, resume is None)
 
 
 def _placement(runtime: rt.Runtime) -> Callable[[Objective, torch.device, int], Placement]:

@@ -118,7 +118,8 @@ class Run:
         self.recipe, self.source, self.context, self.runtime = recipe, source, context, runtime
         begun = begin(recipe, source, context, runtime)
         self.model, self.objective, self.placement = begun.model, begun.objective, begun.placement
-        self.optimizer, self.ranks, self.state = begun.optimizer, begun.ranks, begun.state
+        self.optimizer, self.held = begun.optimizer, begun.held
+        self.ranks, self.state = begun.ranks, begun.state
         self.parameters = list(self.model.parameters())
         self.flops_at: dict[int, float] = {}  # per position, by length
         self.fresh = begun.fresh
@@ -202,8 +203,10 @@ class Run:
                 value.backward()
             loss = value.detach() if loss is None else loss + value.detach()
         assert loss is not None, "a rank has at least one sequence"
+        self.held.quiet()
         norm = clip_gradients(self.parameters, recipe.optimizer.clip, self.placement.whole)
         self.optimizer.step()
+        self.held.restore()
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.put(loss, norm)
         shapes: Sequence[tuple[int, ...]] = [part.mask_BT.shape for part in parts]

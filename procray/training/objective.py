@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from procray.batch import Batch, RowBatch
-from procray.model import GPT2
+from procray.model import Network
 from procray.training.head_loss import Entropy, HeadLoss, cross_entropy
 
 
@@ -73,7 +73,7 @@ class Objective(nn.Module):
         compile: compile the loss of the logits, so that they are read and written as seldom as possible.
     """
 
-    def __init__(self, model: GPT2, logits_bound: int, autocast: bool, compile: bool = False):
+    def __init__(self, model: Network, logits_bound: int, autocast: bool, compile: bool = False):
         super().__init__()
         self.model = model
         self.logits_bound = logits_bound

@@ -9,20 +9,59 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from procray.model import GPT2
-from procray.model.components import part_of, parts_of
+from procray.model import Network, family_of
+from procray.model.components import parts_of
+from procray.model.regions import region
 from procray.training.placement import on_device
 from procray.training.recipe import Optimizer
 
 
-def freeze(model: GPT2, names: Iterable[str]) -> None:
+def freeze(model: Network, names: Iterable[str]) -> dict[str, Tensor]:
     """Takes components and parts out of training: no gradient, no decay, no moments, the same bits to the end.
 
     A tied head is the token embedding, so freezing `embeddings` freezes it too.
+
+    Returns:
+        Of matrices that hold other parts too, by name, where the frozen values lie: they are for `Held`.
     """
-    parts = set(parts_of(names))
+    own = family_of(model.config)
+    parts, partly = set(parts_of(names, own.parts)), {}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(part_of(name) not in parts)
+        frozen = parts.intersection(own.parts_in(name))
+        where = region(model.config, name, frozen) if frozen else None
+        parameter.requires_grad_(not frozen or where is not None)
+        if where is not None:
+            partly[name] = where
+    return partly
+
+
+class Held:
+    """The frozen values within matrices that are trained in part; they stay as they are when it is made.
+
+    Args:
+        partly: as `freeze` returns it.
+        share: places a whole tensor as a parameter is placed.
+    """
+
+    def __init__(self, model: nn.Module, partly: Mapping[str, Tensor], share: Callable[[Tensor, Tensor], Tensor]):
+        named = dict(model.named_parameters())
+        self._held = [
+            (named[name], share(where, named[name]), named[name].detach().clone()) for name, where in partly.items()
+        ]
+        self.places = dict(partly)
+
+    @torch.no_grad()
+    def quiet(self) -> None:
+        """Takes them out of the gradients, before these are measured and clipped."""
+        for parameter, where, _ in self._held:
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(where, 0.0)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Undoes the decay of a step. Their moments stay 0."""
+        for parameter, where, kept in self._held:
+            parameter.copy_(torch.where(where, kept, parameter))
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -167,6 +167,8 @@ class Together:
                 for group in run.optimizer.param_groups:
                     for name in group["names"]:
                         views[name][member] = of(group)
+                for name, where in run.held.places.items():
+                    views[name][member][where.to(self.device)] = 0.0
         self.updates_M1 = torch.full((len(runs), 1), runs[0].state.step, dtype=torch.float64, device=self.device)
         self.ring_M2K = torch.zeros(len(runs), 2, PENDING, device=self.device)
         for member, run in enumerate(runs):

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from procray.files import read_json, sha256_file
-from procray.model import GPT2, Piece, compose, load_weights
+from procray.model import Network, Piece, compose, load_weights
 from procray.model.components import whole
+from procray.model.families import family_of
 from procray.model.outside import OUTSIDE, Outside
 from procray.training.context import Context
 from procray.training.recipe import Parent, PhaseRecipe
 
 
-def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, Any] | None:
+def carry_in(model: Network, recipe: PhaseRecipe, context: Context) -> dict[str, Any] | None:
     """Writes the weights that the recipe names into a fresh model; returns the manifest."""
     init = recipe.init
     parents = {parent: context.parent(parent) for parent in init.parents()}
@@ -23,17 +24,18 @@ def carry_in(model: GPT2, recipe: PhaseRecipe, context: Context) -> dict[str, An
     names = {parent: _named(parent, folder) for parent, folder in parents.items()}
     alike: dict[Any, list[str]] = {}  # parts that come in the same way are one piece
     for share in init.every_share():
-        alike.setdefault((share.parent, share.second, share.weight, share.layers), []).append(share.part)
+        alike.setdefault((share.parent, share.second, share.weight, share.layers, share.heads), []).append(share.part)
     pieces = []
-    for (parent, second, weight, layers), parts in alike.items():
+    for (parent, second, weight, layers, heads), parts in alike.items():
         name, known = names[parent]
         other, other_known = names[second] if second else (None, None)
         pieces.append(
             Piece(
                 weights[parent],
-                whole(parts),
+                whole(parts, family_of(model.config).parts),
                 init.embeddings,
                 None if layers is None else dict(layers),
+                None if heads is None else dict(heads),
                 weights[second] if second else None,
                 0.0 if weight is None else weight,
                 name,

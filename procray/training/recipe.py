@@ -7,14 +7,17 @@ kernels, library versions) is provenance and stays outside.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from procray.corpora.recipe import identity as identity_of_data
-from procray.errors import StoreError
+from procray.errors import ProcrayError, StoreError
 from procray.files import digest
-from procray.model.components import show_layers
+from procray.model.components import show_heads, show_layers
+from procray.model.families import DEFAULT, family
+from procray.model.family import ModelConfig
 from procray.model.perturb import Perturbation, perturbation_form
 from procray.records import Every, Exactly, check, count, of, plain
 from procray.training.noise import Noise
@@ -28,14 +31,52 @@ NUMERICS = 3
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A GPT-2 without its vocabulary, which comes from the data."""
+    """A model without its vocabulary, which comes from the data.
+
+    Attributes:
+        context: positions the model has.
+        family: as in `procray.model.FAMILIES`.
+        more: by name what only models of this family have, all of it.
+    """
 
     layers: int
     heads: int
     width: int
-    context: int  # positions the model has
+    context: int
     tied: bool = True
     dropout: float = 0.0
+    family: str = DEFAULT
+    more: tuple[tuple[str, Any], ...] = ()
+
+    def config(self, vocab: int, rows: int | None, pad_vocab: int = 1) -> ModelConfig:
+        """The full shape of a phase's model, with the vocabulary (or the cells) of its data."""
+        value = {key: value for key, value in vars(self).items() if key not in ("family", "more")}
+        found: ModelConfig = family(self.family).config(
+            **value, **dict(self.more), vocab=vocab, rows=rows, pad_vocab=pad_vocab
+        )
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; that of a GPT-2 as in earlier versions, so that ids stay."""
+        value = {key: value for key, value in vars(self).items() if key not in ("family", "more")}
+        return value if self.family == DEFAULT else {**value, "family": self.family, **dict(self.more)}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> ModelShape:
+        """What `to_json` gave; settings that are not there get the values that they have by default.
+
+        Raises:
+            ProcrayError: an impossible shape.
+        """
+        known = [key for key in ModelShape.__dataclass_fields__ if key not in ("family", "more")]
+        own = family(value.get("family", DEFAULT))
+        given = {key: one for key, one in value.items() if key != "family"}
+        try:
+            whole = own.config(**given, vocab=1)
+        except TypeError as error:
+            raise ProcrayError(f"not the shape of a {own.title}: {error}") from error
+        more = tuple((key, getattr(whole, key)) for key in own.settings)
+        return ModelShape(**{key: getattr(whole, key) for key in known}, family=own.name, more=more)
 
 
 @dataclass(frozen=True)
@@ -88,6 +129,7 @@ class Share:
     Attributes:
         part: a component, or a part of one, as `procray.model.NAMES` lists them.
         layers: pairs (layer here, layer of the parent), ascending; None: all of them, as they are.
+        heads: pairs (layer, its heads), ascending; only these are carried, and no other layers; None: all of them.
         second, weight: `(1 - weight) * parent + weight * second`, tensor by tensor.
     """
 
@@ -96,6 +138,7 @@ class Share:
     layers: tuple[tuple[int, int], ...] | None = None
     second: Parent | None = None
     weight: float | None = None
+    heads: tuple[tuple[int, tuple[int, ...]], ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         value: dict[str, Any] = {"part": self.part, **vars(self.parent)}
@@ -103,6 +146,8 @@ class Share:
             value["layers"] = [list(pair) for pair in self.layers]
         if self.second is not None:
             value |= {"second": dict(vars(self.second)), "weight": self.weight}
+        if self.heads is not None:
+            value["heads"] = [[layer, list(heads)] for layer, heads in self.heads]
         return value
 
     @staticmethod
@@ -114,6 +159,7 @@ class Share:
             tuple((target, source) for target, source in value["layers"]) if "layers" in value else None,
             None if second is None else Parent(**second),
             value.get("weight"),
+            tuple((layer, tuple(heads)) for layer, heads in value["heads"]) if "heads" in value else None,
         )
 
 
@@ -154,6 +200,8 @@ class Init:
         found: dict[Parent, list[str]] = {}
         for share in self.every_share():
             words = share.part if share.layers is None else f"{share.part} of layers {show_layers(dict(share.layers))}"
+            if share.heads is not None:
+                words = f"heads {show_heads(dict(share.heads))[1:]} of {share.part}"
             weight = share.weight or 0.0
             if share.second is None:
                 found.setdefault(share.parent, []).append(words)
@@ -189,7 +237,7 @@ class Init:
 
 @dataclass(frozen=True)
 class PhaseRecipe:
-    """One phase: one GPT-2, one stream of data, one schedule.
+    """One phase: one model, one stream of data, one schedule.
 
     `data` is the canonical description of the stream: `{"task": {...}}` as returned by
     `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
@@ -270,7 +318,7 @@ class PhaseRecipe:
             del evaluation["split"]
         value = {
             **vars(self),
-            "model": dict(vars(self.model)),
+            "model": self.model.to_json(),
             "data": _copied(self.data),
             "optimizer": dict(vars(self.optimizer)),
             "evaluation": evaluation,
@@ -295,12 +343,16 @@ class PhaseRecipe:
         check(value, _FORM, "the recipe of a phase")
         if (value.get("steps") is None) != (value["optimizer"].get("schedule", "constant") == "constant"):
             raise StoreError("the recipe of a phase is damaged: steps belong to decaying schedules, and to them only")
+        try:
+            model = ModelShape.from_json(value["model"])
+        except ProcrayError as error:
+            raise StoreError(f"the recipe of a phase is damaged: model: {error}") from error
         evaluation = value["evaluation"]
         solved = evaluation.get("solved")
         return PhaseRecipe(
             **{
                 **value,
-                "model": ModelShape(**value["model"]),
+                "model": model,
                 "optimizer": Optimizer(**value["optimizer"]),
                 "evaluation": Evaluation(**{**evaluation, "solved": None if solved is None else Solved(**solved)}),
                 "init": Init.from_json(value["init"]),
@@ -328,6 +380,12 @@ def _layer_pair(value: Any) -> str:
     return "" if fits else "not a pair of layers"
 
 
+def _heads_of_layer(value: Any) -> str:
+    """As a form: a layer and some of its heads."""
+    fits = isinstance(value, list) and len(value) == 2 and not count(value[0]) and isinstance(value[1], list)
+    return "" if fits and not any(map(count, value[1])) else "not a layer and its heads"
+
+
 _PARENT = of(Parent, phase=plain, step=count)
 _INIT = Exactly(
     {
@@ -342,6 +400,7 @@ _INIT = Exactly(
                     "layers?": [_layer_pair],
                     "second?": _PARENT,
                     "weight?": (float, type(None)),
+                    "heads?": [_heads_of_layer],
                 }
             )
         ],
@@ -360,9 +419,15 @@ def _data_form(value: Any) -> str:
     return "" if isinstance(value, dict) else "not a mapping, or its task is none"
 
 
+def _model_form(value: Any) -> str:
+    """As a form: single values; which of them a family has is up to it."""
+    fits = isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values())
+    return "" if fits else "not the shape of a model"
+
+
 _FORM = Exactly(
     {
-        **of(PhaseRecipe, init=_INIT, steps=(count, type(None)), paced_by=plain, noise=dict).form,
+        **of(PhaseRecipe, init=_INIT, steps=(count, type(None)), model=_model_form, paced_by=plain, noise=dict).form,
         "init": _INIT,
         "data": _data_form,
     }

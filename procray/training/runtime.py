@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from procray.errors import EnvironmentProblem
-from procray.model import GPT2, GPT2Config, flops_per_token, parameters
+from procray.model import ModelConfig, Network, family_of, flops_per_token, parameters
 from procray.model.steady import steady_products
 from procray.training.environment import worker_environment
 from procray.training.parts import CPU_TRIM
@@ -25,7 +25,6 @@ from procray.training.recipe import PhaseRecipe
 __all__ = [
     "Runtime",
     "compiles_loss",
-    "model_config",
     "provenance",
     "resolve",
     "set_model",
@@ -70,6 +69,7 @@ class Runtime:
         shard: every worker holds a share of weights, gradients and moments, instead of a copy.
         recompute: the backward pass computes the blocks again, instead of keeping what is inside them.
         pack: phases that are computed as one.
+        steady: whether the kernels of the model's family are known to give the same bits on any number of threads.
     """
 
     device: torch.device
@@ -86,6 +86,7 @@ class Runtime:
     shard: bool = False
     recompute: bool = False
     pack: int = 1
+    steady: bool = True
 
 
 def resolve(
@@ -128,7 +129,7 @@ def resolve(
     elif device.type == "cpu" and attention == "matmul" and float32_through_onednn():
         # Under "medium" fused CPU attention would run its many small products one by one, far slower.
         precision = "medium"
-    config = model_config(recipe, vocab, rows)
+    config = recipe.model.config(vocab, rows)
     work = float(steps or 0) * recipe.batch * positions * flops_per_token(config, positions) / world_size
     bound = max(CUDA_LOGITS if cuda else CPU_LOGITS, FEWEST_ROWS * (rows or vocab))
     compiled = cuda and work / ASSUMED_FLOPS >= COMPILE_FROM_SECONDS
@@ -173,28 +174,13 @@ def resolve(
         trim=0 if cuda or shard else CPU_TRIM,
         shard=shard,
         recompute=recompute,
+        steady=family_of(config).steady,
     )
 
 
 def _even(share: int, most: int) -> int:
     """Sequences at once so that all parts are alike, which a compiled graph wants; at worst half of `most`."""
     return next((size for size in range(most, most // 2, -1) if share % size == 0), most)
-
-
-def model_config(recipe: PhaseRecipe, vocab: int, rows: int | None, pad_vocab: int = 1) -> GPT2Config:
-    """The recipe's model with the vocabulary (or the cells) of its data."""
-    shape = recipe.model
-    return GPT2Config(
-        layers=shape.layers,
-        heads=shape.heads,
-        width=shape.width,
-        vocab=vocab,
-        context=shape.context,
-        tied=shape.tied,
-        dropout=shape.dropout,
-        rows=rows,
-        pad_vocab=pad_vocab,
-    )
 
 
 def set_process(runtime: Runtime) -> None:
@@ -205,12 +191,12 @@ def set_process(runtime: Runtime) -> None:
         torch.cuda.set_device(runtime.device)
 
 
-def set_model(runtime: Runtime, model: GPT2) -> None:
+def set_model(runtime: Runtime, model: Network) -> None:
     """Chooses the model's kernels."""
     model.attention = runtime.attention
-    model.transformer.recompute = runtime.recompute
+    model.recompute = runtime.recompute
     if runtime.compile:
-        for block in model.transformer.h:
+        for block in model.blocks:
             block.compile()  # one graph for all blocks, so the cost does not grow with the depth
 
 
@@ -269,7 +255,13 @@ def any_threads(runtime: Runtime) -> bool:
     is tried. The libraries of other makers' processors are not known to do so; oneDNN, which "medium" means on AMD,
     splits narrow products among the threads.
     """
-    plain = runtime.device.type == "cpu" and not runtime.autocast and not runtime.shard and runtime.pack == 1
+    plain = (
+        runtime.device.type == "cpu"
+        and not runtime.autocast
+        and not runtime.shard
+        and runtime.pack == 1
+        and runtime.steady
+    )
     return plain and runtime.matmul_precision == "highest" and steady_products() and _products_are_steady()
 
 
@@ -297,7 +289,7 @@ def _products_are_steady() -> bool:
 
 
 def _bytes_per_sequence(
-    config: GPT2Config, positions: int, attention: str, autocast: bool, recompute: bool = False
+    config: ModelConfig, positions: int, attention: str, autocast: bool, recompute: bool = False
 ) -> int:
     """About what the activations of one sequence take until the backward pass has used them."""
     element = 2 if autocast else 4

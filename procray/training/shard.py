@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from procray.model.gpt2 import Block
+from procray.model.network import Block
 from procray.training.objective import Objective
 
 
@@ -43,11 +43,12 @@ class Shards:
             reduce_dtype=torch.float32,
             cast_forward_inputs=False,
         )
-        for block in objective.model.transformer.h:
+        for block in objective.model.blocks:
             assert isinstance(block, Block)
-            fully_shard(block.attn, mesh=mesh, mp_policy=products)
-            fully_shard(block.mlp, mesh=mesh, mp_policy=products)
-            register_fsdp_forward_method(block.attn, "at")
+            attention, mlp = block.halves
+            fully_shard(attention, mesh=mesh, mp_policy=products)
+            fully_shard(mlp, mesh=mesh, mp_policy=products)
+            register_fsdp_forward_method(attention, "at")
         self.module: nn.Module = objective
         self._root: FSDPModule = fully_shard(objective, mesh=mesh)
         register_fsdp_forward_method(objective, "states")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from procray.errors import StoreError
 from procray.files import read_json, write_json
-from procray.model import GPT2
+from procray.model import Network
 from procray.training.optimizer import moments, restore_moments
 from procray.training.placement import on_device
 from procray.training.recipe import PhaseRecipe
@@ -58,7 +58,7 @@ class State:
     transfer: dict[str, Any] | None = None  # the manifest of what was carried in from parents
 
 
-def state_tensors(model: GPT2, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+def state_tensors(model: Network, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
     """Everything in a resume state that is a tensor, by its name there."""
     return {f"weights/{name}": value for name, value in model.named_parameters()} | moments(optimizer)
 
@@ -74,7 +74,7 @@ def save_state(folder: Path, recipe: PhaseRecipe, state: State, tensors: Mapping
 def load_state(
     folder: Path,
     recipe: PhaseRecipe,
-    model: GPT2,
+    model: Network,
     optimizer: torch.optim.AdamW,
     share: Callable[[Tensor, Tensor], Tensor] = on_device,
 ) -> State:

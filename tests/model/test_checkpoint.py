@@ -235,7 +235,7 @@ def test_every_tensor_that_does_not_fit_is_named_with_both_shapes(build, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "llama"}, "model_type is 'llama', not 'gpt2'"),
+        ({"model_type": "bloom"}, "model_type is 'bloom'"),
         ({"activation_function": "relu"}, "activation_function is 'relu'"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06"),

@@ -7,19 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procray.errors import TransferError
-from procray.model import COMPONENTS, GPT2Config, component_of, parameter_shapes, parse_mode
+from procray.model import COMPONENTS, FAMILIES, GPT2Config, component_of, parameter_shapes, parse_mode
 from procray.model.components import (
-    _PATTERNS,
+    EVERY,
     NAMES,
-    PARTS,
-    own_name,
+    component_with,
+    named_in,
     parse_layers,
     parse_names,
-    part_of,
     parts_of,
     show_layers,
     whole,
 )
+from procray.model.gpt2.layout import own_name
+
+GPT2 = FAMILIES["gpt2"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -27,9 +29,9 @@ from procray.model.components import (
 def test_every_parameter_is_in_exactly_one_component(layers, heads, tied, rows):
     config = GPT2Config(layers, heads, 8 * heads, vocab=5, context=3, tied=tied, rows=rows)
     for name in parameter_shapes(config):
-        owners = [part for part, pattern in _PATTERNS.items() if re.fullmatch(pattern, name)]
-        assert owners == [part_of(name)], name
-        assert owners[0] in PARTS.get(component_of(name), (component_of(name),))
+        parts = GPT2.parts_in(name)
+        assert set(parts) <= set(GPT2.parts), name
+        assert {component_with(part) for part in parts} == {component_of(name)}, name
         assert component_of(name) in COMPONENTS
 
 
@@ -89,7 +91,7 @@ def test_own_name():
     ],
 )
 def test_modes(mode, components):
-    assert parse_mode(mode) == (components, "mean")
+    assert parse_mode(mode, GPT2) == (components, "mean")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,11 @@ def test_modes(mode, components):
         ("mlp+mlp", "names mlp more than once"),
         ("full+mlp", "names mlp more than once"),
         ("attention+qkv", "names qkv more than once"),
+        ("qkv+k", "names k more than once"),
+        (
+            "gate",
+            "a GPT-2 has no gate .it has attention, mlp, layernorm, embeddings, positions, qkv, q, k",
+        ),
         ("full+ln_1", "names ln_1 more than once"),
         ("ln1", "unknown component 'ln1'; did you mean 'ln_1'"),
         ("", "unknown component ''"),
@@ -109,21 +116,27 @@ def test_modes(mode, components):
 )
 def test_unknown_modes_name_the_nearest(mode, message):
     with pytest.raises(TransferError, match=message):
-        parse_mode(mode)
+        parse_mode(mode, GPT2)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(NAMES)))
-def test_the_shortest_names_mean_the_same_parts(names):
-    short = whole(names)
-    assert parts_of(short) == parts_of(names)
-    assert whole(short) == short
-    assert len(short) <= len(set(parts_of(names)))
+@given(st.lists(st.sampled_from(NAMES)), st.sampled_from(sorted(FAMILIES.values(), key=lambda one: one.name)))
+def test_the_shortest_names_mean_the_same_parts(names, family):
+    own = family.parts
+    short = whole(names, own)
+    assert set(short) <= set(named_in(family))
+    assert parts_of(short, own) == parts_of(names, own)
+    assert whole(short, own) == short
+    assert len(short) <= len(set(parts_of(names, own)))
 
 
 def test_names_from_lists_and_texts():
     assert parse_names("none") == parse_names([]) == ()
     assert parse_names("mlp+attention") == parse_names(["attention", "mlp_in", "mlp_out"]) == ("attention", "mlp")
+    assert parse_names(["up", "gate", "down"]) == ("mlp",)
+    assert parse_names(["q", "proj", "v", "k", "mlp_out"]) == ("attention", "mlp_out")
+    assert whole(("mlp_in", "mlp_out"), GPT2.parts) == ("mlp",), "of a GPT-2 these are all of it"
+    assert whole(("mlp_in", "mlp_out"), EVERY) == ("mlp_in", "mlp_out"), "of a family yet unknown not"
     with pytest.raises(TransferError, match="unknown component 'embedding'; did you mean 'embeddings'"):
         parse_names(["embedding"])
 

@@ -20,7 +20,7 @@ from procray.model import (
     save_weights,
     transfer,
 )
-from procray.model.components import layer_of, part_of
+from procray.model.families import FAMILIES
 from procray.model.perturb import perturbed
 
 
@@ -183,11 +183,11 @@ def test_every_tensor_of_a_composition_comes_from_the_parent_that_is_named(build
         ],
         target,
     )
-    owners = {"qkv": a, "proj": a, "ln_1": a, "mlp_in": b, "ln_f": b}
+    owners = {"q": a, "proj": a, "ln_1": a, "mlp_in": b, "ln_f": b}
     told = {id(a): ("set", "aaa"), id(b): ("eca", "bbb")}
     after = digests(target)
     for name, found in after.items():
-        source = owners.get(part_of(name))
+        source = next((owners[part] for part in FAMILIES["gpt2"].parts_in(name) if part in owners), None)
         entry = manifest["parameters"][name]
         assert found == (before if source is None else digests(source))[name], name
         if source is None:
@@ -213,7 +213,7 @@ def test_layers_are_mapped_and_depths_may_differ(build):
     maps = {"attention": ("shallow", {0: 1, 2: 0}), "mlp": ("deep", {1: 3}), "layernorm": ("deep", {1: 3})}
     for name, found in after.items():
         source, layers = maps.get(component_of(name), ("", {}))
-        layer = layer_of(name)
+        layer = FAMILIES["gpt2"].layer_of(name)
         entry = manifest["parameters"][name]
         if layer in layers:
             origin = name.replace(f".h.{layer}.", f".h.{layers[layer]}.")

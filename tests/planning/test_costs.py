@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from procray.model.shape import parameters
-from procray.planning.costs import config, disk_bytes
+from procray.planning.costs import disk_bytes
 from procray.planning.load import load_text
 from procray.planning.planner import plan
 
@@ -18,5 +18,5 @@ semantic: {corpus: c4, tokenizer: byte, batch: 4, tokens: 10k, optimizer: {lr: 1
 def test_disk_counts_marks_and_one_resume_state():
     graph = plan(load_text(TEXT, "f.yaml"))
     warm = next(phase for phase in graph.phases.values() if phase.kind == "procedural")
-    weights = parameters(config(warm.recipe.model, warm.vocab, None)) * 4
+    weights = parameters(warm.recipe.model.config(warm.vocab, None)) * 4
     assert disk_bytes([warm]) == weights * (2 + 3)

@@ -11,7 +11,6 @@ from procray import tasks
 from procray.model import GPT2, save_weights
 from procray.store.store import Store
 from procray.training.recipe import Evaluation, Init, ModelShape, Optimizer, Parent, PhaseRecipe
-from procray.training.runtime import model_config
 
 WARM = PhaseRecipe(
     kind="procedural",
@@ -45,7 +44,7 @@ def plant(store: Store, recipe: PhaseRecipe, *steps: int, spread: float = 0.2, v
         task = tasks.from_recipe(recipe.data["task"])
         vocab, rows = task.vocab_size, task.rows
     for step in steps:
-        model = GPT2(model_config(recipe, vocab, rows), seed=recipe.seed)
+        model = GPT2(recipe.model.config(vocab, rows), seed=recipe.seed)
         noise = torch.Generator().manual_seed(recipe.seed + step)
         with torch.no_grad():
             for parameter in model.parameters():

@@ -8,7 +8,7 @@ import pytest
 
 from procray import corpora
 from procray.corpora.questions import encode_records
-from procray.model import GPT2, GPT2Config, save_weights
+from procray.model import FAMILIES, GPT2, GPT2Config, build, save_weights
 from procray.model.outside import look_up
 from procray.selection.outside import bring
 from procray.store.export import export_mark
@@ -16,13 +16,14 @@ from procray.store.store import Store
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
 
-def stored(store: Store, data: dict, vocab: int, rows: int | None = None):
+def stored(store: Store, data: dict, vocab: int, rows: int | None = None, family: str = "gpt2"):
     """A phase on some data, with a mark at step 10."""
-    recipe = PhaseRecipe("semantic", ModelShape(1, 2, 16, 32), data, 2, Optimizer(1e-3), Evaluation(10, 4), 0)
+    shape = ModelShape.from_json({"layers": 1, "heads": 2, "width": 16, "context": 32, "family": family})
+    recipe = PhaseRecipe("semantic", shape, data, 2, Optimizer(1e-3), Evaluation(10, 4), 0)
     phase = store.phase(recipe.id)
     held = phase.acquire({})
     phase.write_description(recipe, {}, held.attempt)
-    model = GPT2(GPT2Config(1, 2, 16, vocab, 32, rows=rows), seed=0)
+    model = build(shape.config(vocab, rows), seed=0)
     phase.write_mark(held, 10, lambda place: save_weights(model, place), {"tokens": 640})
     held.release()
     return phase
@@ -35,19 +36,21 @@ def refused(folder) -> None:
         AutoTokenizer.from_pretrained(folder)
 
 
-def test_questions_are_asked_as_they_were_in_training(tmp_path):
-    from transformers import AutoTokenizer, GPT2LMHeadModel
+@pytest.mark.parametrize("family", ["gpt2", "neox", "llama"])
+def test_questions_are_asked_as_they_were_in_training(tmp_path, family):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     records = "".join(f"What is {n} + {n + 1}?\n{2 * n + 1}\n" for n in range(200))
     (tmp_path / "sums.txt").write_text(records)
     store = Store(tmp_path / "store")
     data = corpora.recipe({"name": "deepmind-math", "files": str(tmp_path / "sums.txt")}, "char")
     prepared = corpora.prepare(data, store.corpora, 1)
-    phase = stored(store, data, prepared.vocab_size)
+    phase = stored(store, data, prepared.vocab_size, family=family)
     said = export_mark(store, phase, 10, tmp_path / "out")
     assert "a prompt is <|endoftext|>QUESTION<|answer|>" in said
     assert "<|endoftext|>QUESTION<|answer|>" in (tmp_path / "out" / "README.md").read_text()
-    tokenizer, model = (one.from_pretrained(tmp_path / "out") for one in (AutoTokenizer, GPT2LMHeadModel))
+    tokenizer, model = (one.from_pretrained(tmp_path / "out") for one in (AutoTokenizer, AutoModelForCausalLM))
+    assert type(model).__name__ == FAMILIES[family].architecture
     ours, answers = encode_records(prepared.tokenizer, ["What is 7 + 8?\n15"])
     prompt = tokenizer("<|endoftext|>What is 7 + 8?<|answer|>", return_tensors="pt")
     assert prompt["input_ids"].tolist() == [ours[~answers].tolist()]

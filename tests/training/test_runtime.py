@@ -119,7 +119,7 @@ def test_settings_of_the_last_phase_do_not_stay():
     torch.set_num_threads(2)
     torch.set_float32_matmul_precision("high")
     chosen = runtime.resolve(recipe(), CPU, vocab=50, threads=1)
-    model = GPT2(runtime.model_config(recipe(), 50, None), seed=0)
+    model = GPT2(recipe().model.config(50, None), seed=0)
     runtime.set_process(chosen)
     runtime.set_model(chosen, model)
     assert torch.get_num_threads() == 1

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from procray import corpora, tasks
-from procray.model import GPT2Config
+from procray.model import GPT2, GPT2Config
 from procray.model.gelu import gelu
-from procray.model.gpt2 import GPT2, Norm
+from procray.model.norms import Norm
 from procray.training import FolderContext, runtime, task_source, text_source, train
 from procray.training.recipe import Evaluation, ModelShape
 
@@ -87,7 +87,7 @@ def test_so_does_one_on_text(tmp_path):
 @pytest.fixture
 def asked_for(monkeypatch):
     """As where `MKL_CBWR=AUTO,STRICT` was set before the process began."""
-    for module in ("attention", "gelu", "gpt2"):
+    for module in ("attention", "gelu", "norms"):
         monkeypatch.setattr(f"procray.model.{module}.steady_products", lambda: True)
 
 
@@ -143,7 +143,7 @@ def test_threads_stand_in_the_provenance_only_where_they_matter(monkeypatch):
     monkeypatch.setattr(runtime, "_products_are_steady", lambda: True)
     plain = [replace(choice, matmul_precision="highest") for choice in (one, two)]
     assert runtime.provenance(plain[0]) == runtime.provenance(plain[1])
-    for change in ({"matmul_precision": "medium"}, {"pack": 2}, {"autocast": True}):
+    for change in ({"matmul_precision": "medium"}, {"pack": 2}, {"autocast": True}, {"steady": False}):
         split = [replace(choice, **change) for choice in plain]
         assert [runtime.provenance(choice)["threads"] for choice in split] == [1, 2]
     monkeypatch.setattr(runtime, "_products_are_steady", lambda: False)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from procray.errors import ProcrayError
 from procray.model.analysis.inside import layers, pieces
-from procray.model.gpt2 import GPT2
+from procray.model.network import Network
 
 SCORES = ("entropy", "normalised", "previous", "first", "prefix", "induction")
 
@@ -108,7 +108,7 @@ class HeadScores:
 
 @torch.no_grad()
 def head_scores(
-    model: GPT2, batches: Iterable[tuple[Tensor, Tensor | None]], period: int | None = None, prefix: bool = True
+    model: Network, batches: Iterable[tuple[Tensor, Tensor | None]], period: int | None = None, prefix: bool = True
 ) -> HeadScores:
     """Where every head looks, over batches of `(inputs, valid_BT)`.
 

@@ -13,22 +13,18 @@ import torch
 from torch import Tensor
 
 from procray.errors import ProcrayError
-from procray.model.gpt2 import GPT2, Attention, Block
+from procray.model.attention import for_each_head
+from procray.model.network import Network
 
 VALUES_AT_ONCE = 2**25  # attention probabilities held at once, 128 MB
 
 
-def attention_probabilities(attention: Attention, x_BTD: Tensor) -> tuple[Tensor, Tensor]:
-    """The probabilities P_BHTT (query, key) with which a layer looks, and its values V_BHTE.
-
-    `x_BTD` is what the layer reads: the residual stream after `ln_1`. `c_proj` of the heads' P V side by side is the
-    layer's output without dropout.
-    """
-    B, T, D = x_BTD.shape
-    q, k, v = (x.view(B, T, attention.heads, -1).transpose(1, 2) for x in attention.c_attn(x_BTD).split(D, dim=2))
-    scores_BHTT = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
-    hidden_TT = torch.ones(T, T, dtype=torch.bool, device=x_BTD.device).triu(1)
-    return scores_BHTT.masked_fill(hidden_TT, -math.inf).softmax(-1), v
+def probabilities(q_BHTE: Tensor, k_BHTE: Tensor) -> Tensor:
+    """The probabilities P_BHTT (query, key) with which queries look at keys up to their own position."""
+    T = q_BHTE.shape[2]
+    scores_BHTT = q_BHTE @ k_BHTE.transpose(2, 3) / math.sqrt(q_BHTE.shape[-1])
+    hidden_TT = torch.ones(T, T, dtype=torch.bool, device=q_BHTE.device).triu(1)
+    return scores_BHTT.masked_fill(hidden_TT, -math.inf).softmax(-1)
 
 
 @dataclass(frozen=True)
@@ -41,47 +37,45 @@ class Layer:
 
 
 @torch.no_grad()
-def layers(model: GPT2, inputs: Tensor) -> Iterator[Layer]:
+def layers(model: Network, inputs: Tensor) -> Iterator[Layer]:
     """The blocks of a model, one after the other, over tokens_BT (or rows_BTW of the row form); no dropout.
 
     Raises:
         ProcrayError: inputs of the other form, unknown tokens, or more positions than the model has.
     """
-    x = _embed(model, inputs)
+    _require_fit(model, inputs)
     was_training = model.training
     model.eval()
+    seen: list[Tensor] = []
+
+    def look(q_BHTE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, dropout: float) -> Tensor:
+        k_BHTE, v_BHTE = for_each_head(q_BHTE, k_BHTE, v_BHTE)
+        seen.append(probabilities(q_BHTE, k_BHTE))
+        return seen[-1] @ v_BHTE
+
     try:
-        for block in model.transformer.h:
-            assert isinstance(block, Block)
-            before = x
-            P, v = attention_probabilities(block.attn, block.ln_1(x))
-            x = x + block.attn.c_proj((P @ v).transpose(1, 2).flatten(2))
-            x = x + block.mlp(block.ln_2(x))
-            yield Layer(before, P, x)
+        x = model.embed(inputs)
+        around = model.around(x)
+        for block in model.blocks:
+            before, x = x, block(x, look, *around)
+            yield Layer(before, seen.pop(), x)
     finally:
         model.train(was_training)
 
 
-def _embed(model: GPT2, inputs: Tensor) -> Tensor:
+def _require_fit(model: Network, inputs: Tensor) -> None:
     config = model.config
     form, wanted = ("rows", 3) if config.rows is not None else ("tokens", 2)
     if inputs.ndim != wanted:
         other = "tokens" if form == "rows" else "rows of a cellular automaton"
         raise ProcrayError(f"this model reads {form}, and was given {other}")
-    if inputs.shape[1] > config.context:
-        raise ProcrayError(f"{inputs.shape[1]} positions given to a model that has {config.context}")
-    if config.rows is not None:
-        if inputs.shape[2] != config.rows:
-            raise ProcrayError(f"rows of {inputs.shape[2]} cells given to a model for rows of {config.rows}")
-        x = model.row_in(inputs.to(model.row_in.weight.dtype))
-    else:
-        if inputs.numel() and int(inputs.max()) >= config.vocab:
-            raise ProcrayError(f"token {int(inputs.max())} given to a model that knows {config.vocab}")
-        x = model.transformer.wte(inputs)
-    return x + model.transformer.wpe.weight[: inputs.shape[1]]
+    if config.rows is not None and inputs.shape[2] != config.rows:
+        raise ProcrayError(f"rows of {inputs.shape[2]} cells given to a model for rows of {config.rows}")
+    if config.rows is None and inputs.numel() and int(inputs.max()) >= config.vocab:
+        raise ProcrayError(f"token {int(inputs.max())} given to a model that knows {config.vocab}")
 
 
-def pieces(model: GPT2, batches: Iterable[tuple[Tensor, Tensor | None]]) -> Iterator[tuple[Tensor, Tensor | None]]:
+def pieces(model: Network, batches: Iterable[tuple[Tensor, Tensor | None]]) -> Iterator[tuple[Tensor, Tensor | None]]:
     """The batches, cut so that one layer's probabilities stay small."""
     for inputs, valid_BT in batches:
         most = max(1, VALUES_AT_ONCE // (model.config.heads * inputs.shape[1] ** 2))

@@ -1,31 +1,15 @@
-"""Where the tensors of a GPT-2 stand: component, layer and part of the block."""
+"""Where the tensors of a model stand: component, layer and part of the block."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from procray.model.components import COMPONENTS, component_of
-
-_PARTS = {
-    "attn.c_attn": "qkv",
-    "attn.c_proj": "proj",
-    "mlp.c_fc": "mlp_in",
-    "mlp.c_proj": "mlp_out",
-    "ln_1": "ln_1",
-    "ln_2": "ln_2",
-    "ln_f": "ln_f",
-    "wte": "wte",
-    "wpe": "wpe",
-    "lm_head": "head",
-    "row_in": "row_in",
-    "row_out": "row_out",
-}
-_NAME = re.compile(r"(?:transformer\.)?(?:h\.(\d+)\.)?(.+)\.(?:weight|bias)")
+from procray.model.components import COMPONENTS, component_with, whole
+from procray.model.families import family_with
 
 
 @dataclass(frozen=True)
@@ -38,16 +22,20 @@ class Place:
 
 
 def place_of(parameter: str) -> Place:
-    """Where a parameter of a GPT-2 stands.
+    """Where a parameter of any family stands.
 
     Raises:
-        TransferError: no GPT-2 of ours has a parameter of this name.
+        TransferError: no model of ours has a parameter of this name.
     """
-    component = component_of(parameter)
-    match = _NAME.fullmatch(parameter)
-    assert match is not None, "component_of knows the name"
-    layer, part = match.groups()
-    return Place(component, int(layer) if layer else None, _PARTS[part])
+    own = family_with(parameter)
+    parts = own.parts_in(parameter)
+    layer = own.layer_of(parameter)
+    name = whole(parts, own.parts)[0] if layer is not None else parameter.split(".")[-2]
+    return Place(component_with(parts[0]), layer, "head" if parameter == own.head else _ALONE.get(parts[0], name))
+
+
+# Outside of the blocks a module's own name says more than `embeddings` does; the last normalisation has one name.
+_ALONE = {"ln_f": "ln_f"}
 
 
 def groups_of(weights: Mapping[str, Tensor]) -> dict[tuple[str, int | None], dict[str, Tensor]]:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from procray.errors import ProcrayError
 from procray.model.analysis.inside import layers, pieces
-from procray.model.gpt2 import GPT2
+from procray.model.network import Network
 
 
 @torch.no_grad()
-def hidden_states(model: GPT2, batches: Iterable[tuple[Tensor, Tensor | None]], most: int = 1024) -> list[Tensor]:
+def hidden_states(model: Network, batches: Iterable[tuple[Tensor, Tensor | None]], most: int = 1024) -> list[Tensor]:
     """The residual stream at embedding and after every block, over valid positions: L + 1 tensors (N, D), float32.
 
     At most `most` positions, evenly spread over all valid ones; the same batches give the same positions for every

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from procray.model.analysis.places import place_of
+from procray.model.analysis.places import Place, place_of
+from procray.model.family import ModelConfig
+from procray.model.regions import apart
 
 
 @dataclass(frozen=True)
@@ -48,33 +50,32 @@ def spectrum(matrix: Tensor) -> Spectrum:
     return Spectrum(values, math.sqrt(squares), top, squares / top**2, math.exp(-float((share * np.log(share)).sum())))
 
 
-def matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The matrices of a model by name; the three that GPT-2 stores side by side in `c_attn` apart: `.q`, `.k`, `.v`."""
-    found: dict[str, Tensor] = {}
+def matrices(weights: Mapping[str, Tensor], config: ModelConfig) -> dict[str, tuple[Place, Tensor]]:
+    """The matrices of a model by name; those that a family stores side by side apart: `.q`, `.k`, `.v`."""
+    found: dict[str, tuple[Place, Tensor]] = {}
     for name, tensor in weights.items():
         if tensor.ndim != 2:
             continue
-        if name.endswith("attn.c_attn.weight"):
-            for part, matrix in zip("qkv", tensor.chunk(3, 1), strict=True):
-                found[name.replace("c_attn.weight", part)] = matrix
-        else:
-            found[name] = tensor
+        place, parts = place_of(name), apart(config, name, tensor)
+        if len(parts) == 1:
+            found[name] = place, tensor
+            continue
+        for part, matrix in parts.items():
+            found[f"{name.rsplit('.', 2)[0]}.{part}"] = replace(place, part=part), matrix
     return found
 
 
-def weight_spectra(weights: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+def weight_spectra(weights: Mapping[str, Tensor], config: ModelConfig) -> list[dict[str, Any]]:
     """One entry a matrix: name, component, layer, part (`q`, `k`, `v`, `proj`, `mlp_in`, ...), shape and spectrum."""
     entries = []
-    for name, matrix in matrices(weights).items():
-        last = name.rsplit(".", 1)[-1]
-        place = place_of(name.removesuffix(last) + "c_attn.weight" if last in ("q", "k", "v") else name)
+    for name, (place, matrix) in matrices(weights, config).items():
         s = spectrum(matrix)
         entries.append(
             {
                 "tensor": name,
                 "component": place.component,
                 "layer": place.layer,
-                "part": last if place.part == "qkv" else place.part,
+                "part": place.part,
                 "shape": list(matrix.shape),
                 "frobenius": s.frobenius,
                 "top": s.top,

@@ -45,7 +45,17 @@ SHOWN = {
         "Attention that each head gives to the first position, where many rest",
     ),
 }
-_PARTS = {"q": "Q", "k": "K", "v": "V", "proj": "attention out", "mlp_in": "MLP in", "mlp_out": "MLP out"}
+_PARTS = {
+    "q": "Q",
+    "k": "K",
+    "v": "V",
+    "proj": "attention out",
+    "mlp_in": "MLP in",
+    "mlp_out": "MLP out",
+    "gate": "MLP gate",
+    "up": "MLP up",
+    "down": "MLP down",
+}
 _HUES = dict(zip(("attention", "mlp", "layernorm", "embeddings", "positions"), HUES, strict=False))
 
 

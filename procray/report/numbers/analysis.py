@@ -125,7 +125,7 @@ def _look(one: Opened, period: int, store: Store, on: str | None, sequences: int
         period=period,
         symbols=symbols,
         norms=component_norms(weights),
-        spectra=weight_spectra(weights),
+        spectra=weight_spectra(weights, config),
     )
 
 

@@ -9,7 +9,7 @@ from procray.errors import ProcrayError, StoreError
 from procray.selection.naming import label_of
 
 if TYPE_CHECKING:
-    from procray.model import GPT2
+    from procray.model import Network
     from procray.store.store import Store
     from procray.training.recipe import PhaseRecipe
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Opened:
     """A model with what is known of it."""
 
-    model: GPT2
+    model: Network
     recipe: PhaseRecipe | None  # None for a checkpoint from outside, whose data nobody knows
     role: str
     title: str
@@ -75,15 +75,15 @@ def open_models(store: Store, phase: str, step: int | None, notes: list[str]) ->
     return opened
 
 
-def _begun(like: GPT2, recipe: PhaseRecipe, store: Store) -> GPT2:
+def _begun(like: Network, recipe: PhaseRecipe, store: Store) -> Network:
     """The model before the first step: drawn as the recipe says, with what it takes over from its parents."""
     import torch
 
-    from procray.model import GPT2
+    from procray.model import build
     from procray.store.context import StoreContext
     from procray.training.parents import carry_in
 
-    model = GPT2(like.config, seed=recipe.seed, role=recipe.role)
+    model: Network = build(like.config, seed=recipe.seed, role=recipe.role)
     # A rank that does not write may read parents, and nothing else is asked of it here.
     reader = StoreContext(store.phase(recipe.id), None, store, 1, 2, torch.device("cpu"), lambda: False)
     carry_in(model, recipe, reader)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json
 from procray.model.components import parts_of
+from procray.model.families import DEFAULT, family
 
 if TYPE_CHECKING:
     from procray.planning.plan import Cell, Plan
-    from procray.training.recipe import Init, Parent
+    from procray.training.recipe import Init, ModelShape, Parent, PhaseRecipe
 
 CONTROLS = ("text", "shuffled", "random", "more_semantic")
 
@@ -102,12 +103,12 @@ def _form(plan: Plan, phase: str, data: _Data, marks: bool, bare: bool) -> Any:
         what = data(recipe.data)
         if what is None:
             raise _NoCounterpartError
-        own: Any = [what, recipe.model.layers, recipe.model.heads, recipe.model.width]
+        own: Any = [what, recipe.model.layers, recipe.model.heads, recipe.model.width, *_untold(recipe.model)]
     else:
         own = planned.kind
         warm = any(plan.phases[parent.phase].kind == "procedural" for parent in _inside(plan, init))
         if warm and bare:
-            if not _all_random(init):
+            if not _all_random(recipe):
                 raise _NoCounterpartError
             perturb = None
 
@@ -119,11 +120,23 @@ def _form(plan: Plan, phase: str, data: _Data, marks: bool, bare: bool) -> Any:
 
     # Embeddings and positions follow from vocabulary and context of a warm-up, which text has of its own.
     shares = [
-        [share.part, share.layers, share.weight, above(share.parent), share.second and above(share.second)]
+        [
+            share.part,
+            share.layers,
+            share.weight,
+            above(share.parent),
+            share.second and above(share.second),
+            share.heads,
+        ]
         for share in init.every_share()
         if marks or share.part not in ("embeddings", "positions")
     ]
     return [own, sorted(shares, key=canonical_json), perturb, list(init.freeze)]
+
+
+def _untold(shape: ModelShape) -> list[Any]:
+    """What tells models of other families apart beside layers, heads and width."""
+    return [] if shape.family == DEFAULT else [shape.family, dict(shape.more)]
 
 
 def _inside(plan: Plan, init: Init) -> list[Parent]:
@@ -131,13 +144,14 @@ def _inside(plan: Plan, init: Init) -> list[Parent]:
     return [parent for parent in init.parents() if parent.phase in plan.phases]
 
 
-def _all_random(init: Init) -> bool:
+def _all_random(recipe: PhaseRecipe) -> bool:
     """Whether all that is carried is replaced by random weights."""
+    init, own = recipe.init, family(recipe.model.family).parts
     perturb = init.perturb
     if perturb is None or perturb.kind != "random":
         return False
-    carried = parts_of(share.part for share in init.every_share())
-    return not perturb.components or set(carried) <= set(parts_of(perturb.components))
+    carried = parts_of((share.part for share in init.every_share()), own)
+    return not perturb.components or set(carried) <= set(parts_of(perturb.components, own))
 
 
 def _same_tokens(plan: Plan, one: Cell, other: Cell) -> bool:

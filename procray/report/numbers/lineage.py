@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json, digest
 from procray.model.components import COMPONENTS, parts_of, whole
+from procray.model.families import family
 from procray.planning.titles import title_of
 from procray.report.numbers.runs import Reader
 from procray.report.numbers.wording import count
 from procray.selection.standing import nominal
-from procray.training.recipe import Init, Parent
+from procray.training.recipe import Parent, PhaseRecipe
 
 if TYPE_CHECKING:
     from procray.model.outside import Outside
@@ -99,12 +100,13 @@ def boxes(plan: Plan, store: Store | None = None, merge_modes: bool = False) -> 
             link = (above.key, step, components)
             if link not in box.carried:
                 box.carried.append(link)
-            done, parts = _done(init, parent, step)
+            done, parts = _done(phase.recipe, parent, step)
             told |= parts
             words = brief(components, init.embeddings) + (f", {done}" if done else "")
             known = box.links.setdefault((above.key, step), [])
             known += [words] if words not in known else []
-        rest = whole(set(parts_of(init.freeze)) - told)
+        own = family(phase.recipe.model.family).parts
+        rest = whole(set(parts_of(init.freeze, own)) - told, own)
         box.frozen += [name for name in rest if name not in box.frozen]
     for box in found.values():
         box.title = box.title or _title(box, plan)
@@ -152,18 +154,18 @@ def carried_by(phase: PlannedPhase) -> list[tuple[str, int, tuple[str, ...]]]:
     return [(parent.phase, parent.step, tuple(sorted(words))) for parent, words in phase.recipe.init.carried().items()]
 
 
-def _done(init: Init, parent: str, step: int) -> tuple[str, set[str]]:
+def _done(recipe: PhaseRecipe, parent: str, step: int) -> tuple[str, set[str]]:
     """In words, what is done to the weights that one mark gives; and the parts that are told to be frozen."""
-    mark = Parent(parent, step)
-    given = set(parts_of(share.part for share in init.every_share() if mark in (share.parent, share.second)))
+    mark, init, own = Parent(parent, step), recipe.init, family(recipe.model.family).parts
+    given = set(parts_of((share.part for share in init.every_share() if mark in (share.parent, share.second)), own))
     words = []
     if init.perturb is not None:
-        touched = given.intersection(parts_of(init.perturb.components)) if init.perturb.components else given
+        touched = given.intersection(parts_of(init.perturb.components, own)) if init.perturb.components else given
         if touched:
-            words.append(init.perturb.words + ("" if touched == given else f" ({brief(whole(touched))})"))
-    frozen = given.intersection(parts_of(init.freeze))
+            words.append(init.perturb.words + ("" if touched == given else f" ({brief(whole(touched, own))})"))
+    frozen = given.intersection(parts_of(init.freeze, own))
     if frozen:
-        words.append("frozen" if frozen == given else f"{brief(whole(frozen))} frozen")
+        words.append("frozen" if frozen == given else f"{brief(whole(frozen, own))} frozen")
     return ", ".join(words), frozen
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from procray.files import canonical_json
+from procray.model.families import DEFAULT, family
 from procray.planning.titles import title_of
 from procray.redaction import redact, redacted
 from procray.report.numbers.runs import Reader
@@ -93,7 +94,10 @@ def _shape(recipe: PhaseRecipe) -> str:
     shape = recipe.model
     head = "tied" if shape.tied else "untied"
     dropout = f", dropout {shape.dropout:g}" if shape.dropout else ""
-    return f"{shape.layers} layers, {shape.heads} heads, width {shape.width}, context {shape.context}, {head}{dropout}"
+    own = "" if shape.family == DEFAULT else f"{family(shape.family).title}, "
+    more = "".join(f", {name} {value}" for name, value in shape.more)
+    size = f"{shape.layers} layers, {shape.heads} heads, width {shape.width}, context {shape.context}"
+    return f"{own}{size}, {head}{dropout}{more}"
 
 
 def _optimizer(optimizer: Optimizer) -> str:

@@ -113,9 +113,8 @@ def _metric(kind: str) -> str:
 
 def _parameters(phase: PlannedPhase) -> int:
     from procray.model.shape import parameters
-    from procray.planning.costs import config
 
-    return parameters(config(phase.recipe.model, phase.vocab, phase.rows))
+    return parameters(phase.recipe.model.config(phase.vocab, phase.rows))
 
 
 def _shares(cell: Cell, plan: Plan) -> dict[str, float]:

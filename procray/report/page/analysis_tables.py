@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from procray.model.components import COMPONENTS
+from procray.model.components import COMPONENTS, PARTS
 from procray.report.numbers.inside import Inside, Look
 from procray.report.numbers.wording import count, signed
 
@@ -71,7 +71,7 @@ def layers_table(inside: Inside) -> Table:
         for component in ("attention", "mlp"):
             norm = next(n["frobenius"] for n in last.norms if (n["component"], n["layer"]) == (component, layer))
             row += [_number(norm), _number(moved.get((component, layer)))]
-        for parts in (("q", "k", "v"), ("mlp_in", "mlp_out")):
+        for parts in (("q", "k", "v"), PARTS["mlp"]):
             ranks = [s["stable_rank"] for s in last.spectra if s["layer"] == layer and s["part"] in parts]
             row.append(f"{_mean(ranks):.1f}" if ranks else "-")
         rows.append(tuple(row))

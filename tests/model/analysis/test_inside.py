@@ -20,7 +20,8 @@ def test_the_probabilities_are_those_the_model_uses(build, rows):
     model.eval()
     for block, layer in zip(model.transformer.h, found, strict=True):
         x = block.ln_1(layer.before_BTD)
-        P, v = inside.attention_probabilities(block.attn, x)
+        q, k, v = (y.view(3, 17, 4, 8).transpose(1, 2) for y in block.attn.c_attn(x).split(32, dim=2))
+        P = inside.probabilities(q, k)
         assert torch.equal(P, layer.attention_BHTT)
         assert torch.allclose(P.sum(-1), torch.ones(3, 4, 17))
         assert P.triu(1).abs().max() == 0

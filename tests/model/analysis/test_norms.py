@@ -20,7 +20,7 @@ def test_every_weight_is_counted_once_and_queries_keys_and_values_stand_apart(bu
     total = math.sqrt(sum(entry["frobenius"] ** 2 for entry in norms))
     assert total == pytest.approx(math.sqrt(sum(float(t.double().square().sum()) for t in weights.values())))
     assert list(dict.fromkeys(entry["component"] for entry in norms)) == list(COMPONENTS)
-    spectra = {entry["tensor"]: entry for entry in weight_spectra(weights)}
+    spectra = {entry["tensor"]: entry for entry in weight_spectra(weights, build().config)}
     key = spectra["transformer.h.1.attn.k"]
     assert (key["component"], key["layer"], key["part"], key["shape"]) == ("attention", 1, "k", [32, 32])
     expected = np.linalg.svd(weights["transformer.h.1.attn.c_attn.weight"][:, 32:64].double().numpy(), compute_uv=False)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from procray.errors import TransferError
 from procray.model.checkpoint import tidy_weights, write_weights
-from procray.model.components import own_name
+from procray.model.gpt2.layout import own_name
+from procray.model.gpt2.shape import GPT2Config
 from procray.model.pickles import read_pickle
-from procray.model.shape import GPT2Config
 
 # The heads of the released sizes (2_4_16, 12_3_192, 4_4_256, 4_8_512, 12_12_768, 16_8_2048), by width: the number
 # of heads leaves no trace in the weights.

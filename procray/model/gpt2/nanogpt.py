@@ -12,8 +12,8 @@ from torch import Tensor
 
 from procray.errors import ProcrayError, TransferError, did_you_mean
 from procray.model.checkpoint import tidy_weights
-from procray.model.components import own_name
-from procray.model.shape import GPT2Config, parameter_shapes
+from procray.model.gpt2.layout import own_name
+from procray.model.gpt2.shape import GPT2Config, parameter_shapes
 
 _SIZES = {"n_layer": "layers", "n_head": "heads", "n_embd": "width", "vocab_size": "vocab", "block_size": "context"}
 _OTHERS = ("bias", "dropout")

@@ -1,0 +1,1 @@
+"""Llama, as in Llama 3 and SmolLM: what only it knows."""

@@ -1,0 +1,1 @@
+"""GPT-NeoX, as in Pythia: what only it knows."""
