@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -106,3 +108,18 @@ def test_checkpoint_page_lists_the_runs_that_used_it(site: tuple[Store, ui.Page]
     page = drawn(served.link(link), tmp_path, lambda page: all(f">{label}<" in page for label in users))
     for label in users:
         assert f">{label}<" in page
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may be another user")
+def test_another_user_of_the_machine_sees_nothing(site: tuple[Store, ui.Page]) -> None:
+    store, served = site
+    link = deep_link(served.address, mirror.experiment(mirror.client(store), PLAN))
+    somebody = 65534  # the user `nobody`, who owns nothing
+    with tempfile.TemporaryDirectory() as theirs:  # below /tmp, where every user may go
+        os.chown(theirs, somebody, somebody)
+        words = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={theirs}/profile", "--dump-dom", link]
+        identity = {"user": somebody, "group": somebody, "extra_groups": []}
+        env = {"HOME": theirs, "PATH": os.defpath}
+        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=theirs, env=env, **identity)
+    assert "This page belongs to somebody who started it" in done.stdout
+    assert not any(name in done.stdout for name in ("Data efficiency", "synthetic", "MLflow"))
