@@ -97,7 +97,7 @@ ABOUT: dict[str, tuple[str, str, str]] = {
         " `benchmarks/formats.py --rnn` compares samples of both.",
     ),
     "nca": (
-        "length=24 grid=6 states=4 simplest=0 most_complex=2",
+        "length=24 side=6 states=4 simplest=0 most_complex=2",
         "arXiv 2603.10055; its released code (danihyunlee/nca-pre-pretraining)",
         "Every batch has rules of its own, where the released code draws 16,000 for an epoch. Random numbers are ours,"
         " in double precision. `benchmarks/formats.py --nca` compares samples of both.",

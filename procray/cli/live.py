@@ -58,7 +58,7 @@ def row(phase: PlannedPhase, store: Store, standing: Standing) -> Row:
     if state == "done":
         about = folder.manifest(end)
         solved = about.get("solved_at") is not None and not phase.recipe.paced_by
-        tokens = consumed(phase, folder, end)
+        tokens = about.get("tokens", budget) if solved else consumed(phase, folder, end)
         budget = tokens if phase.recipe.growing and not solved else budget
         return Row(
             phase.id, phase.label, phase.recipe.kind, state, tokens, budget, None, None, about.get("loss"), None, solved

@@ -49,6 +49,7 @@ class MpStructCore(BaseTask):
     summary: ClassVar[str] = (
         "phrase-structure brackets with movement, agreement and selection; every token is predicted"
     )
+    shortest: ClassVar[int] = 2
     longest: ClassVar[int] = 32_768
     length: Length = field(default=2048, metadata=length_of("L: tokens of the whole sequence"))
     heads: str = field(

@@ -29,7 +29,7 @@ AT_ONCE = 32  # simulations, whose tables stay in the cache
 class Nca(BaseTask):
     """`< patches of a frame > < patches of the next frame > ..`, cut off at exactly L tokens.
 
-    A grid of `grid` x `grid` cells in one of `states` states, its edges joined. All cells are updated together: a
+    A grid of `side` x `side` cells in one of `states` states, its edges joined. All cells are updated together: a
     linear map of the 3x3 neighbourhood (one number for each place and state) to 4 numbers, a linear map to 16, a
     rectifier, a linear map to one number a state, drawn from softmax(numbers / `temperature`). A rule is the weights of
     these three maps (truncated normal, variance 1 / inputs; no biases). The first grid's cells are independent, from a
@@ -53,7 +53,7 @@ class Nca(BaseTask):
     summary: ClassVar[str] = "frames of neural cellular automata, a token a patch; each sequence has a rule of its own"
     longest: ClassVar[int] = 32_768
     length: Length = field(default=1024, metadata=length_of("L: tokens of the whole sequence"))
-    grid: int = field(default=12, metadata=whole("rows and columns of the grid", 3, 64))
+    side: int = field(default=12, metadata=whole("rows and columns of the grid", 3, 64))
     states: int = field(default=10, metadata=whole("states of a cell", 2, 64))
     patch: int = field(default=2, metadata=whole("rows and columns of cells in one token", 1, 8))
     temperature: float = field(
@@ -86,12 +86,12 @@ class Nca(BaseTask):
     @property
     def frame(self) -> int:
         """Tokens of one frame, both ends included."""
-        return (self.grid // self.patch) ** 2 + 2
+        return (self.side // self.patch) ** 2 + 2
 
     def problems(self) -> list[str]:
         found = []
-        if self.grid % self.patch:
-            found.append(f"patch is {self.patch}; expected a divisor of the grid's {self.grid}")
+        if self.side % self.patch:
+            found.append(f"patch is {self.patch}; expected a divisor of the grid's {self.side}")
         elif (self.curriculum.start if self.curriculum else possible(self.length, 1)[0]) <= self.frame:
             found.append(f"length is too short; expected at least {self.frame + 1}, one frame and a token to predict")
         if self.patches > LARGEST:
@@ -154,11 +154,11 @@ class Nca(BaseTask):
 
     def _frames(self, rng: np.random.Generator, rules: Rules, frames: int) -> np.ndarray:
         """`patches_BFT`: so many frames of each rule, from a drawn grid on."""
-        first_BC = first_states(rng, len(rules), self.grid**2, self.states)
+        first_BC = first_states(rng, len(rules), self.side**2, self.states)
         states_BFC = simulated(
-            rng, rules, first_BC, self.grid, frames, self.burn_in, self.every, self.temperature, self.identity_bias
+            rng, rules, first_BC, self.side, frames, self.burn_in, self.every, self.temperature, self.identity_bias
         )
-        across = self.grid // self.patch
+        across = self.side // self.patch
         cells = states_BFC.reshape(len(rules), frames, across, self.patch, across, self.patch)
         digits = cells.transpose(0, 1, 2, 4, 3, 5).reshape(len(rules), frames, across**2, self.patch**2)
         return (digits @ (self.states ** np.arange(self.patch**2, dtype=np.int64))).astype(np.int32)

@@ -44,6 +44,7 @@ class Rnn(BaseTask):
 
     name: ClassVar[str] = "rnn"
     summary: ClassVar[str] = "words of random linear recurrent networks; every token is predicted"
+    shortest: ClassVar[int] = 2
     longest: ClassVar[int] = 32_768
     length: Length = field(default=2048, metadata=length_of("L: tokens of the whole sequence"))
     alphabet: int = field(default=256, metadata=whole("tokens; the paper's are those of a tokenizer", 2, 65_536))

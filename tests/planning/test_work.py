@@ -6,7 +6,7 @@ import pytest
 
 from procray import tasks
 from procray.errors import ProcrayError
-from procray.model.shape import GPT2Config
+from procray.model.gpt2.shape import GPT2Config
 from procray.planning.load import load_text
 from procray.planning.work import flops_per_step
 

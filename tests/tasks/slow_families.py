@@ -254,7 +254,7 @@ def nca_update(
 
 
 def nca(rng: random.Random, length: int, **settings: Any) -> list[int]:
-    grid, states, patch = settings["grid"], settings["states"], settings["patch"]
+    grid, states, patch = settings["side"], settings["states"], settings["patch"]
     patches = states ** (patch * patch)
 
     def simulated(weights: Weights, frames: int) -> list[list[int]]:

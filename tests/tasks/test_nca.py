@@ -19,7 +19,7 @@ ANY = {"simplest": 0.0, "most_complex": 2.0}
 
 
 def frames_of(tokens, task):
-    """`(F, grid, grid)` cells of the whole frames of one sequence; what is wrong in its layout fails."""
+    """`(F, side, side)` cells of the whole frames of one sequence; what is wrong in its layout fails."""
     found = []
     for start in range(0, len(tokens), task.frame):
         part = tokens[start : start + task.frame]
@@ -28,8 +28,8 @@ def frames_of(tokens, task):
         if len(part) < task.frame:
             break
         assert part[-1] == task.patches + 1
-        cells = np.empty((task.grid, task.grid), int)
-        places = [(r, c) for r in range(0, task.grid, task.patch) for c in range(0, task.grid, task.patch)]
+        cells = np.empty((task.side, task.side), int)
+        places = [(r, c) for r in range(0, task.side, task.patch) for c in range(0, task.side, task.patch)]
         for token, (r, c) in zip(part[1:-1], places, strict=True):
             for place in range(task.patch**2):
                 token, cells[r + place // task.patch, c + place % task.patch] = divmod(token, task.states)
@@ -51,7 +51,7 @@ def test_what_follows_a_neighbourhood_is_one_state_within_a_sequence(size, shape
     grid, patch = shape
     length = (grid // patch) ** 2 + 2 + more
     task = tasks.get(
-        "nca", length=length, grid=grid, states=states, patch=patch, every=every, burn_in=burn_in, temperature=0, **ANY
+        "nca", length=length, side=grid, states=states, patch=patch, every=every, burn_in=burn_in, temperature=0, **ANY
     )
     assert isinstance(task, Nca)
     batch = task.sample(seed, "train", 1, size)
@@ -145,11 +145,11 @@ def test_a_band_chooses_rules():
 def test_an_empty_band_is_named(monkeypatch):
     monkeypatch.setattr("procray.tasks.nca.MOST_RULES", 20)
     with pytest.raises(TaskError, match=r"of .* rules only 0 have a complexity between 1.5 and 1.6; widen the band"):
-        tasks.get("nca", grid=4, length=20, simplest=1.5, most_complex=1.6).sample(0, "train", 0, 4)
+        tasks.get("nca", side=4, length=20, simplest=1.5, most_complex=1.6).sample(0, "train", 0, 4)
 
 
 def test_ends_may_be_left_out_of_the_loss():
-    task = tasks.get("nca", length=31, grid=4, states=2, ends="unscored", **ANY)
+    task = tasks.get("nca", length=31, side=4, states=2, ends="unscored", **ANY)
     assert isinstance(task, Nca)
     batch = task.sample(0, "train", 0, 2)
     assert batch.mask_BT[0].tolist() == [
@@ -158,14 +158,14 @@ def test_ends_may_be_left_out_of_the_loss():
 
 
 def test_text():
-    task = tasks.get("nca", length=12, grid=4, states=3, **ANY)
+    task = tasks.get("nca", length=12, side=4, states=3, **ANY)
     assert task.text(np.array([81, 5, 0, 80, 27, 82, 83])) == "< 2100 0000 2222 0001 >"
     assert tasks.get("nca", states=12, **ANY).text(np.array([11])) == "11.0.0.0"
 
 
 def test_the_slow_sampler_makes_the_same_sequences():
     """The benchmark compares with it. Few states, because it is slow."""
-    task = tasks.get("nca", length=40, grid=4, states=3, burn_in=2, temperature=0.05, simplest=0.2, most_complex=0.6)
+    task = tasks.get("nca", length=40, side=4, states=3, burn_in=2, temperature=0.05, simplest=0.2, most_complex=0.6)
     parameters = {key: value for key, value in task.recipe().items() if key != "name"}
     rng = random.Random(0)
     slowly = np.array([slow.nca(rng, **parameters) for _ in range(60)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ SMALL = {
     "dyck_shuffle": {"length": 24, "k": 3},
     "eca_rows": {"length": 5, "width": 12},
     "k_shuffle_dyck": {"length": 24, "k": 3},
-    "nca": {"length": 30, "grid": 6, "states": 3, "simplest": 0.0, "most_complex": 2.0},
+    "nca": {"length": 30, "side": 6, "states": 3, "simplest": 0.0, "most_complex": 2.0},
 }
 
 
@@ -192,6 +193,14 @@ def test_mistakes_are_named_all_at_once(make, messages):
         make()
     for message in messages:
         assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_the_shortest_sequences_score_something(name):
+    task = small(name)
+    if name not in DIAGNOSTICS and name != "nca":  # whose shortest depends on its frames
+        task = replace(task, length=task.shortest)
+    assert task.sample(0, "train", 0, 64).mask_BT.any()
 
 
 def test_samples_are_readable():

@@ -21,7 +21,7 @@ FAMILIES = {
     "automaton": {"length": 8, "states": 3, "letters": 2},
     "k_shuffle_dyck": {"length": 16, "k": 3},
     "rnn": {"length": 16, "alphabet": 9, "hidden": 4, "networks": 3},
-    "nca": {"length": 24, "grid": 4, "states": 3, "simplest": 0.0},
+    "nca": {"length": 24, "side": 4, "states": 3, "simplest": 0.0},
     "mp_struct_core": {"length": 32},
 }
 

@@ -60,10 +60,15 @@ def _wanted(plan: Plan, cell: Cell) -> dict[str, Any]:
 
 def _as_control(plan: Plan, cell: Cell) -> dict[str, Any]:
     """By kind, the form that a variant has as the control of another; a kind that it is not is not there."""
-    text: dict[str, tuple[_Data, bool]] = {"text": (lambda data: "text" if "corpus" in data else None, False)}
+    text: dict[str, tuple[_Data, bool]] = {"text": (_clean_text, False)}
     shuffled: dict[str, tuple[_Data, bool]] = {"shuffled": (lambda data: data if _is_shuffled(data) else None, False)}
     random: dict[str, tuple[_Data, bool]] = {"random": (lambda data: data, True)}
     return _forms(plan, cell, text | shuffled, bare=False) | _forms(plan, cell, random, bare=True)
+
+
+def _clean_text(data: dict[str, Any]) -> str | None:
+    """Noised text is a warm-up of its own: to be better than it shows nothing about text."""
+    return "text" if "corpus" in data and "noise" not in data else None
 
 
 def _is_shuffled(data: dict[str, Any]) -> bool:
@@ -100,7 +105,7 @@ def _form(plan: Plan, phase: str, data: _Data, marks: bool, bare: bool) -> Any:
     recipe, init = planned.recipe, planned.recipe.init
     perturb = None if init.perturb is None else init.perturb.to_json()
     if planned.kind == "procedural":
-        what = data(recipe.data)
+        what = data(recipe.data if recipe.noise is None else {**recipe.data, "noise": recipe.noise.to_json()})
         if what is None:
             raise _NoCounterpartError
         own: Any = [what, recipe.model.layers, recipe.model.heads, recipe.model.width, *_untold(recipe.model)]

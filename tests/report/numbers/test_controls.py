@@ -44,6 +44,11 @@ def test_every_task_has_its_own_shuffled_control_and_shares_the_text(tmp_path):
     }
 
 
+def test_noised_text_is_no_control_of_text(tmp_path):
+    noised = TEXT.replace("byte}", "byte, noise: 1.0}")
+    assert "text" not in found(tmp_path, f"{{grid: [identity, {noised}]}}").get("identity", {})
+
+
 def test_a_control_has_as_many_tokens_to_a_step(tmp_path):
     task = f"{{grid: [identity, {{shuffled: identity}}, {TEXT}]}}"
     pairs = found(tmp_path, task, "{grid: [20k, 40k]}")
