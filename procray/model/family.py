@@ -221,3 +221,12 @@ def check_above_zero(config: Any, *names: str) -> None:
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
             raise ProcrayError(f"model {name} must be a number above 0, not {value!r:.40}")
+
+
+def others(value: Mapping[str, Any], known: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """What a configuration says, in a sentence each, that is none of the values known to mean our network."""
+    return [
+        f"{key} is {value[key]!r}, and only {' or '.join(map(repr, allowed))} is known"
+        for key, allowed in known.items()
+        if key in value and value[key] not in allowed
+    ]

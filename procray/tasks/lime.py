@@ -9,6 +9,7 @@ Shape suffixes: B sequences, N columns, P places of a pattern, C letters, R symb
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -58,9 +59,9 @@ class _Lime(BaseTask):
     def word(self, token: int) -> str:
         return str(token) if token < self.alphabet else WORDS[token - self.alphabet]
 
+    @abstractmethod
     def _parts(self, pattern: Columns, substitution: Columns, result: Columns) -> tuple[Columns, Columns, Columns]:
         """What is given, in its order, and what is asked for."""
-        raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         places, most = 2 * LETTERS[1] + length, LETTERS[1]

@@ -8,21 +8,18 @@ Shape suffixes: B sequences, L operations, S = L + 1 moments, N symbols.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from procray.batch import Batch
-from procray.tasks.lengths import Length
-from procray.tasks.parameters import length_of, vocabulary
 from procray.tasks.sequences import answered
-from procray.tasks.stack import POP, depths
-from procray.tasks.task import BaseTask
+from procray.tasks.stack import POP, Operations, depths, swapped
 
 
 @dataclass(frozen=True)
-class Queue(BaseTask):
+class Queue(Operations):
     """`L operations | the final queue from front to back`, nominally padded to 2L tokens.
 
     An operation is a symbol 1..V-1, which joins the queue at its back and is never one already in it, or 0, which
@@ -32,19 +29,6 @@ class Queue(BaseTask):
 
     name: ClassVar[str] = "queue"
     summary: ClassVar[str] = "carry out arrivals and removals (P), write the queue:  operations | front..back"
-    shortest: ClassVar[int] = 3
-    length: Length = field(default=64, metadata=length_of("L: operations"))
-    vocab: int = field(default=100, metadata=vocabulary(low=3))
-
-    @property
-    def symbols(self) -> int:
-        return self.vocab
-
-    def nominal(self, length: int) -> int:
-        return 2 * length
-
-    def word(self, token: int) -> str:
-        return "P" if token == POP else str(token)
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         count = self.vocab - 1
@@ -59,13 +43,7 @@ class Queue(BaseTask):
         free_LB = count - depths_SB[:-1]
         chosen_LB = border_LB + np.where(join_LB, (rng.random((length, size)) * free_LB).astype(np.intp), 0)
         border_LB, chosen_LB = border_LB % count * size + columns_B, chosen_LB % count * size + columns_B
-        symbols_NB = np.repeat(np.arange(1, self.vocab, dtype=np.int32)[:, None], size, axis=1)
-        flat = symbols_NB.reshape(-1)
-        picked_LB = np.empty((length, size), np.int32)
-        for i in range(length):
-            picked_LB[i] = flat[chosen_LB[i]]
-            flat[chosen_LB[i]] = flat[border_LB[i]]
-            flat[border_LB[i]] = picked_LB[i]
+        symbols_NB, picked_LB = swapped(self.vocab, chosen_LB, border_LB)
         operations_LB = np.where(join_LB, picked_LB, POP)
         depth_B = depths_SB[-1]
         place_BN = np.arange(int(depth_B.max()))

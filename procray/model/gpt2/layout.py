@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from procray.model.family import others
 from procray.model.gpt2.shape import GPT2Config
 
 _MASK = re.compile(r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)")
@@ -50,11 +51,7 @@ def to_transformers(config: GPT2Config) -> dict[str, Any]:
 
 
 def from_transformers(value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    problems = [
-        f"{key} is {value[key]!r}, and only {' or '.join(map(repr, allowed))} is known"
-        for key, allowed in _ONLY.items()
-        if key in value and value[key] not in allowed
-    ]
+    problems = others(value, _ONLY)
     width = value.get("n_embd", 768)
     if value.get("n_inner") is not None and value["n_inner"] != 4 * width:
         problems.append(f"n_inner is {value['n_inner']}, and only 4 x n_embd is known")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from procray.model.family import others
 from procray.model.llama.shape import LlamaConfig
 
 _BUFFER = re.compile(r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.(inv_freq|\w+_cached)")
@@ -51,14 +52,8 @@ def to_transformers(config: LlamaConfig) -> dict[str, Any]:
 
 
 def from_transformers(value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    problems = [
-        f"{key} is {value[key]!r}, and only {' or '.join(map(repr, allowed))} is known"
-        for key, allowed in _ONLY.items()
-        if key in value and value[key] not in allowed
-    ]
     rope = value.get("rope_parameters") or {}
-    if rope.get("rope_type", "default") != "default":
-        problems.append(f"rope_type is {rope['rope_type']!r}, and only 'default' is known")
+    problems = others(value, _ONLY) + others(rope, {"rope_type": ("default",)})
     heads, width = value.get("num_attention_heads", 32), value.get("hidden_size", 4096)
     if value.get("head_dim") not in (None, width // heads):
         problems.append(f"head_dim is {value['head_dim']}, and only hidden_size / num_attention_heads is known")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from procray.model.family import others
 from procray.model.neox.shape import NeoXConfig
 
 # Buffers of older checkpoints.
@@ -50,14 +51,8 @@ def to_transformers(config: NeoXConfig) -> dict[str, Any]:
 
 
 def from_transformers(value: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    problems = [
-        f"{key} is {value[key]!r}, and only {' or '.join(map(repr, allowed))} is known"
-        for key, allowed in _ONLY.items()
-        if key in value and value[key] not in allowed
-    ]
     rope = value.get("rope_parameters") or {}
-    if rope.get("rope_type", "default") != "default":
-        problems.append(f"rope_type is {rope['rope_type']!r}, and only 'default' is known")
+    problems = others(value, _ONLY) + others(rope, {"rope_type": ("default",)})
     shape = {
         "layers": value.get("num_hidden_layers", 44),
         "heads": value.get("num_attention_heads", 64),
