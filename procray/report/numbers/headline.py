@@ -336,17 +336,21 @@ def _of_baseline(target: Target, base: Variant) -> list[str]:
 
 
 def _of_donors(target: Target) -> list[str]:
-    """How far donors differ, and how far the target seeds do, where they are crossed."""
-    said = []
+    """How far donors differ, how far target seeds do, and how far single pairs of them, where they are crossed."""
     scale, unit, decimals = (100, "points", 1) if target.metric == "accuracy" else (1, "nats", 3)
+    said, crossed = [], ""
     for variant in target.warmed:
-        difference = variant.difference
-        if difference is None or difference.donor_sd is None or difference.target_sd is None:
+        found = variant.difference
+        if found is None or found.donor_sd is None or found.target_sd is None or found.rest_sd is None:
             continue
-        donors = len({run.donor for run in variant.runs})
-        said.append(
-            f"{variant.short}: its effect differs by {scale * difference.donor_sd:.{decimals}f} {unit} (sd) between "
-            f"donors and by {scale * difference.target_sd:.{decimals}f} between target seeds; "
-            f"its {plural(len(variant.runs), 'run')} are {plural(donors, 'donor')}, and not so many independent ones."
-        )
-    return said[:6]
+        spreads = [f"{scale * sd:.{decimals}f}" for sd in (found.donor_sd, found.target_sd, found.rest_sd)]
+        said.append(f"{variant.short} {', '.join(spreads[:2])} and {spreads[2]}")
+        donors, runs = plural(len({run.donor for run in variant.runs}), "donor"), plural(len(variant.runs), "run")
+        crossed = crossed or f"{runs} of {donors} are not so many independent ones."
+    if not said:
+        return []
+    named = "; ".join(said[:6]) + (f"; and {len(said) - 6} more" if len(said) > 6 else "")
+    return [
+        f"How far an effect differs (sd, {unit}) between donors, between target seeds, and from one pair of them to "
+        f"another beyond both: {named}. {crossed}"
+    ]
