@@ -209,6 +209,37 @@ class Data:
         length = self._length_beside(link, pick)
         return section["batch"] if length is None else max(1, round(section["batch"] * length / context))
 
+    def task_beside(self, link: Link, pick: Pick) -> Pick | None:
+        """The cell in which a text of a grid makes room for the one task that the grid has beside it.
+
+        None where it is no text, and where it stands beside several warm-ups: on other tasks, or on one task at several
+        of the settings that a text does not have. A task and the same shuffled are one.
+        """
+        path, spec = (*link.section, "task"), self._spec
+        section = spec.value(link.section, pick)
+        i = next((i for i, axis in enumerate(spec.axes) if axis.path == path), None)
+        if i is None or pick[i] < 0 or not isinstance(section, dict) or text_warmup(section) is None:
+            return None
+        settings = [(*link.section, key) for key in parameters(section)]
+        ignored = {j for j, axis in enumerate(spec.axes) if any(starts_with(axis.path, path) for path in settings)}
+        group = next(group for group in spec.selection.groups if i in group)
+        if set(group) - ignored - {i} or any(spec.axes[j].size > 1 for j in ignored - set(group)):
+            return None
+        cells: dict[str, Pick] = {}  # by task, shuffled or not
+        bare: list[Pick] = []
+        for value in range(spec.axes[i].size):
+            cell = tuple(value if j in group and at >= 0 else at for j, at in enumerate(pick))
+            task = spec.value(path, cell)
+            if isinstance(task, dict) and "text" in task:
+                continue
+            inside = task
+            while isinstance(inside, dict) and "shuffled" in inside:
+                inside = inside["shuffled"]
+            cells[json.dumps(inside, sort_keys=True)] = cell
+            if inside is task:
+                bare.append(cell)
+        return bare[0] if len(cells) == 1 and len(bare) == 1 else None
+
     def _length_beside(self, link: Link, pick: Pick) -> float | None:
         """Mean tokens of a sequence of the first task of the same grid, its parameters at their first values."""
         path = (*link.section, "task")

@@ -40,7 +40,7 @@ def notes(plan: Plan) -> list[str]:
 
 
 def _growing(plan: Plan, texts: dict[str, PlannedPhase]) -> list[str]:
-    """About sequences that grow with what is mastered, and about their controls."""
+    """About sequences that grow with what is mastered, warm-ups that end when they are solved, and their controls."""
     growing = {phase.variant: phase for phase in plan.phases.values() if phase.recipe.growing}
     found = [
         f"{name}: its sequences grow with what is mastered, so {format_count(phase.nominal[phase.end])} tokens are the "
@@ -48,33 +48,44 @@ def _growing(plan: Plan, texts: dict[str, PlannedPhase]) -> list[str]:
         for name, phase in growing.items()
         if phase.recipe.grows
     ]
-    for name, phase in growing.items():
-        if phase.recipe.paced_by:
-            other = plan.phases[phase.recipe.paced_by].variant
-            what = "its sequences have the lengths" if name not in texts else "its blocks are cut to the tokens"
-            found.append(f"{name}: {what} that those of {other} had at the same steps, so it is trained after it")
-    if not any(phase.kind == "procedural" for phase in growing.values()):
+    found += [
+        f"{name}: {_following(plan.phases[phase.recipe.paced_by], name in texts)}, so it is trained after it"
+        for name, phase in growing.items()
+        if phase.recipe.paced_by
+    ]
+    ends = [phase for phase in plan.phases.values() if phase.kind == "procedural" and phase.recipe.follows_evaluations]
+    if not ends:
         return found
     found += [
-        f"warm-up {name}: text that the file writes out has its whole budget, however many tokens sequences that grow "
-        "consume; `controls: [text]` follows them"
+        f"warm-up {name}: it stands beside several warm-ups, so it follows none of them and has its whole budget, "
+        "however many tokens those consume that grow or end when they are solved; `controls: [text]` follows each"
         for name, phase in texts.items()
         if not phase.recipe.paced_by
     ]
     more = {cell.variant for cell in plan.cells if cell.control == "more_semantic" and _grown(plan, cell.variant)}
     if more:
         found.append(
-            "more_semantic: nobody knows before what sequences that grow will consume, so the target is given the most "
-            f"that they may ({', '.join(sorted(more))})"
+            "more_semantic: nobody knows before how many tokens a warm-up consumes that grows or ends when it is "
+            "solved, and the budget of a target is settled before it begins, so the target is given the most that they "
+            f"may be ({', '.join(sorted(more))})"
         )
     return found
 
 
+def _following(other: PlannedPhase, text: bool) -> str:
+    """What a phase has of the one that it follows."""
+    if text:
+        return f"its blocks are cut to the tokens that those of {other.variant} had at the same steps"
+    if other.recipe.grows:
+        return f"its sequences have the lengths that those of {other.variant} had at the same steps"
+    return f"it ends where {other.variant} is solved"
+
+
 def _grown(plan: Plan, control: str) -> bool:
-    """Whether a warm-up of a variant that has this control grows."""
+    """Whether a variant that has this control has a warm-up of which nobody knows how many tokens it consumes."""
     names = {name for name, kinds in plan.controls.items() if control in kinds.values()}
     marks = {mark.phase for cell in plan.cells if cell.variant in names for mark in cell.warmups}
-    return any(plan.phases[phase].recipe.growing for phase in marks)
+    return any(plan.phases[phase].recipe.follows_evaluations for phase in marks)
 
 
 def _few(plan: Plan) -> list[tuple[str, str]]:

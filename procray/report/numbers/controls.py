@@ -160,9 +160,20 @@ def _all_random(recipe: PhaseRecipe) -> bool:
 
 
 def _same_tokens(plan: Plan, one: Cell, other: Cell) -> bool:
-    """Whether both warm-ups have as many tokens, to a step of either: a budget of the file ends with a whole step."""
+    """Whether both warm-ups have as many tokens, to a step of either: a budget of the file ends with a whole step.
+
+    Where evaluations decide how many of its budget a warm-up consumes, the other one must have followed it.
+    """
+    decided = [at for at in one.warmups if plan.phases[at.phase].recipe.follows_evaluations]
+    if not {_leader(plan, at) for at in decided} <= {_leader(plan, at) for at in other.warmups}:
+        return False
     step = max(plan.phases[at.phase].tokens_per_step for cell in (one, other) for at in cell.warmups)
     return abs(one.t1 - other.t1) <= step * max(len(one.warmups), len(other.warmups))
+
+
+def _leader(plan: Plan, at: Parent) -> str:
+    """The phase whose steps a warm-up follows, or itself."""
+    return plan.phases[at.phase].recipe.paced_by or at.phase
 
 
 def _unlike(one: Cell, other: Cell) -> int:
