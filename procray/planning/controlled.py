@@ -7,6 +7,7 @@ from typing import Any
 
 from procray.errors import Problem
 from procray.planning.chains import Chains
+from procray.planning.inheritance import names_heads
 from procray.planning.plan import Plan
 from procray.planning.relevance import restrict
 from procray.spec.cells import Pick, picks
@@ -40,13 +41,33 @@ def check_controls(spec: SweepSpec, chains: Chains) -> None:
                 already = _already(spec, tail, at, kind, pick)
                 if already:
                     chains.report(("controls", i), pick, f"{kind}: {already}; leave it out of the grid")
+            if kind == "random_heads" and not any(_heads(chains, other) for other in spec.tails):
+                message = (
+                    "random_heads: no transfer here names heads of a warm-up, as {attention: {heads: {0: [1, 3]}}} does"
+                )
+                chains.report(("controls", i), nothing, message)
 
 
 def _about(spec: SweepSpec, tail: Tail, at: int) -> frozenset[int]:
     """The axes of what `_already` looks at."""
     paths = [(*link.section, "task") for link in tail.links if link.kind == "procedural"]
-    start = tail.links[at].perturb
-    return frozenset().union(*(spec.relevant(path) for path in [*paths, *([start] if start else [])]))
+    starts = [path for path in (tail.links[at].perturb, tail.links[at].transfer) if path]
+    return frozenset().union(*(spec.relevant(path) for path in [*paths, *starts]))
+
+
+def has_heads(chains: Chains, tail: Tail, pick: Pick) -> bool:
+    """Whether a phase of a chain takes over named heads of warm-ups."""
+    for i, link in enumerate(tail.links):
+        found = chains.inherit(tail, i, i - 1 if i else None, pick)
+        if found is not None and names_heads(tail, link, found.taken):
+            return True
+    return False
+
+
+def _heads(chains: Chains, tail: Tail) -> bool:
+    """Whether any cell of a chain takes over named heads of warm-ups; also where that is not known."""
+    cells = picks(chains.spec.axes, chains.spec.selection, chains.axes_of(tail.links), tail.target)
+    return bool(chains.problems) or any(has_heads(chains, tail, pick) for pick in cells)
 
 
 def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str:
@@ -57,6 +78,13 @@ def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str
         return (
             f"a variant begins with {show(done)}, which is this control" if done and done.keys() == {"random"} else ""
         )
+    if kind == "random_heads":
+        link = tail.links[at]
+        mode = spec.value(link.transfer, pick) if link.transfer else None
+        parents = mode.values() if isinstance(mode, dict) else ()
+        drawn = [one for given in parents for one in (given if isinstance(given, list) else [given])]
+        carried = any(isinstance(one, dict) and "random_heads" in one for one in drawn)
+        return "a variant carries random_heads, which is this control" if carried else ""
     if kind not in ("shuffled", "text"):
         return ""
     for link in tail.links:

@@ -118,3 +118,14 @@ def test_what_the_plan_names_comes_first(tmp_path):
     assert controls_of(made) == {"identity": {"shuffled": "shuffled-identity"}}
     made.controls = {"identity": {"shuffled": "another", "more_semantic": "longer"}}
     assert controls_of(made) == {"identity": {"shuffled": "another", "more_semantic": "longer"}}
+
+
+def test_heads_that_a_grid_draws_are_the_control_of_those_that_it_names(tmp_path):
+    heads, drawn = "{attention: {heads: {0: [1]}}}", "{attention: {random_heads: {0: [1]}}}"
+    rest = f"transfer: {{grid: [full, {heads}, {drawn}]}}\n"
+    made = make_plan(tmp_path, HEAD + WARM % ("{grid: [identity, set]}", "20k") + rest + TAIL % "1e-3")
+    named = {name: kinds["random_heads"] for name, kinds in controls_of(made).items() if "random_heads" in kinds}
+    assert len(named) == 2
+    for one, other in named.items():
+        assert "random" not in one
+        assert other == one.replace("attention.", "attention.random-")
