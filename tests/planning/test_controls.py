@@ -317,6 +317,22 @@ def test_what_is_wrong_with_the_word_is_told_with_its_place(text, message):
         ),
         ("controls: [text]\n" + WARM.replace("set,", "{text: c4},") + TEXT, "which is this control; leave it out"),
         (
+            "controls: [shuffled]\n" + ONE.replace("union", "{shuffled: union}") + TEXT,
+            "trains on {shuffled: 'union'}, which is shuffled already; write 'union', and this control shuffles it",
+        ),
+        (
+            "controls: [text]\n" + ONE.replace("union", "{text: c4}") + TEXT,
+            "which is this control; write the task of which it is the control",
+        ),
+        (
+            "controls: [shuffled]\n" + ONE.replace("union", "{text: c4}") + TEXT,
+            "no task that could be shuffled; write a task, or leave shuffled out of controls",
+        ),
+        (
+            "controls: [random]\nperturb: {random: norm_matched}\n" + ONE + TEXT,
+            "which is this control; leave perturb out, and this control does it",
+        ),
+        (
             "controls: [random]\nperturb: {grid: [none, {random: norm_matched}]}\n" + WARM + TEXT,
             "controls.0: random: a variant begins with {random: 'norm_matched'}, which is this control; leave it out",
         ),
