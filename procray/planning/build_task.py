@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,14 @@ def build_task(
         return tasks.get(value, **accepted)
     except TaskError as error:
         for line in str(error).split("\n"):
-            text = line.removeprefix(f"{value}: ")
-            named = re.match(r"\W*(\w+)", text)
-            about = named[1] if named and named[1] in accepted else None
-            if about is None:
-                about = next((key for key in accepted if re.search(rf"\b{key}\b", text)), "task")
-            problems.append((about, line))
+            problems.append((key_of_problem(line, accepted), line))
         return None
+
+
+def key_of_problem(line: str, given: Collection[str]) -> str:
+    """The key that a task's problem concerns: that of the parameters which stand there, or `task`."""
+    text = re.sub(r"^\w+: ", "", line)
+    named = re.match(r"\W*(\w+)", text)
+    if named and named[1] in given:
+        return named[1]
+    return next((key for key in given if re.search(rf"\b{key}\b", text)), "task")

@@ -10,9 +10,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from procray.errors import TaskError
 from procray.planning import models, settings, transfer
+from procray.planning.build_task import key_of_problem
 from procray.planning.checkpoints import Checkpoints
-from procray.planning.data import Data, text_warmup
+from procray.planning.data import Data, parameters, text_warmup
 from procray.planning.facts import Facts, whole_steps
 from procray.planning.fit import Known
 from procray.planning.identity import PACED, template
@@ -192,6 +194,11 @@ class Chains:
         if paced:  # it ends where the other one ends
             recipe = replace(recipe, paced_by=PACED, evaluation=replace(recipe.evaluation, solved=None))
         config = recipe.model.config(source.vocab, source.rows)
+        try:
+            flops = flops_per_step(source.recipe, config, batch, context, resources)
+        except TaskError as error:  # what only shows when sequences are drawn
+            self.report((*path, key_of_problem(str(error), parameters(section))), pick, str(error))
+            return None
         return Facts(
             link=link,
             recipe=recipe,
@@ -205,7 +212,7 @@ class Chains:
             unused=(source if replaced is None else replaced).unused
             | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
-            flops_per_step=flops_per_step(source.recipe, config, batch, context, resources),
+            flops_per_step=flops,
             paced=paced,
         )
 

@@ -138,8 +138,8 @@ class Nca(BaseTask):
         while missing:
             if tried > MOST_RULES * size:
                 raise TaskError(
-                    f"nca: of {tried:,} rules only {size - missing} have a complexity between {self.simplest:g} and "
-                    f"{self.most_complex:g}; widen the band"
+                    f"nca: simplest is {self.simplest:g} and most_complex {self.most_complex:g}; of {tried:,} rules "
+                    f"only {size - missing} have a complexity between them, so widen the band"
                 )
             fresh = min(AT_ONCE, 2 * missing + 4)
             rules = drawn_rules(rng, fresh, self.states)
