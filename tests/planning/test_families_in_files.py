@@ -110,6 +110,31 @@ def test_settings_that_make_no_model_are_errors_in_their_line(model, expected):
     assert any(expected in one for one in found), found
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("gpt2-smal", "gpt2"),
+        ("gpt-2", "gpt2"),
+        ("GPT2_Medium", "gpt2-medium"),
+        ("PYTHIA-160M", "pythia-160m"),
+        ("gpt2-xll", "gpt2-xl"),
+        ("smollm2-135m", "smollm-135m"),
+        ("pythia", ""),  # of no size
+        ("llama-1b", ""),  # of no family that is there
+    ],
+)
+def test_of_an_unknown_preset_nothing_but_that_is_told(name, near):
+    (found,) = problems(f"model: {{preset: {name}}}\n")
+    assert found.startswith("2: model.preset: expected 'gpt2', ")
+    assert found.count("did you mean") == bool(near)
+    assert f"; did you mean '{near}'?" in found or not near
+
+
+def test_of_an_unknown_family_nothing_but_that_is_told():
+    (found,) = problems(LLAMA.replace("llama", "lama"))
+    assert "did you mean 'llama'" in found
+
+
 def test_a_preset_is_its_numbers_and_keys_beside_it_win():
     recipe = compared(build("model: {preset: smollm-135m, layers: 4, context: 128}\n"))
     shape = recipe.model
