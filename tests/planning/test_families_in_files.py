@@ -227,7 +227,14 @@ def test_the_control_of_heads_is_as_many_others_of_the_same_layer():
         (LLAMA, "q: {heads: {5: [1]}}", "layer 5 of a model with 2 layers"),
         (LLAMA, "mlp: {heads: {0: [1]}}", "only attention has heads, and gate, up, down has none"),
         (LLAMA, "q: {heads: 3}", "the number of heads belongs to a path; some of them are written {0: [1, 3]}"),
-        (LLAMA, "q: {heads: {0: [1, 1]}}", "heads are written {layer: [head, head]}"),
+        (LLAMA, "q: {heads: {0: [1, 1]}}", "transfer.q.heads: heads of layer 0: head 1 stands there twice"),
+        (LLAMA, "q: {heads: {0: []}}", "transfer.q.heads: heads of layer 0: an empty list; leave the layer out"),
+        (LLAMA, "q: {heads: {0-1: [1], 1: 0}}", "transfer.q.heads: heads of layer 1 are named twice, the second time"),
+        (LLAMA, "q: {heads: {0,1: [1]}}", "heads of layer 0: none are named; several layers are written 0-2"),
+        (LLAMA, "q: {heads: {one: [1]}}", "heads of 'one', which is no layer and no range of them such as 0-2"),
+        (LLAMA, "q: {heads: {0: [-1]}}", "heads of layer 0: -1 is no head; they are numbered 0, 1, 2"),
+        (LLAMA, "q: {heads: {7: [1]}}", "transfer.q.heads: layer 7 of a model with 2 layers"),
+        (LLAMA, "q: {random_heads: {0-7: [1]}}", "transfer.q.random_heads: layer 7 of a model with 2 layers"),
         (LLAMA, "q: {random_heads: {0: [0, 1, 2, 3]}}", "layer 0 has 4 heads, so there are no others to draw"),
         (LLAMA, "q: {random_heads: {0: [0]}, heads: {0: [1]}}", "'random_heads' stands in place of 'heads'"),
         (LLAMA, "q: {random_heads: 3}", "heads are written {layer: [head, head]}"),
@@ -238,3 +245,9 @@ def test_heads_that_cannot_be_chosen_are_errors_in_their_line(model, heads, expe
     found = problems(model, f"transfer: {{{heads}}}\n")
     assert all(one.startswith("5: ") for one in found)
     assert any(expected in one for one in found), found
+
+
+def test_layers_of_heads_are_written_as_layers_are():
+    plain = build(LLAMA + "transfer: {q: {heads: {0: [1], 1: [1]}}}\n", "")
+    for written in ("{0-1: [1]}", "{'0,1': 1}", "{1: 1, 0: [1]}"):
+        assert list(build(LLAMA + f"transfer: {{q: {{heads: {written}}}}}\n", "").phases) == list(plain.phases)
