@@ -12,6 +12,7 @@ from procray.planning.controlled import share_of_controls
 from procray.planning.notes import notes
 from procray.selection import select
 from procray.selection.naming import short_ids
+from procray.selection.prepared import check_plan
 from procray.selection.standing import consumed
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ _WIDEST = 64  # characters of a label
 
 
 def plan_text(plan: Plan, store: Store) -> str:
-    """The plan as text. Reads the store; writes and downloads nothing."""
+    """The plan as text. Reads the store; writes and downloads nothing.
+
+    Raises:
+        CorpusError: a corpus that is prepared already has too little text for one of the phases.
+    """
     have = finished(plan, store)
     totals = plan.totals
     lines = [f"{plan.title} ({plan.setting})"]
@@ -62,7 +67,7 @@ def plan_text(plan: Plan, store: Store) -> str:
         prediction(plan, store, have),
         *search_lines(plan, store),
         *power_lines(plan, store),
-        *(f"note      {note}" for note in notes(plan)),
+        *(f"note      {note}" for note in [*notes(plan), *check_plan(plan, store)]),
     ]
     return "\n".join(lines)
 
@@ -122,7 +127,8 @@ def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
     whole = select.foreseen(plan)
     shown |= {"seeds": sorted({cell.seed for cell in whole.cells}), "donors": whole.donors}
     shown["controls"] = controls_json(plan, store)
-    return {**shown, "notes": notes(plan), "search": select.to_json(found) if found else None, "outside": outside}
+    told = [*notes(plan), *check_plan(plan, store)]
+    return {**shown, "notes": told, "search": select.to_json(found) if found else None, "outside": outside}
 
 
 def outside_text(outside: Outside) -> str:

@@ -149,6 +149,8 @@ class Chains:
             batch = self._blocks(link, warm_text, followed, context, pick)
         else:
             batch = self.data.text_warmup_batch(link, section, pick, context)
+        if source is not None and context is not None:
+            self.data.report_too_little(link, source, context, pick)
         settings.check_workers(inspection, link, section, pick, resources, batch)
         budget = section.get("tokens")
         if source is None or context is None or batch is None or budget is None:

@@ -57,6 +57,7 @@ class Data:
         self._inspection, self._spec = inspection, inspection.spec
         self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
         self._texts: dict[str, dict[str, Any] | CorpusError] = {}  # recipes
+        self._too_little: dict[str, str] = {}  # by text and context, why it cannot serve; empty where it may
         self._used: dict[Path, set[str]] = {}  # by section, the parameters that some task of it has
         self._given: dict[Path, dict[str, Pick]] = {}  # by section, those that stand there
 
@@ -109,7 +110,7 @@ class Data:
                         (*path, key),
                         pick,
                         f"{label('task', name)} has no parameter '{key}'{did_you_mean(key, known)}"
-                        f" (parameters: {', '.join(known)})",
+                        + (f" (parameters: {', '.join(known)})" if known else ", nor any other"),
                     )
 
     def _task(
@@ -156,6 +157,21 @@ class Data:
         vocab = corpora.vocab_size_estimate(recipe)
         symbols = f"{vocab} {text_symbols(**corpora.identity(recipe))}"
         return Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
+
+    def report_too_little(self, link: Link, source: Source, context: int, pick: Pick) -> None:
+        """Reports a text that has not one block of so many tokens, where that is certain before it is prepared."""
+        if "corpus" not in source.recipe or self._inspection.light:
+            return
+        key = json.dumps([source.recipe, context], sort_keys=True)
+        if key not in self._too_little:
+            self._too_little[key] = ""
+            try:
+                corpora.refuse_too_little(source.recipe, context)
+            except CorpusError as error:
+                self._too_little[key] = str(error)
+        if message := self._too_little[key]:
+            where: Path = (*link.section, "task", "text") if names_task(link) else (*link.section, "corpus")
+            self._inspection.report(where, pick, message)
 
     def _tokenizer(self, tokenizer: Any, path: Path, pick: Pick) -> None:
         """Reports what is wrong with a tokenizer beside a corpus that is wrong too."""

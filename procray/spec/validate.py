@@ -120,8 +120,8 @@ def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
         message += f"; {WITHOUT_COMMAS}"
     if kind == "literal_error":
         literals = [item.strip(" '") for item in context["expected"].replace(" or ", ", ").split(",")]
-        hint = did_you_mean_size if path[-1] == "preset" else did_you_mean
-        message = f"expected {context['expected']}{hint(str(error['input']), literals)}"
+        nearest = did_you_mean_size if path[-1] == "preset" else did_you_mean
+        message = f"expected {context['expected']}{nearest(str(error['input']), literals)}"
     if isinstance(error["input"], list) and kind != "too_short":
         message += "; several values are written {grid: [...]}"
     place = locate(root, path, nodes)
