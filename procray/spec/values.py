@@ -6,7 +6,7 @@ A value of several forms (a task, a transfer, a corpus) is one value, however de
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
@@ -25,6 +25,15 @@ from procray.spec.written import show_shortly
 def wrong(message: str, *path: str | int) -> PydanticCustomError:
     """A problem at `path` below the value that a validator looks at."""
     return PydanticCustomError("wrong", "{message}", {"message": message, "path": path})
+
+
+def _below(check: Callable[[Any], Any], value: Any, *path: str | int) -> Any:
+    """A part of a value, whose problems are told below that part."""
+    try:
+        return check(value)
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise wrong(context["message"], *path, *context["path"]) from None
 
 
 def _known(value: dict[str, Any], known: Collection[str], *path: str | int) -> dict[str, Any]:
@@ -65,7 +74,7 @@ def _task(value: Any) -> Any:
     if "sequences_from" in value:
         return {"sequences_from": _sequences_from(value["sequences_from"])}
     if "shuffled" in value:
-        return {"shuffled": _task(value["shuffled"])}
+        return {"shuffled": _below(_task, value["shuffled"], "shuffled")}
     if "mixture" not in value:
         raise wrong(expected)
     parts = value["mixture"]
@@ -99,7 +108,15 @@ def _sequences_from(value: Any) -> dict[str, Any]:
     for key in ("path", "field"):
         if key in given and not (isinstance(given[key], str) and given[key]):
             raise wrong("expected text", "sequences_from", key)
-    return {**given, **({"cut": _count(given["cut"])} if "cut" in given else {})}
+    return {**given, **({"cut": _count_at(given["cut"], "sequences_from", "cut")} if "cut" in given else {})}
+
+
+def _count_at(value: Any, *path: str) -> int:
+    """A count at a place within a value."""
+    try:
+        return _count(value)
+    except ValueError as error:
+        raise wrong(f"{error} (got {show_shortly(value)})", *path) from None
 
 
 def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +135,7 @@ def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
         if key in ("corpus", "tokenizer"):
             found[key] = _corpus(child, "text", key) if key == "corpus" else _tokenizer(child, "text", key)
         elif key in ("context", "batch"):
-            found[key] = _count(child)
+            found[key] = _count_at(child, "text", key)
             if found[key] < 1:
                 raise wrong("must be at least 1", "text", key)
         elif key == "noise":
@@ -404,16 +421,8 @@ def _controls(value: Any) -> Any:
             raise wrong(f"'{kind}' stands alone; only text says more: {{text: a corpus's name}}", i)
         if any(kind_of(other) == kind for other in found):
             raise wrong(f"'{kind}' stands here twice", i)
-        found.append({"text": _text_in_control(one, i)} if isinstance(one, dict) else one)
+        found.append(_below(_text_warmup, one, i) if isinstance(one, dict) else one)
     return found
-
-
-def _text_in_control(value: dict[str, Any], number: int) -> dict[str, Any]:
-    try:
-        return _text_warmup(value)["text"]
-    except PydanticCustomError as error:
-        context = error.context or {}
-        raise wrong(context["message"], number, *context["path"]) from None
 
 
 def _quantity(value: Any) -> Any:
