@@ -8,7 +8,7 @@ from typing import Any
 
 from procray import corpora, tasks
 from procray.errors import CorpusError, NotHere, did_you_mean
-from procray.planning.build_task import Keys, build_task, parameters_of
+from procray.planning.build_task import Wrong, build_task, parameters_of
 from procray.planning.identity import task_symbols, text_symbols
 from procray.planning.inspection import Inspection
 from procray.spec.cells import Pick
@@ -55,7 +55,7 @@ class Data:
 
     def __init__(self, inspection: Inspection):
         self._inspection, self._spec = inspection, inspection.spec
-        self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[Keys, str]]]] = {}
+        self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[Wrong]]] = {}
         self._texts: dict[str, dict[str, Any] | CorpusError] = {}  # recipes
         self._too_little: dict[str, str] = {}  # by text and context, why it cannot serve; empty where it may
         self._used: dict[Path, set[str]] = {}  # by section, the parameters that some task of it has
@@ -77,8 +77,8 @@ class Data:
             return self._text_warmup(link, section, pick)
         task, used, problems = self._task(section["task"], params)
         self._used.setdefault(path, set()).update(used)
-        for keys, message in problems:
-            self._inspection.report((*path, *keys), pick, message)
+        for one in problems:
+            self._inspection.report((*path, *one.keys), pick, one.message, not_here=one.not_here)
         if task is None:
             self._used[path].update(params)  # nobody knows what it would have used
             return None
@@ -113,15 +113,13 @@ class Data:
                         + (f" (parameters: {', '.join(known)})" if known else ", nor any other"),
                     )
 
-    def _task(
-        self, value: Any, params: dict[str, Any]
-    ) -> tuple[tasks.Task | None, frozenset[str], list[tuple[Keys, str]]]:
+    def _task(self, value: Any, params: dict[str, Any]) -> tuple[tasks.Task | None, frozenset[str], list[Wrong]]:
         """A task, the parameters that it took, and its problems by their keys."""
         key = json.dumps([value, params], sort_keys=True)
         if key not in self._tasks:
             used: set[str] = set()
-            problems: list[tuple[Keys, str]] = []
-            task = build_task(value, params, used, problems, self._spec.folder)
+            problems: list[Wrong] = []
+            task = build_task(value, params, used, problems, self._spec.folder, not self._inspection.light)
             self._tasks[key] = (None if problems else task), frozenset(used), problems
         return self._tasks[key]
 

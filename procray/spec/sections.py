@@ -17,6 +17,7 @@ from procray import tasks
 from procray.errors import TaskError
 from procray.model.families import DEFAULT, FAMILIES, PRESETS
 from procray.model.family import Setting
+from procray.spec.parts import wrong
 from procray.spec.quantities import QUANTITIES, SHARES, published_effect
 from procray.spec.values import (
     Controls,
@@ -37,7 +38,6 @@ from procray.spec.values import (
     Tokenizer,
     Tolerance,
     Transfer,
-    wrong,
 )
 from procray.training import recipe
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from procray.errors import TaskError, did_you_mean
 from procray.files import digest, sha256_file
+from procray.ragged import read_ragged
 
 USUAL = "input_ids"  # the field of a record that holds its tokens
 MOST_IDS = 2**24
+FETCHED = ".sequences"  # what was fetched from the hub is kept so; nobody names such files
 _PROBLEMS = 5  # that are named at once
 
 
@@ -55,6 +57,8 @@ def found_files(path: Any, base: Path) -> list[Path]:
         if not files:
             raise TaskError(f"sequences_from: {place} has no file of a known kind ({', '.join(KINDS)})")
         return files
+    if place.suffix == FETCHED and place.is_file():
+        return [place]
     if not place.is_file():
         near = did_you_mean(place.name, [file.name for file in _neighbours(place)])
         raise TaskError(f"sequences_from: there is no file or folder {place}{near}")
@@ -86,7 +90,7 @@ def read_sequences(files: list[Path], field: str) -> Sequences:
     problems: list[str] = []
     for file in files:
         try:
-            parts.append(_checked(KINDS[file.suffix](file, field)))
+            parts.append(_checked(_fetched(file) if file.suffix == FETCHED else KINDS[file.suffix](file, field)))
         except (ValueError, OSError) as error:
             problems.append(f"sequences_from: {file}: {_reason(error)}")
     if problems:
@@ -125,6 +129,10 @@ def _checked(found: Sequences) -> Sequences:
             f"expected ids from 0 to {MOST_IDS - 1:,}"
         )
     return found
+
+
+def _fetched(file: Path) -> Sequences:
+    return Sequences(*read_ragged(file))
 
 
 def _rows(table: np.ndarray) -> Sequences:

@@ -69,7 +69,7 @@ def test_variants_are_named_by_the_file(tmp_path):
         ("{sequences_from: {pth: data}}", "unknown key 'pth'; did you mean 'path'?"),
         ("{sequences_from: {field: x}}", "missing key 'path'"),
         ("{sequences_from: {path: data, cut: 1}}", "cut is 1; expected a whole number from 2"),
-        ("{sequences_from: [data]}", "expected a path, or {path: ..., field: ..., cut: ...}"),
+        ("{sequences_from: [data]}", "expected a path, {path: ..., field: ..., cut: ...} or {hf: NAME"),
     ],
 )
 def test_mistakes_have_their_place(tmp_path, task, message):
