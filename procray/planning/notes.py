@@ -9,7 +9,7 @@ from procray.files import canonical_json
 from procray.spec.counts import format_count
 
 if TYPE_CHECKING:
-    from procray.planning.plan import Plan, PlannedPhase
+    from procray.planning.plan import Cell, Plan, PlannedPhase
 
 
 _MOST_SAME = 5  # that are told of
@@ -29,7 +29,8 @@ def notes(plan: Plan) -> list[str]:
     for name, phase in texts.items():
         tokens = format_count(phase.nominal[phase.end])
         if not phase.recipe.paced_by:
-            found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(others)}")
+            beside = {one: others[one] for one in _beside(plan, name) if one in others}
+            found.append(f"warm-up {name}: {tokens} tokens in {phase.end} steps of {_step(phase)}{_compared(beside)}")
         after = [other for other in plan.phases.values() if other.kind != "procedural"]
         if any(_corpus(other) == _corpus(phase) for other in after):
             found.append(
@@ -99,6 +100,28 @@ def _step(phase: PlannedPhase) -> str:
     if "corpus" in recipe.data:
         return f"{recipe.batch} x {recipe.model.context} tokens"
     return f"{recipe.batch} x {phase.tokens_per_step / recipe.batch:g} tokens"
+
+
+def _beside(plan: Plan, text: str) -> list[str]:
+    """The warm-ups that stand where a text does, in the plan's order: those that it is a control of, by name or where
+    the grid writes it out, with the same values of all other axes that a text has."""
+    its = {cell.variant: cell for cell in plan.cells if text in _warmups(plan, cell)}
+    asked = {name for name, kinds in plan.controls.items() if kinds.get("text") in its}
+    found: dict[str, None] = {}
+    for cell in plan.cells:
+        meant = cell.variant in asked
+        if not asked and cell.warmups and not cell.control:
+            shared = [(own, [name for name in own.axes if not name.endswith("task")]) for own in its.values()]
+            meant = any(
+                own.target == cell.target and all(cell.axes.get(name) == own.axes[name] for name in names)
+                for own, names in shared
+            )
+        found |= dict.fromkeys(_warmups(plan, cell)) if meant else {}
+    return list(found)
+
+
+def _warmups(plan: Plan, cell: Cell) -> list[str]:
+    return [plan.phases[mark.phase].variant for mark in cell.warmups]
 
 
 def _compared(others: dict[str, PlannedPhase]) -> str:
