@@ -110,7 +110,12 @@ def _with_heads(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[s
     where, shape = _place_of_heads(known, wish, pick), known.shape(link, pick)
     stray = [part for part in parts if part not in PARTS["attention"]]
     if stray:
-        known.inspection.report(where, pick, f"only attention has heads, and {', '.join(stray)} has none")
+        model = known.family(link, pick)
+        own = EVERY if model is None else model.parts
+        *others, last = whole(stray, own)
+        without = f"{', '.join(others)} and {last} have" if others else f"{last} has"
+        there = ", ".join(parts_of(("attention",), own))
+        known.inspection.report(where, pick, f"only attention has heads ({there}); {without} none")
     for layer, heads in wish.heads.items() if shape is not None else ():
         assert shape is not None
         strange = [head for head in heads if head >= shape["heads"]]
