@@ -88,7 +88,10 @@ def build_task(
     accepted = {key: params[key] for key in parameters_of(value) if key in params}
     used.update(accepted)
     try:
-        return tasks.get(value, **accepted)
+        made = tasks.get(value, **accepted)
+        if made.curriculum is not None and (why := getattr(made, "never_mastered", "")):
+            raise TaskError(f"{value}: length cannot grow with mastery: {why}; give one length, or {{min, max}}")
+        return made
     except TaskError as error:
         for line in str(error).split("\n"):
             problems.append(Wrong((key_of_problem(line, accepted),), line))

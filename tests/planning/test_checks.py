@@ -357,3 +357,20 @@ diagnostic: {{task: haystack, pars: 4, batch: 8, tokens: 10k, optimizer: {{lr: 1
     assert band.startswith(f"f.yaml:3:{column}: procedural.{place}: nca: simplest is ")
     assert "so widen the band" in band
     assert "unknown key 'pars'; did you mean 'pairs'?" in other
+
+
+@pytest.mark.parametrize("task", ["rnn", "nca", "{shuffled: rnn}"])
+def test_lengths_that_grow_with_mastery_are_refused_where_nothing_is_mastered(task):
+    text = """\
+name: grows
+model: {layers: 1, heads: 2, width: 16, context: 64}
+procedural: {task: TASK, length: LENGTH, batch: 2, tokens: 10k, optimizer: {lr: 1e-3}}
+diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}
+""".replace("TASK", task)
+    with pytest.raises(SpecError) as caught:
+        load_text(text.replace("LENGTH", "{start: 48, step: 2, mastery: 0.9, max: 64}"), "f.yaml")
+    (found,) = caught.value.problems
+    assert "procedural.length" in found.message
+    assert "length cannot grow with mastery: " in found.message
+    assert found.message.endswith("; give one length, or {min, max}")
+    assert load_text(text.replace("LENGTH", "{min: 48, max: 50}"), "f.yaml").axes == []
