@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from procray.batch import Batch
+from procray.tasks.rng import words
 
 
 def draw_symbols(rng: np.random.Generator, size: int, length: int, vocab: int) -> np.ndarray:
@@ -38,6 +39,22 @@ def random_orders(rng: np.random.Generator, size: int, count: int) -> np.ndarray
 def _counting(size: int, count: int) -> np.ndarray:
     """Rows of 0..count-1, written out: adding one row to many is slow where rows are short."""
     return np.tile(np.arange(count, dtype=np.uint32), (size, 1))
+
+
+def shuffles(rng: np.random.Generator, size: int, count: int, kept: int | None = None) -> np.ndarray:
+    """`(B, N)`: in every row the numbers 0..count-1 in an order of its own, or the first `kept` of them; intp.
+
+    Sorts words as `random_orders` does, up to 256 numbers: once in 500 rows of 256, and in 7,000 of 100, two numbers
+    stay in ascending order.
+    """
+    if count > 256:
+        return rng.random((size, count)).argsort(axis=1)[:, :kept]
+    bits = np.uint32((count - 1).bit_length())
+    drawn_BN = words(rng, size, count)
+    drawn_BN <<= bits
+    drawn_BN |= _counting(size, count)
+    drawn_BN.sort(axis=1)
+    return (drawn_BN[:, :kept] & ((np.uint32(1) << bits) - np.uint32(1))).astype(np.intp)
 
 
 def orders(rng: np.random.Generator, size: int, count: int) -> np.ndarray:
