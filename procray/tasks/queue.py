@@ -15,7 +15,7 @@ import numpy as np
 
 from procray.batch import Batch
 from procray.tasks.rng import below, words
-from procray.tasks.sequences import answered, shuffles
+from procray.tasks.sequences import shifted, shuffles
 from procray.tasks.stack import Operations
 from procray.tasks.walks import bounced
 
@@ -52,7 +52,7 @@ class Queue(Operations):
         symbols_BN += 1
         # Of the symbols that are not in the queue, as many as have left it stand at the departures 0, 1, .. and were
         # not taken since; numbers below 0 stand for the rest.
-        place_LB = below(words_LB, count - depths_SB[:-1])
+        place_LB = below(words_LB, count - depths_SB[:-1], np.int16 if count < 2**14 else np.int32)
         place_LB += arrived_LB
         place_LB -= count
         joined_BN = _joined(joins_LB, arrived_LB, place_LB, symbols_BN, count)
@@ -60,12 +60,18 @@ class Queue(Operations):
         row_B = np.arange(0, flat.size, most)
         operations_LB = flat.take(arrived_LB + row_B)
         operations_LB *= joins_LB  # a removal is 0
-        depth_B = depths_SB[-1].astype(np.intp)
-        place_N = np.arange(int(depth_B.max()))
-        first_B = row_B + ((length - depth_B) >> 1)  # as many have left
-        rest_BN = flat.take(first_B[:, None] + place_N, mode="clip")
-        np.putmask(rest_BN, place_N >= depth_B[:, None], self.pad)
-        return answered([operations_LB.T, self.vocab], rest_BN, self.pad, self.nominal(length))
+        depth_B1 = depths_SB[-1, :, None].astype(np.intp)
+        place_N = np.arange(int(depth_B1.max()))
+        first_B1 = row_B[:, None] + ((length - depth_B1) >> 1)  # as many have left
+        inside_BN = place_N < depth_B1
+        tokens_BT = np.empty((size, length + 1 + len(place_N)), np.int32)
+        tokens_BT[:, :length] = operations_LB.T
+        tokens_BT[:, length] = self.separator
+        tokens_BT[:, length + 1 :] = flat.take(first_B1 + place_N, mode="clip")
+        tokens_BT[:, length + 1 :][~inside_BN] = self.pad
+        mask_BT = np.zeros(tokens_BT.shape, bool)
+        mask_BT[:, length:-1] = inside_BN
+        return Batch(tokens_BT, shifted(tokens_BT, self.pad), mask_BT, size * self.nominal(length))
 
 
 def _joined(
@@ -79,23 +85,28 @@ def _joined(
     stands at departure j - count then.
     """
     size, most = symbols_BN.shape
-    taken = np.flatnonzero((place_LB >= np.maximum(arrived_LB - (count - 1), 0)) & joins_LB)
-    arrival = arrived_LB.reshape(-1)[taken].astype(np.intp)
-    # Nodes: what joins, row by row, then what the new symbols are. A code is the departure (that is, the node of what
-    # joined there) and the arrival that asks for it.
-    codes = (taken % size * most + place_LB.reshape(-1)[taken]) * most + arrival
+    taken_LB = place_LB >= (0 if most <= count else np.maximum(arrived_LB - (count - 1), 0))
+    taken_LB &= joins_LB
+    asks = np.flatnonzero(taken_LB)
+    arrival, departure = arrived_LB.reshape(-1)[asks].astype(np.intp), place_LB.reshape(-1)[asks]
     if most > count:
         old = np.flatnonzero((arrived_LB >= count) & joins_LB)
-        arrival = arrived_LB.reshape(-1)[old].astype(np.intp)
-        codes = np.concatenate([codes, (old % size * most + arrival - count) * most + arrival])
+        old_arrival = arrived_LB.reshape(-1)[old].astype(np.intp)
+        asks, arrival = np.concatenate([asks, old]), np.concatenate([arrival, old_arrival])
+        departure = np.concatenate([departure, old_arrival - count])
+    # Nodes: what joins, row by row, then what the new symbols are. A code is the departure (that is, the node of what
+    # joined there) and the arrival that asks for it.
+    bits = (most - 1).bit_length()
+    codes = ((asks % size * most + departure) << bits) | arrival
     codes.sort()
-    departure, arrival = np.divmod(codes, most)
-    base = departure - departure % most
+    departure, arrival = codes >> bits, codes & ((1 << bits) - 1)
+    base = departure // most * most
     new = size * most
     follows = np.arange(2 * new)
     follows[:new] += new
     asking = base + arrival
-    asking[arrival - (departure - base) == count] += new
+    if most > count:
+        asking[arrival - (departure - base) == count] += new
     found = departure.copy()
     again = np.flatnonzero(departure[1:] == departure[:-1])
     found[again + 1] = new + base[again] + arrival[again]
@@ -105,4 +116,8 @@ def _joined(
         if (further == found).all():
             break
         found = further
-    return symbols_BN.reshape(-1).take(follows.take(follows[:new]) - new).reshape(size, most)
+    if most > count:
+        return symbols_BN.reshape(-1).take(follows.take(follows[:new]) - new).reshape(size, most)
+    joined_BN = symbols_BN.copy()
+    joined_BN.reshape(-1)[asking] = symbols_BN.reshape(-1).take(found - new)
+    return joined_BN
