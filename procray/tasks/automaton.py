@@ -67,11 +67,10 @@ class Automaton(BaseTask):
         tokens_BT[:, -length:] = np.concatenate(found).reshape(length, size).T
         if self.table == "shown":
             entry_BN = shuffles(rng, size, entries)
-            # N = letter x states + state
-            letter_N, state_N = np.divmod(np.arange(entries), self.states)
+            state_N, letter_N, place_N = _entries(self.states, self.letters, size)
             tokens_BT[:, 0 : word - 1 : 3] = state_N.take(entry_BN)
-            tokens_BT[:, 1 : word - 1 : 3] = (letter_N + self.states).take(entry_BN)
-            place_BN = (letter_N * (size * self.states) + state_N).take(entry_BN)
+            tokens_BT[:, 1 : word - 1 : 3] = letter_N.take(entry_BN)
+            place_BN = place_N.take(entry_BN)
             place_BN += column_B[:, None]
             tokens_BT[:, 2 : word - 1 : 3] = table.take(place_BN)
             tokens_BT[:, word - 1] = self.separator
@@ -84,6 +83,13 @@ class Automaton(BaseTask):
 def _bounds(states: int, letters: int, length: int) -> np.ndarray:
     """Of the table's entries, the first state and the letters."""
     return np.repeat([states, letters], [states * letters + 1, length])[:, None]
+
+
+@functools.lru_cache(maxsize=4)
+def _entries(states: int, letters: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every entry of a table its two tokens, and where the first sequence's stands in the flat table."""
+    letter_N, state_N = np.divmod(np.arange(states * letters), states)
+    return state_N.astype(np.int32), (letter_N + states).astype(np.int32), letter_N * (size * states) + state_N
 
 
 def _letter(number: int) -> str:

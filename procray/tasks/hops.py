@@ -70,24 +70,25 @@ class Hops(BaseTask):
         shown_BN, place_BN = shuffles(rng, 2 * size, length).reshape(2, size, length)
         place_BQ = place_BN[:, :asked]
         steps_BQ = below(words(rng, size, asked), self.hops)
+        flat = name.reshape(-1)
         if self.shape == "cycle":
-            follower_BN = shown_BN + (row_B1 + 1)
+            shown_BN += row_B1
+            follower_BN = flat[1:].take(shown_BN)
             answer_BQ = place_BQ + steps_BQ
             answer_BQ += 1
             answer_BQ %= length
         else:
             next_BN = shuffles(rng, size, length)
-            flat = next_BN.reshape(-1)
-            each_B1 = np.arange(0, flat.size, length)[:, None]
-            follower_BN = flat.take(shown_BN + each_B1) + row_B1
+            follows = next_BN.reshape(-1)
+            each_B1 = np.arange(0, follows.size, length)[:, None]
+            follower_BN = flat.take(follows.take(shown_BN + each_B1) + row_B1)
+            shown_BN += row_B1
             answer_BQ = place_BQ
             for step in range(self.hops):
-                answer_BQ = np.where(step <= steps_BQ, flat.take(answer_BQ + each_B1), answer_BQ)
+                answer_BQ = np.where(step <= steps_BQ, follows.take(answer_BQ + each_B1), answer_BQ)
         tokens_BT = np.empty((size, self.nominal(length)), np.int32)
-        flat = name.reshape(-1)
-        shown_BN += row_B1
         tokens_BT[:, 0 : start - 1 : 2] = flat.take(shown_BN)
-        tokens_BT[:, 1 : start - 1 : 2] = flat.take(follower_BN)
+        tokens_BT[:, 1 : start - 1 : 2] = follower_BN
         tokens_BT[:, start - 1] = self.symbols
         tokens_BT[:, start::3] = self.alphabet + steps_BQ
         tokens_BT[:, start + 1 :: 3] = flat.take(place_BQ + row_B1)
