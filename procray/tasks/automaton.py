@@ -59,7 +59,7 @@ class Automaton(BaseTask):
         word = tokens_BT.shape[1] - 2 * length - 2
         tokens_BT[:, word] = state_B
         tokens_BT[:, word + 1 : -length - 1] = (word_LB + self.states).T
-        tokens_BT[:, -length - 1] = self.separator
+        tokens_BT[:, -length - 1] = self.symbols
         column_B = np.arange(0, size * self.states, self.states)
         word_LB *= size * self.states
         word_LB += column_B
@@ -73,7 +73,7 @@ class Automaton(BaseTask):
             place_BN = place_N.take(entry_BN)
             place_BN += column_B[:, None]
             tokens_BT[:, 2 : word - 1 : 3] = table.take(place_BN)
-            tokens_BT[:, word - 1] = self.separator
+            tokens_BT[:, word - 1] = self.symbols
         mask_BT = np.zeros(tokens_BT.shape, bool)
         mask_BT[:, -length - 1 : -1] = True
         return Batch(tokens_BT, shifted(tokens_BT, self.pad), mask_BT, tokens_BT.size)

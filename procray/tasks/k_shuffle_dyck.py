@@ -107,12 +107,13 @@ class KShuffleDyck(DyckShuffle):
             types[picked_C] = types[border_C]
             types[border_C] = found_C
         # The type that is open where the next piece begins turns its names.
-        left_BP = np.empty(pieces, np.int16)
-        left_BP[order_C] = types[first_C]
-        turns_BP = np.empty(lengths_BP.shape, np.int16)
+        left_C = np.empty(pieces, np.int16)
+        left_C[order_C] = types[first_C]
+        left_BP = left_C.reshape(size, -1)
+        turns_BP = np.empty((size, pieces // size), np.int16)
         turns_BP[:, 0] = below(words(rng, size), self.k)
-        for piece in range(1, turns_BP.shape[1]):
-            turns_BP[:, piece] = (turns_BP[:, piece - 1] + left_BP.reshape(turns_BP.shape)[:, piece - 1]) % self.k
+        for piece in range(1, pieces // size):
+            turns_BP[:, piece] = (turns_BP[:, piece - 1] + left_BP[:, piece - 1]) % self.k
         types_CN = types_NC.T + turns_BP.reshape(-1)[order_C, None]
         types_CN -= (types_CN >= self.k) * np.int16(self.k)
         tokens_BT = np.empty((size, length), np.int32)
@@ -180,7 +181,7 @@ class _Counts:
 def _counts(deepest: int) -> _Counts:
     fractions = sorted({Fraction(part, whole) for whole in range(1, deepest + 1) for part in range(whole)})
     shares = math.lcm(*range(1, deepest + 1))
-    states = [()]
+    states: list[tuple[int, ...]] = [()]
     for state in states:
         if sum(state) < deepest:
             states += [(*state, 1), *([(*state[:-1], state[-1] + 1)] if state else [])]

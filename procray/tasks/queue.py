@@ -66,7 +66,7 @@ class Queue(Operations):
         inside_BN = place_N < depth_B1
         tokens_BT = np.empty((size, length + 1 + len(place_N)), np.int32)
         tokens_BT[:, :length] = operations_LB.T
-        tokens_BT[:, length] = self.separator
+        tokens_BT[:, length] = self.symbols
         tokens_BT[:, length + 1 :] = flat.take(first_B1 + place_N, mode="clip")
         tokens_BT[:, length + 1 :][~inside_BN] = self.pad
         mask_BT = np.zeros(tokens_BT.shape, bool)
