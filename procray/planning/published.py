@@ -73,6 +73,8 @@ def _missing(sweeps: Iterable[Sweep], sound: bool) -> dict[tuple[str, int, int],
 
 def _problem(sweep: Sweep, i: int, target: str | None, wanted: str | None, names: list[Named]) -> Problem | None:
     there = [one for one in names if target in (None, one.target, one.title)]
+    if not there and any(not one.title for one in names):
+        return None  # it may be the title of one of these
     if not there:
         known = list(dict.fromkeys(one.target or one.title for one in names))
         near = did_you_mean(str(target), {one.target for one in names if one.target} | {one.title for one in names})
@@ -104,7 +106,8 @@ def _names(sweep: Sweep) -> list[Named]:
     found: dict[str, Named] = {}
     for cell in graph.cells:
         if cell.variant not in found:
-            title = title_of(graph.phases[cell.compared].recipe.data)
+            data = graph.phases[cell.compared].recipe.data  # empty where this scale's files were left alone
+            title = title_of(data) if data else ""
             short = cell.variant.removeprefix(f"{cell.target}/" if cell.target else "")
             found[cell.variant] = Named(cell.variant, short, cell.target, title, cell.is_baseline, cell.control)
     return list(found.values())

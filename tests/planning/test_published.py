@@ -117,3 +117,13 @@ def test_the_baseline_and_what_set_takes_away_are_known_beside_mistakes_too():
     kept = FILE + published('variant: "set/*"')
     told = problems(kept, set={"procedural.task": "identity", "model.layers": 0})
     assert not [line for line in told if "published" in line]
+
+
+def test_a_scale_whose_tokenizer_is_not_looked_up_has_names_all_the_same():
+    """What another scale needs of the hub or of a disk is left alone until that scale is used."""
+    semantic = "semantic: {corpus: c4, tokenizer: group/tokenizer, tokens: 40k, batch: 10, optimizer: {lr: 1e-3}}"
+    large = f"  large:\n    {semantic}\n    targets: null\n"
+    right = FILE + "scales:\n  small: {}\n" + large + published("variant: set/full", "target: its", indent="    ")
+    assert load_text(right, "x.yaml").scale == "small"
+    wrong = FILE + "scales:\n  small: {}\n" + large + published("variant: sett/full", indent="    ")
+    assert "no variant 'sett/full'; did you mean 'set/full'?" in problems(wrong)[0]
