@@ -89,6 +89,8 @@ def _who(group: Sequence[Variant], best: Variant) -> str:
 def leading(target: Target, group: Sequence[Variant]) -> Variant | None:
     """The variant that a headline tells of: of those with every seed the surest saving, then the best end.
 
+    A saving that the gate lets through comes before one of which it does not know enough.
+
     Where none has every seed, those that may still get them come before those that lost some.
     """
     known = [variant for variant in group if variant.difference]
@@ -108,7 +110,14 @@ def _rank(target: Target, variant: Variant) -> tuple[float, ...]:
     mean = variant.difference.mean if variant.difference else 0.0
     gain = mean if target.mode == "min" else -mean
     k = -found.left.k / found.left.n if found.left else 0.0
-    return (not found.saves, min(limits, default=1.0) if found.saves else 0.0, found.verdict != "better", k, gain)
+    return (
+        not variant.saves,
+        not found.saves,
+        min(limits, default=1.0) if found.saves else 0.0,
+        found.verdict != "better",
+        k,
+        gain,
+    )
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------

@@ -73,6 +73,16 @@ def test_without_controls_it_reaches_but_does_not_save(tmp_path):
     assert ", by these numbers, and 0 by the gate." in remarks(found)[0]
 
 
+def test_a_saving_that_the_gate_lets_through_leads_one_of_which_it_knows_too_little(tmp_path):
+    (found,) = made(tmp_path, Sweep({**ALL, "set": shifted(-0.3)})).targets
+    assert headline(found).startswith("set/intact, the best of 2 variants,")
+    unknown = [replace(one, state="not run") if one.question == "text" else one for one in named(found, "set").gate]
+    variants = [replace(v, gate=tuple(unknown)) if v.short == "set/intact" else v for v in found.variants]
+    said = headline(replace(found, variants=tuple(variants)))
+    assert said.startswith("identity/intact, the best of 2 variants, ends −0.200 nats")
+    assert "; it saves data: " in said
+
+
 def test_text_that_does_as_well_forbids_to_say_saves(tmp_path):
     (found,) = made(tmp_path, Sweep({**ALL, "text": shifted(-0.21, NOISE[::-1])})).targets
     answer = gate(found)["text"]
