@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from procray.report.numbers.evidence import beside, left_of, quicker
 from procray.report.numbers.pairs import cells
-from procray.report.numbers.results import Answer, Evidence, Target, Variant, paired
+from procray.report.numbers.results import TENTH, Answer, Evidence, Target, Variant, paired
 from procray.report.numbers.statistics import LEVEL, Difference, fisher_exact
 from procray.report.numbers.warmups import chance_of
 from procray.report.numbers.wording import amount, count, listing, percent, plural, probability, share_interval
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from procray.report.numbers.power import Power
     from procray.report.numbers.runs import Reader
     from procray.selection.select import Searched
-
-TENTH = 0.1  # of the way from chance to 100 %, and of the best gain: less is as good as nothing
 
 
 def learned(own: Sequence[Cell], reader: Reader) -> Answer:

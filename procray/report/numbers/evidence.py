@@ -206,12 +206,13 @@ def _open_places(
 def _saves(target: Target, variant: Variant, evidence: Evidence) -> bool:
     """Whether "saves data" may be said: surely there before the baseline's own settling place, or surely quicker.
 
-    Every planned seed of both has then finished, and no schedule-matched reruns say the contrary.
+    Every planned seed of both has then finished, and no schedule-matched reruns say the contrary. To be as good as a
+    baseline that guesses saves nothing.
     """
     base = target.baseline_of(variant)
     if base is None or variant.state != "complete" or base.state != "complete" or reruns_deny(variant):
         return False
-    return sooner(evidence) or quicker(evidence.speed)
+    return (sooner(evidence) and not target.guesses(base)) or quicker(evidence.speed)
 
 
 def sooner(evidence: Evidence) -> bool:

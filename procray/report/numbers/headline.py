@@ -40,7 +40,11 @@ def _sentence(target: Target, base: Variant) -> str:
     if best is None:
         yet = " yet" if any(variant.pending for variant in (base, *group)) else ""
         return f"{several}no answer{yet}, no variant has finished a seed that it has finished too."
-    said = _left_sentence(target, base, group, best) if target.all_or_nothing else _ends_sentence(base, group, best)
+    said = (
+        _left_sentence(target, base, group, best)
+        if target.all_or_nothing
+        else _ends_sentence(target, base, group, best)
+    )
     if base.lost:
         said += f"; the baseline lost {_lost(base)}"
     said += _others_lost([variant for variant in group if variant.lost and variant is not best])
@@ -123,7 +127,7 @@ def _rank(target: Target, variant: Variant) -> tuple[float, ...]:
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
-def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> str:
+def _ends_sentence(target: Target, base: Variant, group: Sequence[Variant], best: Variant) -> str:
     found = best.evidence
     assert best.final is not None, "a variant with a difference has an end"
     assert base.final is not None, "and so has its baseline"
@@ -144,7 +148,7 @@ def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> st
         )
     else:
         ends = f"{who} ends {difference_text(best)} from the baseline's final loss of {base.final.mean:.3f} nats"
-    return f"{begin}{ends}{_test_text(best)}{_saving(base, best)}{_reserved(best)}"
+    return f"{begin}{ends}{_test_text(best)}{_saving(target, base, best)}{_reserved(best)}"
 
 
 def _test_text(variant: Variant) -> str:
@@ -162,16 +166,16 @@ def _for_family(family: int) -> str:
     return f" after Holm's correction for {family} variants" if family > 1 else ""
 
 
-def _saving(base: Variant, variant: Variant) -> str:
+def _saving(target: Target, base: Variant, variant: Variant) -> str:
     """The data fraction with its interval, where one may be claimed, or why none is."""
     found = variant.evidence
     fraction, settled, speed = found.fraction, found.settled, found.speed
     if not found.saves:
         if found.verdict != "better":
             return ""
-        return f"; no data fraction is claimed: {_why_no_saving(base, variant)}"
+        return f"; no data fraction is claimed: {_why_no_saving(target, base, variant)}"
     said = ""
-    if sooner(found) and fraction and settled:
+    if sooner(found) and fraction and settled and not target.guesses(base):
         at = f"{percent(variant.readoff.fraction)} " if variant.readoff.fraction is not None else ""
         limits = share_interval(fraction.low, fraction.high)
         said = (
@@ -191,7 +195,7 @@ def _saving(base: Variant, variant: Variant) -> str:
     return said
 
 
-def _why_no_saving(base: Variant, variant: Variant) -> str:
+def _why_no_saving(target: Target, base: Variant, variant: Variant) -> str:
     """Of a variant that ends better."""
     fraction, settled = variant.evidence.fraction, variant.evidence.settled
     if variant.state != "complete" or base.state != "complete":
@@ -200,6 +204,8 @@ def _why_no_saving(base: Variant, variant: Variant) -> str:
         reached = variant.matched.state == "reached"
         need = f"need {_fraction(variant.matched)} of" if reached else "do not reach the end of"
         return f"schedule-matched reruns {need} the baseline's best budget"
+    if target.guesses(base):
+        return f"the baseline does not get beyond guessing ({percent(target.cheap or 0.0, 1)}), which takes no ability"
     interval = f"its interval, {fraction_text(fraction)}," if fraction else "it"
     return f"{interval} does not lie before the baseline's own ({fraction_text(settled)})"
 
@@ -292,7 +298,7 @@ def _left_sentence(target: Target, base: Variant, group: Sequence[Variant], best
     return (
         f"{begin}runs either leave a plateau or do not (above or below {percent(target.middle)} accuracy): of {who} "
         f"{left_text(found.left)}, of the baseline {left_text(own)}; by seed {only} left it only with the warm-up, "
-        f"{without} only without{test}{_saving(base, best) if found.saves else ''}{_reserved(best)}"
+        f"{without} only without{test}{_saving(target, base, best) if found.saves else ''}{_reserved(best)}"
     )
 
 

@@ -283,6 +283,9 @@ def mode_of(metric: str) -> Mode:
     return "max" if metric == "accuracy" else "min"
 
 
+TENTH = 0.1  # of the way from chance to 100 %, and of the best gain: less is as good as nothing
+
+
 def paired(runs: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
     """Finished runs with the finished one of the same seed among the others."""
     by_seed = {run.seed: run for run in others if run.done}
@@ -311,6 +314,15 @@ class Target:
     def middle(self) -> float | None:
         """Half way between the best cheap strategy and everything right: above it a run has left the plateau."""
         return None if self.cheap is None else (1 + self.cheap) / 2
+
+    def guesses(self, base: Variant) -> bool:
+        """Whether a baseline ends at what cheap strategies score: less than a tenth of the way above them, on the mean.
+
+        Its tokens then bought no ability, so there are none of them to save.
+        """
+        if self.metric != "accuracy" or self.cheap is None or base.final is None:
+            return False
+        return base.final.mean < self.cheap + TENTH * (1 - self.cheap)
 
     @property
     def mode(self) -> Mode:

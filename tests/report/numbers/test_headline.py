@@ -75,6 +75,23 @@ def test_the_best_is_the_surest_saving_and_says_how_many_were_tried(tmp_path):
     assert leading(found, found.warmed).short == "20k"
 
 
+def test_tokens_until_the_baseline_guesses_are_none_that_could_be_saved(tmp_path):
+    """It ends higher and is soon as good, but what it is as good as takes no ability."""
+    ends = {"baseline": [0.15, 0.16, 0.14, 0.15, 0.15], "20k": [0.95, 0.96, 0.94, 0.95, 0.96]}
+    guesses = target(tmp_path / "guesses", ends, "find")
+    assert guesses.cheap == pytest.approx(0.139, abs=0.001)
+    (only,) = guesses.warmed
+    assert (only.verdict, only.evidence.saves) == ("better", False)
+    assert only.evidence.fraction.high < only.evidence.settled.low
+    assert f"; no data fraction is claimed: the baseline does not get beyond guessing (13.9{PERCENT})" in headline(
+        guesses
+    )
+    learned = {"baseline": [0.25, 0.26, 0.24, 0.25, 0.25], "20k": ends["20k"]}
+    found = target(tmp_path / "learned", learned, "find")
+    assert found.warmed[0].evidence.saves
+    assert "it is as good as that with " in headline(found)
+
+
 def test_a_diverged_seed_stands_last_and_is_called_so(tmp_path):
     ends = {"baseline": BASE, "20k": [1.0, 1.1, 0.9, 1.0, None], "21k": shifted(-0.1, 0.05, -0.02, 0.08, -0.06)}
     results = sweep(tmp_path, ends)
