@@ -102,11 +102,17 @@ ABOUT: dict[str, tuple[str, str, str]] = {
         "Every batch has rules of its own, where the released code draws 16,000 for an epoch. Random numbers are ours,"
         " in double precision. `benchmarks/formats.py --nca` compares samples of both.",
     ),
+    "mp_struct": (
+        "length=44", "arXiv 2605.16758; its released code (osekilab/LAD-PPT, `src/mp_struct.py`)",
+        "Ids are those of the released code, which writes them as text for a tokenizer. Its forms with words"
+        " (`strip_lexical False`, lists of nouns and verbs) and with subject and object of unlike numbers, of which the"
+        " paper reports nothing, are not here.",
+    ),
     "mp_struct_core": (
-        "length=60", "arXiv 2605.16758 (code unreleased), as the code of arXiv 2609.39827 has it"
-        " (gucci-j/verify-ppt-at-scale)",
-        "Numbers are ids; that code writes them as text for a tokenizer. Whether it is the first paper's CORE was not"
-        " checked; that paper's other variants are not here. `benchmarks/formats.py --mp-struct-core` compares.",
+        "length=60", "arXiv 2605.16758; its released code (osekilab/LAD-PPT, `src/mp_struct_core.py`), and that of"
+        " arXiv 2609.39827 (gucci-j/verify-ppt-at-scale)",
+        "Numbers are ids; the released code writes them as text for a tokenizer. `benchmarks/formats.py"
+        " --mp-struct-core` compares.",
     ),
     "haystack": ("pairs=4", DIAGNOSTIC, f"{STREAMS} Training draws anew what occurs in the test set, and all seeds"
         " share one test set."),

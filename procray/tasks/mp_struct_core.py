@@ -1,10 +1,7 @@
 """MP-STRUCT CORE: labelled brackets with the dependencies of a sentence.
 
-MP-STRUCT is the language of arXiv 2605.16758, whose code is unreleased. Its CORE variant is known from the generator of
-a follow-up, arXiv 2609.39827 (gucci-j/verify-ppt-at-scale), and this is that generator's language. The other variants
-of the paper are not known and not here.
-
-Shape suffixes: B sequences, T positions, N sentences of a sequence, K different sentences, W tokens of a sentence.
+The CORE variant of MP-STRUCT (`mp_struct`), by the generator of the paper's code (osekilab/LAD-PPT, arXiv 2605.16758),
+which is also that of a follow-up, arXiv 2609.39827 (gucci-j/verify-ppt-at-scale).
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ from procray.batch import Batch
 from procray.tasks.dyck import all_but_last
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import choice, length_of
+from procray.tasks.sentences import Sentences, drawn, sentences
 from procray.tasks.task import BaseTask
 
 KINDS = 5  # of brackets: the structure, and four dependencies
@@ -81,37 +79,22 @@ class MpStructCore(BaseTask):
         return f"({_NAMES[kind]}" if token < KINDS else f"{_NAMES[kind]})"
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        tokens_KW, lengths_K, below_K = _sentences(self.heads == "present", self.arguments == "drawn")
-        most = -(-length // int(lengths_K.min()))
-        drawn_BN = np.searchsorted(below_K, rng.random((size, most)), side="right")
-        held_BN = lengths_K[drawn_BN]
-        begun_BN = held_BN.cumsum(axis=1)
-        begun_BN -= held_BN
-        tokens_BT = np.empty((size, length + tokens_KW.shape[1]), np.int32)
-        # Later sentences overwrite what earlier, longer ones leave behind them.
-        row_B = np.arange(size)[:, None]
-        for drawn_B, begun_B in zip(drawn_BN.T, np.minimum(begun_BN, length).T, strict=True):
-            tokens_BT[row_B, begun_B[:, None] + np.arange(tokens_KW.shape[1])] = tokens_KW[drawn_B]
-        return all_but_last(np.ascontiguousarray(tokens_BT[:, :length]), self.pad, self.nominal(length))
+        known = _sentences(self.heads == "present", self.arguments == "drawn")
+        return all_but_last(drawn(rng, size, length, known), self.pad, self.nominal(length))
 
 
 @functools.lru_cache(maxsize=4)
-def _sentences(heads: bool, drawn: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All sentences, filled up at the end, their lengths, and the chance of each or of one before it."""
+def _sentences(heads: bool, several: bool) -> Sentences:
     chances: dict[tuple[int, ...], float] = {}
     for moved, agree in itertools.product((False, True), (AGREE_A, AGREE_B)):
-        for arguments, share in _ARGUMENTS if drawn else ((1, 1.0),):
+        for arguments, share in _ARGUMENTS if several else ((1, 1.0),):
             parts = [_in_brackets([VP] * heads), _in_brackets([KINDS + MOVE] * moved)]
             parts += [_in_brackets(_noun())] * arguments
             ways = list(itertools.permutations(parts))
             for order in ways:
                 sentence = tuple(_sentence(moved, agree, list(order), heads))
                 chances[sentence] = chances.get(sentence, 0.0) + 0.25 * share / len(ways)
-    tokens_KW = np.zeros((len(chances), max(map(len, chances))), np.int32)
-    for row_W, sentence in zip(tokens_KW, chances, strict=True):
-        row_W[: len(sentence)] = sentence
-    below_K = np.cumsum(list(chances.values()))
-    return tokens_KW, np.array([len(sentence) for sentence in chances]), below_K[:-1]
+    return sentences(chances)
 
 
 def _sentence(moved: bool, agree: int, verb_phrase: list[list[int]], heads: bool) -> list[int]:

@@ -28,6 +28,7 @@ from procray.tasks.k_shuffle_dyck import KShuffleDyck
 from procray.tasks.lengths import read_length
 from procray.tasks.lime import LimeAbduct, LimeDeduct, LimeInduct
 from procray.tasks.mixture import Mixture
+from procray.tasks.mp_struct import MpStruct
 from procray.tasks.mp_struct_core import MpStructCore
 from procray.tasks.nca import Nca
 from procray.tasks.parameters import Parameter
@@ -47,7 +48,7 @@ TASKS: dict[str, type[BaseTask]] = {
     for task in (
         Identity, Reverse, Sort, Set, Union, Delete, Stack, Dyck, DyckShuffle, EcaRows, EcaTokens,
         Queue, LimeDeduct, LimeAbduct, LimeInduct, Hops, Automaton, KShuffleDyck, Rnn, Nca,
-        MpStructCore,
+        MpStruct, MpStructCore,
         Haystack, Addition, ReversedAddition, Multiplication, Sorting,
     )
 }  # fmt: skip

@@ -220,7 +220,8 @@ def note(
         other = planned.recipe.paced_by
         words = plan.phases[other].label
         words = f"{words} ([run](#/experiments/{experiment}/runs/{runs[other]}))" if other in runs else words
-        parts.append(f"Its sequences have, step by step, the lengths that those of {words} had.")
+        said = f"Its sequences have, step by step, the lengths that those of {words} had"
+        parts.append(f"{said}, and it ends where that one does.")
     keys = f"seed {planned.recipe.seed}" + (f" as {planned.recipe.role}" if planned.recipe.role else "")
     parts.append(f"All {'other ' if carried else ''}weights are drawn from {keys}.")
     if users := index.users.get(phase):

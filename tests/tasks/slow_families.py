@@ -308,6 +308,59 @@ def mp_struct_core(rng: random.Random, length: int, heads: str, arguments: str) 
     return tokens[:length]
 
 
+# -- mp_struct --------------------------------------------------------------------------------------
+
+
+def mp_derivation(rng: random.Random, without: str, goal_wh: float, c_wh: float) -> list[str]:
+    """A sentence as the released code derives it: a tree, then movement, then its tokens."""
+    num = rng.choice(["sg", "pl"])
+    subject = {"wh": rng.random() < goal_wh, "trace": False}
+    thing = {"wh": rng.random() < goal_wh, "trace": False}
+    spec_tp = spec_cp = None
+    if without != "move":
+        spec_tp = dict(subject)
+        subject["trace"] = True
+    asks = without != "move" and rng.random() < c_wh
+    if asks:
+        goal = next((phrase for phrase in (thing, subject) if phrase["wh"]), None)
+        if goal is not None:
+            spec_cp = {"wh": False, "trace": False}
+            goal["trace"] = True
+
+    def phrase(dp):
+        if dp["trace"]:
+            return ["TR[-wh]"] if dp["wh"] else ["TR[DP]"]
+        label = f"DP[Num:{num}]"
+        flat = ["D", "N", label] if without == "merge" else f"[ {label} [ D ] [ N ] ]".split()
+        return flat + (["[-wh]"] if dp["wh"] else [])
+
+    def box(tokens):
+        return tokens if without == "merge" else ["[", *tokens, "]"]
+
+    def label(name, tokens):
+        return tokens if without == "merge" else ["[", name, *tokens, "]"]
+
+    order = [thing, subject] if rng.random() < 0.5 else [subject, thing]
+    verb = label("VP", ["V", *box(phrase(order[0])), *box(phrase(order[1]))])
+    tense = "T(+EPP,uNum:" + ("u" if without == "agree" else num) + ")"
+    spec = [] if spec_tp is None else ["[", *phrase(spec_tp), "]"]
+    clause = label("TP", [*spec, *box([tense]), *box(verb)])
+    spec = [] if spec_cp is None else ["MOV[+wh]", "[", *phrase(spec_cp), "]"]
+    return label("CP", [*spec, *box(["C(+wh)" if asks else "C"]), *box(clause)])
+
+
+def mp_struct(rng: random.Random, length: int, without: str, goal_wh: float, c_wh: float) -> list[int]:
+    vocabulary = [
+        *("C", "C(+wh)", "CP", "D", "DP[Num:pl]", "DP[Num:sg]", "MOV[+wh]", "N"),
+        *("T(+EPP,uNum:pl)", "T(+EPP,uNum:sg)", "T(+EPP,uNum:u)", "T(uNum:pl)", "T(uNum:sg)", "T(uNum:u)"),
+        *("TP", "TR[-wh]", "TR[DP]", "V", "VP", "[", "[-wh]", "]"),
+    ]
+    tokens: list[str] = []
+    while len(tokens) < length:
+        tokens += mp_derivation(rng, without, goal_wh, c_wh)
+    return [vocabulary.index(token) for token in tokens[:length]]
+
+
 SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "queue": queue,
     "lime_deduct": lime_deduct,
@@ -318,5 +371,6 @@ SLOW_FAMILIES: dict[str, Callable[..., list]] = {
     "k_shuffle_dyck": k_shuffle_dyck,
     "rnn": rnn,
     "nca": nca,
+    "mp_struct": mp_struct,
     "mp_struct_core": mp_struct_core,
 }

@@ -15,7 +15,7 @@ from procray.errors import TaskError
 NAMES = [
     "identity", "reverse", "sort", "set", "union", "delete", "stack", "dyck", "dyck_shuffle", "eca_rows", "eca_tokens",
     "queue", "lime_deduct", "lime_abduct", "lime_induct", "hops", "automaton",
-    "k_shuffle_dyck", "rnn", "nca", "mp_struct_core",
+    "k_shuffle_dyck", "rnn", "nca", "mp_struct", "mp_struct_core",
     "haystack", "addition", "reversed_addition", "multiplication", "sorting",
 ]  # fmt: skip
 DIAGNOSTICS = NAMES[NAMES.index("haystack") :]

@@ -126,6 +126,7 @@ GOLDEN = {
     "k_shuffle_dyck": "ac66372a9a3bcc62",
     "rnn": "12159bbdd5105e17",
     "nca": "8a888fac17b0262c",
+    "mp_struct": "f2b754408a4b33e7",
     "mp_struct_core": "52fd348c05610632",
     "haystack": "94feffc2110a7fd9",
     "addition": "cccd83414b02ba4b",

@@ -22,6 +22,7 @@ FAMILIES = {
     "k_shuffle_dyck": {"length": 16, "k": 3},
     "rnn": {"length": 16, "alphabet": 9, "hidden": 4, "networks": 3},
     "nca": {"length": 24, "side": 4, "states": 3, "simplest": 0.0},
+    "mp_struct": {"length": 32},
     "mp_struct_core": {"length": 32},
 }
 
