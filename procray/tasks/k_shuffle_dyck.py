@@ -59,7 +59,7 @@ class KShuffleDyck(DyckShuffle):
         return ups_TB
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        """Where few can be open, of not too many types, they are followed in short pieces of sequences, all side by side.
+        """Where few can be open, of not too many types, they are followed in short pieces that go on side by side.
 
         The types stand in an order of their own, those that are open in front. An opening picks any place: that of an
         open type, or another, whose type then changes places with the first that is not open. A closing picks the

@@ -34,7 +34,7 @@ class Queue(Operations):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         count = self.vocab - 1
-        kind = np.int16 if count < 2**14 else np.int32
+        kind: type[np.signedinteger] = np.int16 if count < 2**14 else np.int32
         words_LB = words(rng, length, size)  # the two lowest bits are a coin, and the whole chooses a symbol
         coins_LB = words_LB & np.uint32(3)
         joins_LB = np.empty((length, size), bool)
