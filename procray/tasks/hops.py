@@ -17,7 +17,7 @@ from procray.batch import Batch
 from procray.tasks.lengths import Length, longest_of
 from procray.tasks.parameters import LARGEST_VOCAB, choice, length_of, whole
 from procray.tasks.rng import below, words
-from procray.tasks.sequences import shifted, shuffles
+from procray.tasks.sequences import picked, shifted, shuffles
 from procray.tasks.task import BaseTask
 
 
@@ -64,7 +64,7 @@ class Hops(BaseTask):
         # Names in the order of the ring, or, where there may be several, in any; both are random. The first one once
         # more follows the last. All look-ups are in flat arrays.
         name = np.empty((size, length + 1), np.int32)
-        name[:, :length] = shuffles(rng, size, self.alphabet, length)
+        name[:, :length] = picked(rng, size, length, self.alphabet)
         name[:, length] = name[:, 0]
         row_B1 = np.arange(0, name.size, length + 1)[:, None]
         shown_BN, place_BN = shuffles(rng, 2 * size, length).reshape(2, size, length)

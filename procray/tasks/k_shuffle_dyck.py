@@ -26,6 +26,7 @@ from procray.tasks.rng import below, words
 from procray.tasks.walks import bounced
 
 DEEPEST = 10  # a table of counts has 2 to the power of the depth rows
+MOST_TYPES = 1024  # of which each piece has an order of its own
 PIECE = 256  # tokens, about; many short pieces go on side by side
 
 
@@ -58,7 +59,7 @@ class KShuffleDyck(DyckShuffle):
         return ups_TB
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        """Where few can be open, which of them are is followed in short pieces of the sequences, all side by side.
+        """Where few can be open, of not too many types, they are followed in short pieces that go on side by side.
 
         The types stand in an order of their own, those that are open in front. An opening picks any place: that of an
         open type, or another, whose type then changes places with the first that is not open. A closing picks the
@@ -67,7 +68,7 @@ class KShuffleDyck(DyckShuffle):
         there is only one such state, so pieces begin there, each with names of its own: they are turned by the name of
         the type that was open when the piece began.
         """
-        if self.max_depth > DEEPEST:
+        if self.max_depth > DEEPEST or self.k > MOST_TYPES:
             return super().draw(rng, size, length)
         depths_SB = bounced(self._coins(rng, size, length), self.max_depth)
         opens_BT = np.ascontiguousarray((depths_SB[1:] > depths_SB[:-1]).T)

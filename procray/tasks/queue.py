@@ -34,6 +34,7 @@ class Queue(Operations):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         count = self.vocab - 1
+        kind: type[np.signedinteger] = np.int16 if count < 2**14 else np.int32
         words_LB = words(rng, length, size)  # the two lowest bits are a coin, and the whole chooses a symbol
         coins_LB = words_LB & np.uint32(3)
         joins_LB = np.empty((length, size), bool)
@@ -41,10 +42,10 @@ class Queue(Operations):
         np.not_equal(coins_LB[:likely], 0, out=joins_LB[:likely])
         np.equal(coins_LB[likely:], 0, out=joins_LB[likely:])
         joins_LB[-1] = False
-        depths_SB = np.zeros((length + 1, size), np.int16)
+        depths_SB = np.zeros((length + 1, size), kind)
         np.add(bounced(joins_LB[1:], count - 1), 1, out=depths_SB[1:])  # the first operation is an arrival
         np.greater(depths_SB[1:], depths_SB[:-1], out=joins_LB)
-        arrived_LB = np.arange(length, dtype=np.int16)[:, None] + depths_SB[:-1]
+        arrived_LB = np.arange(length, dtype=kind)[:, None] + depths_SB[:-1]
         arrived_LB >>= 1  # before each operation
         most = int(arrived_LB.max()) + 1
         symbols_BN = np.empty((size, most), np.int32)
@@ -52,7 +53,7 @@ class Queue(Operations):
         symbols_BN += 1
         # Of the symbols that are not in the queue, as many as have left it stand at the departures 0, 1, .. and were
         # not taken since; numbers below 0 stand for the rest.
-        place_LB = below(words_LB, count - depths_SB[:-1], np.int16 if count < 2**14 else np.int32)
+        place_LB = below(words_LB, count - depths_SB[:-1], kind)
         place_LB += arrived_LB
         place_LB -= count
         joined_BN = _joined(joins_LB, arrived_LB, place_LB, symbols_BN, count)

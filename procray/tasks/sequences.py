@@ -65,7 +65,7 @@ def picked(rng: np.random.Generator, size: int, count: int, options: int) -> np.
     """
     assert count <= options, "so many different numbers are there"
     drawn = count + count * count // options + 8
-    if 2 * drawn > options or options.bit_length() + drawn.bit_length() > 30:
+    if options <= 256 or 2 * drawn > options or options.bit_length() + drawn.bit_length() > 30:
         return shuffles(rng, size, options, count).astype(np.int32)
     found_BN = distinct(below(words(rng, size, drawn), options, np.int32), options)[:, :count]
     while (short_B := found_BN[:, -1] == options).any():

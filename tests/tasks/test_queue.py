@@ -55,3 +55,13 @@ def test_the_slow_sampler_follows_the_same_rule():
     rng = random.Random(0)
     samples = [slow.queue(rng, 6, 5)[:6] for _ in range(20_000)]
     assert distance(samples, chances) < 0.5 * np.sqrt(len(chances) / 20_000)
+
+
+@pytest.mark.parametrize("vocab", [16_384, 16_400, 40_000])
+def test_large_vocabularies(vocab):
+    tokens = tasks.get("queue", length=40, vocab=vocab).sample(0, "train", 0, 200).tokens_BT
+    joined = tokens[:, :40]
+    share = np.bincount(joined[joined > 0] * 4 // vocab, minlength=4) / (joined > 0).sum()
+    assert share == pytest.approx(np.full(4, 0.25), abs=0.03)
+    for row in tokens[:20].tolist():
+        assert slow.queued(row[:40]) == [token for token in row[41:] if token != vocab + 1]
