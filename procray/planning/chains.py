@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from procray.planning import models, settings, transfer
+from procray.planning import among, models, settings, transfer
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, text_warmup
 from procray.planning.facts import Facts, whole_steps
@@ -24,7 +24,8 @@ from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.paths import Path
 from procray.spec.structure import Link, SweepSpec, Tail
-from procray.spec.tails import longer, unshuffled
+from procray.spec.tails import has_data_among, longer, unshuffled, without_data_among
+from procray.training.interleaving import Interleaving
 from procray.training.recipe import ModelShape, PhaseRecipe, has_curriculum
 
 
@@ -50,6 +51,8 @@ class Chains:
         self._inherited: dict[tuple[Any, ...], Inheritance | None] = {}
         self._longer: dict[tuple[int, int], Tail] = {}
         self._unshuffled: dict[Link, Link] = {}
+        self._symbol_rows: dict[Link, int | None] = {}
+        self._bare: dict[int, Tail] = {}
         self._real: dict[tuple[int, int], Tail] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
@@ -95,6 +98,14 @@ class Chains:
         if key not in self._longer:
             self._longer[key] = longer(tail, tokens)
         return self._longer[key]
+
+    def bare(self, tail: Tail) -> Tail:
+        """The tail without the procedural data among its text; one and the same for one tail."""
+        if not has_data_among(tail):
+            return tail
+        if id(tail) not in self._bare:
+            self._bare[id(tail)] = without_data_among(tail)
+        return self._bare[id(tail)]
 
     def unshuffled(self, tail: Tail, i: int) -> Tail:
         """The tail with link `i` on its task as it is; one and the same link for one link."""
@@ -173,23 +184,62 @@ class Chains:
         )
         if paced:  # it ends where the other one ends
             recipe = replace(recipe, paced_by=PACED, evaluation=replace(recipe.evaluation, solved=None))
-        config = recipe.model.config(source.vocab, source.rows)
+        rows, placing = 0, None
+        if link.symbols_of is not None:
+            found = self._among(link, pick, recipe, source.vocab, resources, steps, tokens_per_step)
+            if found is None:
+                return None
+            placing, interleaving = found
+            rows, recipe = interleaving.rows, replace(recipe, interleaving=interleaving)
+        config = recipe.model.config(source.vocab + rows, source.rows)
+        unused = (source if replaced is None else replaced).unused | (placing.unused if placing else frozenset())
         return Facts(
             link=link,
             recipe=recipe,
             template=template(recipe),
             budget=budget,
             tokens_per_step=tokens_per_step,
-            vocab=source.vocab,
+            vocab=source.vocab + rows,
             rows=source.rows,
-            symbols=source.symbols,
+            symbols=f"{source.symbols} + {rows}" if rows else source.symbols,
             resources=resources,
-            unused=(source if replaced is None else replaced).unused
-            | settings.unused_of_schedule(spec, link, optimizer),
+            unused=unused | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
             flops_per_step=flops_per_step(source.recipe, config, batch, context, resources),
             paced=paced,
+            placing=placing,
         )
+
+    def _among(
+        self,
+        link: Link,
+        pick: Pick,
+        recipe: PhaseRecipe,
+        vocab: int,
+        resources: dict[str, Any],
+        steps: int,
+        tokens_per_step: float,
+    ) -> tuple[among.Placing | None, Interleaving] | None:
+        """The procedural data among a phase's text, and where they stand; without any, the rows of their symbols.
+
+        Args:
+            vocab: rows of the tokenizer.
+        """
+        assert link.symbols_of is not None
+        if link.symbols_of not in self._symbol_rows:
+            self._symbol_rows[link.symbols_of] = among.symbol_rows(self.inspection, self.data, link.symbols_of)
+        rows = self._symbol_rows[link.symbols_of]
+        if rows is None or link.among is None:
+            return None if rows is None else (None, Interleaving(rows))
+        data = link.among
+        placing = among.read(self.inspection, self.data, data, pick, recipe, vocab + rows, rows, resources)
+        if placing is None:
+            return None
+        found = placing.among(steps, tokens_per_step)
+        if isinstance(found, str):
+            self.report((*data.section, "mix"), pick, found)
+            return None
+        return placing, found
 
     def _blocks(self, text: dict[str, Any], replaced: Facts, context: int, pick: Pick) -> int:
         """Blocks in a step of the text that takes the place of a warm-up: of as many tokens, to half a block.
