@@ -81,7 +81,7 @@ def _ceil(value: float) -> int:
     return max(1, math.ceil(value - _NEAR))
 
 
-def symbol_rows(inspection: Inspection, data: Data, link: Link, target: str = "") -> int | None:
+def symbol_rows(inspection: Inspection, data: Data, link: Link) -> int | None:
     """Rows for the symbols of every task that a procedural section of the grid has; None where one of them is wrong.
 
     All cells of a sweep have the rows of its largest vocabulary, so that one baseline is alike to all of them.
@@ -91,13 +91,9 @@ def symbol_rows(inspection: Inspection, data: Data, link: Link, target: str = ""
     axes = frozenset(
         i for i in spec.relevant(link.section) if not aside & {*spec.axes[i].path[len(link.section) :][:1]}
     )
-    most: int | None = None
-    for pick in picks(spec.axes, spec.selection, axes, target):
-        source = read_task(inspection, data, link, pick)
-        if source is None:
-            return None
-        most = max(most or 0, source.vocab)
-    return most
+    found = [read_task(inspection, data, link, pick) for pick in picks(spec.axes, spec.selection, axes, "")]
+    sizes = [source.vocab for source in found if source is not None]
+    return max(sizes) if sizes and len(sizes) == len(found) else None
 
 
 def read_task(inspection: Inspection, data: Data, link: Link, pick: Pick) -> Source | None:

@@ -237,7 +237,7 @@ class Chains:
             return None
         found = placing.among(steps, tokens_per_step)
         if isinstance(found, str):
-            self.report((*data.section, "mix"), pick, found)
+            self.report((*data.section, "mix", "share"), pick, found)
             return None
         return placing, found
 

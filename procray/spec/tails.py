@@ -45,7 +45,8 @@ def _with_data_among(links: tuple[Link, ...], base: dict[str, Any]) -> tuple[Lin
         return links
     data, host, *later = links[at:]
     rest = (replace(link, symbols_of=data) for link in later)
-    return (*links[:at], replace(host, among=data, symbols_of=data), *rest)
+    own = replace(host, among=data, symbols_of=data, transfer=None, freeze=None, perturb=None)  # nothing is carried
+    return (*links[:at], own, *rest)
 
 
 def without_data_among(tail: Tail) -> Tail:
