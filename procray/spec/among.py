@@ -56,7 +56,7 @@ def _problems(root: Node, section: _Section) -> Iterator[Problem]:
         yield node.keys[key].problem(f"{name}.{key}: {section.wrong}")
     for own in _OF_THE_TEXT:
         if own in node.value:
-            yield node.keys[own].problem(f"{name}.{own}: {said} the {own} is that of the text; leave it out")
+            yield node.keys[own].problem(f"{name}.{own}: {said} the data have the {own} of the text; leave it out")
     evaluate = node.value.get("evaluate")
     for own in ("every", "solved") if evaluate is not None and evaluate.is_mapping else ():
         if own in evaluate.value:
