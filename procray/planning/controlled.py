@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from procray.errors import Problem
 from procray.planning.chains import Chains
@@ -44,7 +43,7 @@ def check_controls(spec: SweepSpec, chains: Chains) -> None:
 
 def _about(spec: SweepSpec, tail: Tail, at: int) -> frozenset[int]:
     """The axes of what `_already` looks at."""
-    paths = [(*link.section, "task") for link in tail.links if link.kind == "procedural"]
+    paths = [(*link.section, "task") for link in _procedural(tail)]
     start = tail.links[at].perturb
     return frozenset().union(*(spec.relevant(path) for path in [*paths, *([start] if start else [])]))
 
@@ -59,8 +58,8 @@ def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str
         )
     if kind not in ("shuffled", "text"):
         return ""
-    for link in tail.links:
-        task = _task(spec, link, pick)
+    for link in _procedural(tail):
+        task = spec.value((*link.section, "task"), pick)
         if not isinstance(task, dict):
             continue
         if "text" in task:
@@ -71,8 +70,10 @@ def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str
     return ""
 
 
-def _task(spec: SweepSpec, link: Link, pick: Pick) -> Any:
-    return spec.value((*link.section, "task"), pick) if link.kind == "procedural" else None
+def _procedural(tail: Tail) -> list[Link]:
+    """The warm-ups of a chain, and the procedural data among its text."""
+    links = [link.among or link for link in tail.links]
+    return [link for link in links if link.kind == "procedural"]
 
 
 def entry_problem(spec: SweepSpec, number: int, message: str) -> Problem:
@@ -110,6 +111,7 @@ def share_of_controls(plan: Plan) -> Share | None:
     tokens = 0
     for phase in plan.phases.values():
         tokens += phase.nominal[phase.end] - phase.nominal.get(without.get(phase.id, 0), 0)
+        tokens += 0 if phase.id in without else phase.procedural_tokens
     return Share(len(plan.phases) - len(without), tokens, without)
 
 

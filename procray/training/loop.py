@@ -198,7 +198,8 @@ class Run:
             if state.inserted == found.interleaving.updates:
                 self.drain()
                 self.pace.stop()
-                state.learned = self.evaluate(found.validation()).accuracy
+                metrics = self.evaluate(found.validation())
+                state.learned = [metrics.loss, metrics.accuracy]
             elif self.losses.full:
                 self.drain()
                 if self.keeper.due(keep.SAVE_ANYWHERE_SECONDS):

@@ -49,16 +49,17 @@ def row(state: State, metrics: Metrics, recipe: PhaseRecipe, source: Source, mfu
 def inserted(state: State, metrics: Metrics) -> dict[str, Any]:
     """What the row of an evaluation says of a task that stands among the text, beside what it says of text.
 
-    `procedural_learned` is the accuracy on its validation set right after the last update on it.
+    What was `learned` stands for the moment right after the last update on it, wherever that was.
     """
     scored = state.since_inserted_scored
+    names = ("procedural_learned_loss", "procedural_learned_accuracy")
     return {
         "procedural_updates": state.inserted,
         "procedural_tokens": state.inserted_tokens,
         "procedural_loss": metrics.loss,
         "procedural_accuracy": metrics.accuracy,
         "procedural_train_loss": state.since_inserted_loss / scored if scored else None,
-        **({} if state.learned is None else {"procedural_learned": state.learned}),
+        **dict(zip(names, state.learned or (), strict=False)),
     }
 
 

@@ -19,7 +19,9 @@ COUNTERS = (
 # On how many held-out sequences a row was measured, and over how many steps before it its means run; noted where
 # either may differ from row to row.
 SEQUENCES, MEAN_STEPS = "sequences", "mean_steps"
-_INSERTED = ("procedural_loss", "procedural_accuracy", "procedural_learned")  # of a task among text
+_INSERTED = (
+    "procedural_loss", "procedural_accuracy", "procedural_learned_loss", "procedural_learned_accuracy",
+)  # fmt: skip  # of a task among text
 _HELD_OUT = ("loss", "accuracy", "exact", *PARTS, EXACT_MATCH, *_INSERTED)
 _MEANS = ("train_loss", "grad_norm", "procedural_train_loss")
 VALUES = (*_HELD_OUT, *_MEANS, "lr")

@@ -61,7 +61,7 @@ class State:
     inserted_tokens: int = 0  # nominal
     since_inserted_loss: float = 0.0
     since_inserted_scored: int = 0
-    learned: float | None = None  # accuracy on its validation set, right after the last of them
+    learned: list[float] | None = None  # loss and accuracy on its validation set, right after the last of them
 
     @property
     def updates(self) -> int:

@@ -148,7 +148,7 @@ def test_the_task_is_learned_and_its_losses_are_not_those_of_text(text, tmp_path
     rows = FolderContext(tmp_path).rows()
     assert rows[0]["procedural_loss"] == pytest.approx(np.log(257 + ROWS), abs=0.3)
     assert rows[2]["procedural_train_loss"] < 0.75 * rows[0]["procedural_loss"]
-    assert rows[2]["procedural_learned"] > rows[0]["procedural_accuracy"] + 0.1
+    assert rows[2]["procedural_learned_accuracy"] > rows[0]["procedural_accuracy"] + 0.1
     assert rows[3]["procedural_train_loss"] is None
     trained(phase(text, UNUSED), text, tmp_path / "base")
     base = FolderContext(tmp_path / "base").rows()
