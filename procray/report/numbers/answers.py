@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from procray.planning.titles import title_of
+from procray.planning.titles import task_among, title_of
 from procray.report.numbers.evidence import beside, left_of, quicker
 from procray.report.numbers.pairs import cells
 from procray.report.numbers.results import Answer, Evidence, Target, Variant, paired
 from procray.report.numbers.statistics import LEVEL, Difference, fisher_exact
-from procray.report.numbers.warmups import chance_of, task_among
+from procray.report.numbers.warmups import chance_of
 from procray.report.numbers.wording import amount, count, listing, percent, plural, probability, share_interval
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def learned(own: Sequence[Cell], reader: Reader) -> Answer:
 def hosts(own: Sequence[Cell], reader: Reader) -> list[PlannedPhase]:
     """The phases of a variant among whose text procedural data stand."""
     found = dict.fromkeys(phase for cell in own for phase in (cell.compared, *(mark.phase for mark in cell.stages)))
-    return [reader.plan.phases[phase] for phase in found if task_among(reader.plan.phases[phase]) is not None]
+    return [reader.plan.phases[phase] for phase in found if task_among(reader.plan.phases[phase].recipe) is not None]
 
 
 def _learned_among(phases: Sequence[PlannedPhase], reader: Reader) -> list[Answer]:
     """The same of procedural data among text: none or one."""
-    data = task_among(phases[0]) if phases else None
+    data = task_among(phases[0].recipe) if phases else None
     if data is None:
         return []
     ends = {phase.id: reader.run_among(phase).accuracy for phase in phases}

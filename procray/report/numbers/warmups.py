@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from procray.planning.titles import title_of
+from procray.planning.titles import task_among, title_of
 from procray.report.numbers.runs import Curve, Reader, Run, mean_curve
 from procray.report.numbers.statistics import Spread, spread
 from procray.report.numbers.wording import percent, plural
@@ -79,7 +79,7 @@ def warmups(plan: Plan, reader: Reader) -> tuple[Warmup, ...]:
     """Every warm-up of a plan, and all procedural data among the text of a phase, in its order."""
     by_name: dict[str, list[PlannedPhase]] = {}
     for phase in plan.phases.values():
-        if phase.kind == "procedural" or task_among(phase) is not None:
+        if phase.kind == "procedural" or task_among(phase.recipe) is not None:
             by_name.setdefault(phase.variant, []).append(phase)
     return tuple(
         _warmup(name, phases, reader) if phases[0].kind == "procedural" else _among(name, phases, reader)
@@ -87,15 +87,9 @@ def warmups(plan: Plan, reader: Reader) -> tuple[Warmup, ...]:
     )
 
 
-def task_among(phase: PlannedPhase) -> dict[str, Any] | None:
-    """The procedural data among the text of a phase, as a stream of data; None where there are none."""
-    found = phase.recipe.interleaving
-    return None if found is None or found.task is None else {"task": found.task}
-
-
 def _among(name: str, phases: Sequence[PlannedPhase], reader: Reader) -> Warmup:
     phases = sorted(phases, key=lambda phase: phase.recipe.seed)
-    first, data = phases[0], task_among(phases[0])
+    first, data = phases[0], task_among(phases[0].recipe)
     assert data is not None
     assert first.recipe.interleaving is not None
     runs = tuple(reader.run_among(phase) for phase in phases)
