@@ -50,17 +50,18 @@ class Placing:
 
     def among(self, steps: int, tokens_per_step: float) -> Interleaving | str:
         """The data among so many steps of text; or why they have no room there."""
+        own = replace(self.interleaving, weight=self.per_update / tokens_per_step)
         start = min(math.floor(self.at * steps + 0.5), steps - 1)
         left = steps - start
         if self.share == 1:
             assert self.asked is not None
-            return replace(self.interleaving, updates=_ceil(self.asked / self.per_update), start=start, span=1)
+            return replace(own, updates=_ceil(self.asked / self.per_update), start=start, span=1)
         if self.asked is None:
             updates = round(self.ratio * left * tokens_per_step / self.per_update)
             if not updates:
                 most = format_count(round(left * tokens_per_step))
                 return f"of {most} tokens of text such a share is less than one update of {self.per_update:g} tokens"
-            return replace(self.interleaving, updates=updates, start=start, span=left)
+            return replace(own, updates=updates, start=start, span=left)
         updates = _ceil(self.asked / self.per_update)
         span = _ceil(updates * self.per_update / self.ratio / tokens_per_step)
         least = (updates - 1) * self.per_update / self.ratio / tokens_per_step  # a last update need not be a whole one
@@ -70,7 +71,7 @@ class Placing:
                 f"{format_count(self.asked)} procedural tokens have no room: at this share {room} fit among the "
                 f"{format_count(round(left * tokens_per_step))} tokens of text that follow"
             )
-        return replace(self.interleaving, updates=updates, start=start, span=min(span, left))
+        return replace(own, updates=updates, start=start, span=min(span, left))
 
     def tokens(self, updates: int) -> int:
         """Nominal tokens of so many updates."""

@@ -27,6 +27,7 @@ class Interleaving:
         role: keys its stream of batches, as it does in a phase of its own.
         batch: sequences of one update.
         updates: on the task, in all.
+        weight: of one of them in the schedule: its tokens, in steps of text.
         start: updates on text before the first of them can come.
         span: the updates on text among which they are spread; 1: all of them stand before one.
         decay: how updates on the task for each update on text fall to none over the span.
@@ -42,6 +43,7 @@ class Interleaving:
     span: int = 1
     decay: Decay = "none"
     sequences: int = 0
+    weight: float = 1.0
 
     def due(self, step: int) -> int:
         """Updates on the task that are made before update `step` on text, from 0. Pure, and never falling."""
@@ -74,6 +76,8 @@ class Interleaving:
                 and value.get("decay") in get_args(Decay)
                 and _is_count(value.get("start"), 0)
                 and all(_is_count(value.get(name), 1) for name in numbers)
+                and isinstance(value.get("weight"), float)
+                and 0 < value["weight"] < math.inf
             )
         if not fits:
             raise StoreError(f"the recipe of a phase is damaged: {str(value)[:100]} is no interleaving")

@@ -240,7 +240,7 @@ class Run:
         recipe, state, context = self.recipe, self.state, self.context
         self.pace.start()
         scored = self.scored(batch)
-        lr = lr_at(state.updates, recipe.optimizer, recipe.updates)
+        lr = lr_at(recipe.place(state.step, state.inserted), recipe.optimizer, recipe.length)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if recipe.model.dropout > 0:

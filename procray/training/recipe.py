@@ -240,13 +240,12 @@ class Init:
 class PhaseRecipe:
     """One phase: one model, one stream of data, one schedule.
 
-    `data` is the canonical description of the stream: `{"task": {...}}` as returned by
-    `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
-    `corpora.recipe()`. `steps` is the length of a decaying schedule and None for a constant one,
-    where a longer budget extends the same run. `noise` and `interleaving` are of text alone. `role` keys what is drawn,
-    together with the seed: see `procray.model.draws`; recipes of the first two `numerics` have none. `paced_by` is the
-    phase whose lengths of sequences this one follows step by step, in place of its own evaluations; see
-    `procray.training.pacing`.
+    `data` is the canonical description of the stream: `{"task": {...}}` as returned by `Task.recipe()`, or
+    `{"corpus": {...}, "tokenizer": {...}}` as returned by `corpora.recipe()`. `steps` is the length of a decaying
+    schedule and None for a constant one, where a longer budget extends the same run. `noise` and `interleaving` are of
+    text alone. `role` keys what is drawn, together with the seed: see `procray.model.draws`; recipes of the first two
+    `numerics` have none. `paced_by` is the phase whose lengths of sequences this one follows step by step, in place of
+    its own evaluations; see `procray.training.pacing`.
     """
 
     kind: Kind
@@ -293,10 +292,14 @@ class PhaseRecipe:
         return value
 
     @property
-    def updates(self) -> int | None:
-        """Of the optimiser, over which its schedule lies: `steps`, and those on a task among the text."""
-        extra = 0 if self.interleaving is None else self.interleaving.updates
+    def length(self) -> float | None:
+        """Of the schedule, in steps; tokens of a task among the text take as much of it as tokens of text."""
+        extra = 0 if self.interleaving is None else self.interleaving.updates * self.interleaving.weight
         return None if self.steps is None else self.steps + extra
+
+    def place(self, steps: int, inserted: int) -> float:
+        """In the schedule, after so many steps and updates on a task among the text."""
+        return steps + (inserted * self.interleaving.weight if self.interleaving is not None and inserted else 0)
 
     @property
     def grows(self) -> bool:

@@ -32,7 +32,9 @@ def row(state: State, metrics: Metrics, recipe: PhaseRecipe, source: Source, mfu
         "exact": metrics.exact if source.whole_answers else None,
         **metrics.parts,
         "train_loss": state.since_loss / state.since_scored if trained else None,
-        "lr": lr_at(state.updates - 1, recipe.optimizer, recipe.updates) if state.step else None,
+        "lr": lr_at(recipe.place(state.step - 1, state.inserted), recipe.optimizer, recipe.length)
+        if state.step
+        else None,
         "grad_norm": state.since_norm / state.since_steps if trained else None,
         "tokens_per_s": state.since_tokens / seconds if trained and seconds else None,
         "positions_per_s": state.since_positions / seconds if trained and seconds else None,

@@ -15,6 +15,7 @@ from procray.training.interleaving import Interleaving
 
 TASK = "{task: set, length: 8, vocab: 20, batch: 16, %s}"
 TEXT = "semantic: {corpus: c4, tokenizer: byte, tokens: 102400, batch: 32, optimizer: {lr: 5e-4, schedule: cosine}}\n"
+BOTH = "{task: {grid: [set, dyck]}, length: 8, vocab: 20, batch: 16, tokens: 5440, at: 0, "
 UPDATE = 16 * 17  # tokens: a sequence and its answer, each with what closes it
 STEP = 32 * 32
 
@@ -117,7 +118,7 @@ def test_data_have_room_or_it_is_told_and_shares_are_kept(share, decay, at, step
 
 
 def test_one_baseline_has_the_rows_of_the_largest_vocabulary():
-    text = f"{HEAD}procedural: {{task: {{grid: [set, dyck]}}, length: 8, vocab: 20, k: 40, batch: 16, tokens: 5440, at: 0}}\n"
+    text = f"{HEAD}procedural: {BOTH}k: 40}}\n"
     graph = plan(load_text(text + TEXT, "f.yaml"))
     check(graph)
     assert graph.variants == ["baseline", "set", "dyck"]
@@ -127,7 +128,7 @@ def test_one_baseline_has_the_rows_of_the_largest_vocabulary():
 
 
 def test_parameters_that_a_task_does_not_have_make_no_variants_of_it():
-    text = f"{HEAD}procedural: {{task: {{grid: [set, dyck]}}, length: 8, vocab: 20, k: {{grid: [2, 4]}}, batch: 16, tokens: 5440, at: 0}}\n"
+    text = f"{HEAD}procedural: {BOTH}k: {{grid: [2, 4]}}}}\n"
     assert plan(load_text(text + TEXT, "f.yaml")).variants == ["baseline", "set", "dyck/k2", "dyck/k4"]
 
 
@@ -208,7 +209,11 @@ def test_a_search_tries_the_same_for_both_arms():
         ("tokens: 50k, mix: {share: 0.1}", TEXT, "50k procedural tokens have no room: at this share 11377 fit among"),
         ("mix: {share: 0.001}", TEXT, "procedural.mix.share: of 100Ki tokens of text such a share is less than one"),
         ("tokens: 100, at: 0", TEXT, "100 tokens are less than one update (16 sequences x 17 tokens = 272)"),
-        ("tokens: 5k, at: 0, optimizer: {lr: 1e-3}", TEXT, "beside procedural.at the data have the optimizer of the text"),
+        (
+            "tokens: 5k, at: 0, optimizer: {lr: 1e-3}",
+            TEXT,
+            "beside procedural.at the data have the optimizer of the text",
+        ),
         ("tokens: 5k, at: 0, model: {layers: 3}", TEXT, "beside procedural.at the data have the model of the text"),
         ("tokens: 5k, at: 0, resources: {workers: 2}", TEXT, "the data have the resources of the text"),
         ("tokens: 5k, at: 0, evaluate: {every: 1k}", TEXT, "procedural.evaluate.every: beside procedural.at only"),
@@ -218,9 +223,17 @@ def test_a_search_tries_the_same_for_both_arms():
         ("tokens: 5k, at: 0", TEXT + "donors: [7]\n", "donors: beside procedural.at no warm-up has a seed"),
         ("tokens: 5k, at: 0", TEXT + "controls: [text]\n", "controls: text: beside procedural.at text in place"),
         ("tokens: 5k, at: 0", TEXT + "controls: [random]\n", "controls: random: beside procedural.at no weights"),
-        ("tokens: 5k, at: 0", TEXT.replace("batch: 32", "batch: 32, resources: {workers: 20}"), "procedural.batch: a batch of 16 is too"),
+        (
+            "tokens: 5k, at: 0",
+            TEXT.replace("batch: 32", "batch: 32, resources: {workers: 20}"),
+            "procedural.batch: a batch of 16 is too",
+        ),
         ("tokens: 50k, mix: {share: 0.4}", TEXT + "matched: [0.2]\n", "matched: 0.2 of the budget: 50k procedural"),
-        ("tokens: 5k, at: 0", "diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}\n", "a diagnostic has no text"),
+        (
+            "tokens: 5k, at: 0",
+            "diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}\n",
+            "a diagnostic has no text",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_stand_among_text_is_told_at_its_line(procedural, rest, said):
@@ -230,10 +243,16 @@ def test_what_cannot_stand_among_text_is_told_at_its_line(procedural, rest, said
 @pytest.mark.parametrize(
     ("task", "said"),
     [
-        ("{task: set, length: 40, batch: 16, %s}", "procedural.length: set needs 81 positions, more than the context of 32"),
+        (
+            "{task: set, length: 40, batch: 16, %s}",
+            "procedural.length: set needs 81 positions, more than the context of 32",
+        ),
         ("{task: {text: c4}, batch: 16, %s}", "procedural.task: text cannot be placed among text"),
         ("{task: eca, form: rows, width: 8, length: 8, rule: 110, batch: 16, %s}", "has rows of cells and no tokens"),
-        ("{task: identity, length: {start: 1, step: 1, mastery: 0.9, max: 6}, batch: 16, %s}", "lengths that grow with mastery"),
+        (
+            "{task: identity, length: {start: 1, step: 1, mastery: 0.9, max: 6}, batch: 16, %s}",
+            "lengths that grow with mastery",
+        ),
         ("{task: nope, length: 8, batch: 16, %s}", "there is no task 'nope'"),
     ],
 )  # fmt: skip

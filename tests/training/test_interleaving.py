@@ -101,6 +101,7 @@ def test_they_go_through_json_and_damage_is_told():
         {"rows": 0},
         {**MIXED.to_json(), "decay": "wsd"},
         {**MIXED.to_json(), "span": 0},
+        {**MIXED.to_json(), "weight": 0.0},
         {"rows": 9, "x": 1},
     ):
         with pytest.raises(StoreError, match="no interleaving"):
@@ -156,14 +157,14 @@ def test_the_task_is_learned_and_its_losses_are_not_those_of_text(text, tmp_path
     assert rows[2]["train_loss"] == pytest.approx(base[2]["train_loss"], abs=1.0)
 
 
-def test_one_schedule_lies_over_all_updates(text, tmp_path):
+def test_one_schedule_lies_over_the_tokens_of_both_kinds(text, tmp_path):
     optimizer = Optimizer(lr=1e-3, schedule="cosine", warmup_steps=2)
-    one = phase(text, MIXED, optimizer=optimizer, steps=N)
-    assert one.updates == N + 7
+    one = phase(text, replace(MIXED, weight=0.25), optimizer=optimizer, steps=N)
+    assert one.length == N + 7 / 4
     trained(one, text, tmp_path)
     for row in FolderContext(tmp_path).rows()[1:]:
-        update = row["step"] + MIXED.due(row["step"] - 1)
-        assert row["lr"] == lr_at(update - 1, optimizer, N + 7)
+        before = row["step"] - 1 + MIXED.due(row["step"] - 1) / 4
+        assert row["lr"] == lr_at(before, optimizer, N + 7 / 4)
 
 
 def test_unused_rows_leave_everything_else_as_it_was_drawn(text, tmp_path):
