@@ -28,7 +28,7 @@ def lr_at(step: float, optimizer: Optimizer, steps: float | None) -> float:
         return optimizer.lr * (step + 1) / (optimizer.warmup_steps + 1)
     if steps is None:
         return optimizer.lr
-    start = optimizer.warmup_steps
+    start: float = optimizer.warmup_steps
     if optimizer.schedule == "wsd":
         start = max(start, steps - round(optimizer.decay * steps))
     if step < start:
