@@ -183,10 +183,19 @@ def _among(told: _Told, then: Interleaving | None, now: Interleaving | None) -> 
         _task(told, "procedural", both[0]["task"], both[1]["task"])
     else:
         told.add("procedural", *(_data_title({"task": one["task"]}) if one.get("task") else _NOTHING for one in both))
-    if None not in (both[0].get("task"), both[1].get("task")):
-        words = {"start": "updates on text before them", "span": "updates on text among which they stand"}
-        for name in ("batch", "updates", "start", "span", "decay", "sequences"):
-            told.add(f"procedural {words.get(name, name)}", str(both[0][name]), str(both[1][name]))
+    if all(one.get("task") for one in both):
+        for name, place in _PLACES.items():
+            told.add(place, str(both[0][name]), str(both[1][name]))
+
+
+_PLACES = {
+    "batch": "procedural.batch",
+    "updates": "updates on procedural data",
+    "start": "steps of text before procedural data",
+    "span": "steps of text among which they stand",
+    "decay": "procedural.mix.decay",
+    "sequences": "procedural.evaluate.sequences",
+}
 
 
 def _counts(phase: PlannedPhase, evaluation: Evaluation) -> bool:
