@@ -3,7 +3,7 @@
 A step of such a phase is one update on text, with the updates on the task that stand before it. So steps, tokens,
 marks and evaluations are those of text, and they fall where they fall in the baseline; text comes in the baseline's
 order. The symbols of the task have rows of their own in embedding and head, behind those of the tokenizer; the baseline
-has the same rows and no data for them. Every softmax is over all rows, in training and evaluation, in both of them.
+has the same rows and no data for them. The softmax of each kind of data is over its own rows, in both of them.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -127,6 +128,11 @@ class Run:
         self.flops_at: dict[int, float] = {}  # per position, by length
         self.fresh = begun.fresh
         self.interleaved = interleaved(recipe, source, runtime)
+        if recipe.interleaving is not None:
+            # Each kind of data has a softmax over its own symbols: neither pushes the rows of the other away.
+            tokenizer = source.vocab - recipe.interleaving.rows
+            self.own = slice(0, tokenizer), slice(tokenizer, source.vocab)
+            self.objective.own = self.own[0]
         self.paced = pacing(recipe, context)
         # What follows another phase does not grow by itself.
         self.curriculum = source.curriculum if self.paced is None else None
@@ -198,7 +204,8 @@ class Run:
             if state.inserted == found.interleaving.updates:
                 self.drain()
                 self.pace.stop()
-                metrics = self.evaluate(found.validation())
+                with self.symbols():
+                    metrics = self.evaluate(found.validation())
                 state.learned = [metrics.loss, metrics.accuracy]
             elif self.losses.full:
                 self.drain()
@@ -211,12 +218,22 @@ class Run:
         """One optimiser step on the task among the text."""
         state = self.state
         batch = found.batch(state.inserted)
-        lr, scored, shapes = self.apply(batch, "dropout inserted", state.inserted, found.micro_batch)
+        with self.symbols():
+            lr, scored, shapes = self.apply(batch, "dropout inserted", state.inserted, found.micro_batch)
         self.losses.note(state.step, lr, scored, inserted=True)
         state.inserted += 1
         state.inserted_tokens += batch.nominal_tokens
         state.since_tokens += batch.nominal_tokens
         self.count_positions(shapes)
+
+    @contextmanager
+    def symbols(self) -> Iterator[None]:
+        """In it the softmax is over the symbols of the task; else, in such a phase, over the tokenizer's."""
+        self.objective.own, text = self.own[1], self.objective.own
+        try:
+            yield
+        finally:
+            self.objective.own = text
 
     def update(self) -> None:
         """One optimiser step on the phase's own data."""
@@ -318,7 +335,10 @@ class Run:
         self.pace.stop()
         state, source = self.state, self.source
         metrics = self.evaluate(source.validation(state.length))
-        inserted = None if self.interleaved is None else self.evaluate(self.interleaved.validation())
+        inserted = None
+        if self.interleaved is not None:
+            with self.symbols():
+                inserted = self.evaluate(self.interleaved.validation())
         record.judge(state, metrics.accuracy, self.recipe, self.curriculum, self.paced)
         mfu = self.pace.mfu(state.since_flops, state.since_seconds)
         state.row = record.row(state, metrics, self.recipe, source, mfu)

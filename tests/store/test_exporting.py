@@ -93,6 +93,6 @@ def test_rows_behind_the_tokenizer_are_told(tmp_path):
     data = corpora.recipe({"files": [str(tmp_path / "a.txt")]}, "byte")
     prepared = corpora.prepare(data, store.corpora, 1)
     phase = stored(store, data, prepared.vocab_size + 22, among=Interleaving(22))
-    assert "257 entries; behind them 22 rows for symbols of procedural data" in export_mark(
+    assert "257 entries; behind them 22 rows for symbols that are no text" in export_mark(
         store, phase, 10, tmp_path / "out"
     )
