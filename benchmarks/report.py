@@ -1,17 +1,19 @@
-"""What the numbers of a large sweep's report cost: read, compared and told, without pictures.
+"""What a large sweep's report costs: its numbers (read, compared and told), and the whole command with every picture.
 
     python benchmarks/report.py                         # about a minute
     python benchmarks/report.py --cells 500 --seeds 10
     python benchmarks/report.py --against ../older      # beside another checkout, in turns; prints the ratios
 
 A sweep of so many cells is planned and its journals are written as if it had run: every curve is a formula with noise.
-Its numbers are then read in a fresh process: `summarise`, the text of the terminal, JSON and the tables of the page.
+Its numbers are then read in a fresh process: `summarise`, the text of the terminal, JSON and the tables of the page;
+and another process runs `procray report`, which writes the page and its pictures.
 An older checkout writes its own store, since its phases may have other names.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -102,6 +104,22 @@ def measure_read(file: str, store: str) -> dict[str, Any]:
     return {**found, "all": sum(found.values()), "GB": most}
 
 
+def measure_page(file: str, store: str) -> dict[str, Any]:
+    """Processor seconds and the most memory, in GB, of the command as a user runs it."""
+    import shutil
+
+    from procray.cli import main as command
+
+    shutil.rmtree(Path(store, "sweeps"), ignore_errors=True)  # what is drawn already is not drawn again
+    sys.argv = ["procray", "report", file, "--store", store]
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.suppress(SystemExit):
+        command()
+    assert list(Path(store, "sweeps").rglob("report.html")), "no page was written"
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"page": sum(one.ru_utime + one.ru_stime for one in used), "page GB": used[0].ru_maxrss * unit / 1e9}
+
+
 def part_of(checkout: Path, part: str, file: Path, store: Path) -> dict[str, Any]:
     """Runs one part in a fresh process of a checkout."""
     # Without the installed package's finder, which would fill in modules that an older checkout lacks.
@@ -132,8 +150,9 @@ def main() -> None:
         best: dict[str, dict[str, float]] = {name: {} for name in checkouts}
         for _ in range(given.rounds):
             for name, checkout in checkouts.items():
-                for what, value in part_of(checkout, "read", file, Path(folder, name)).items():
-                    best[name][what] = min(best[name].get(what, value), value)
+                for part in ("read", "page"):
+                    for what, value in part_of(checkout, part, file, Path(folder, name)).items():
+                        best[name][what] = min(best[name].get(what, value), value)
     for what, value in best["here"].items():
         there = f", there {best['there'][what]:.3f}: {value / best['there'][what]:.2f} times" if given.against else ""
         print(f"{what:10} {value:.3f}{there}")

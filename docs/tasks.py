@@ -125,14 +125,17 @@ HEAD = """# Tasks
 Written by `python docs/tasks.py` from the tasks themselves; do not edit by hand.
 
 Every task below may stand under `task:` of a sweep's `procedural:` section (diagnostics under `diagnostic:`), its
-parameters beside it, and `procray tasks NAME KEY=VALUE ...` shows it. Warm-up tasks may be shuffled
-(`task: {shuffled: NAME}`, the control without structure) and, but for rows of cells, mixed
-(`task: {mixture: {NAME: 3, OTHER: 1}}`). Token sequences made elsewhere are read from files
-(`task: {sequences_from: {path: FILE}}`: `.npy` or `.safetensors` of sequences x tokens, `.parquet` or `.jsonl` with
-lists of ids in `field:`, `input_ids` by default; `cut:` shortens them; a folder is all of its files; pickles are never
-read). Their identity is what the files hold, and every machine that trains needs them. Text may stand in a task's
-place (`task: {text: {corpus: NAME}}`), with `noise: 0.1` for a share of its tokens that random ones replace, or
-`noise: {blocks: 0.1}` for whole blocks, as in any section with a `corpus:`.
+parameters beside it, and `procray tasks NAME KEY=VALUE ...` shows it. Warm-up tasks may be shuffled (`task: {shuffled:
+NAME}`, the control without structure) and, but for rows of cells, mixed (`task: {mixture: {NAME: 3, OTHER: 1}}`). Token
+sequences made elsewhere are read from files (`task: {sequences_from: {path: FILE}}`: `.npy` or `.safetensors` of
+sequences x tokens, `.parquet` or `.jsonl` with lists of ids in `field:`, `input_ids` by default; `cut:` shortens them;
+a folder is all of its files; pickles are never read). Their identity is what the files hold, and every machine that
+trains needs them. Those of a data set of the Hugging Face hub (`task: {sequences_from: {hf: NAME, split: train}}`, with
+`config:`, `revision:`, `field:`, `rows:` and `cut:` where needed) are fetched when a file that names them is first
+read, as a plan must know their lengths and ids, and are kept on each machine (in `PROCRAY_CACHE`, or
+`~/.cache/procray`), so that they need the network once. Text may stand in a task's place (`task: {text: {corpus:
+NAME}}`), with `noise: 0.1` for a share of its tokens that random ones replace, or `noise: {blocks: 0.1}` for whole
+blocks, as in any section with a `corpus:`.
 
 A batch is a pure function of seed, stream, number and size.
 

@@ -96,6 +96,22 @@ class SpecError(ProcrayError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest of `known`, or the empty string."""
-    near = difflib.get_close_matches(str(name), sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    """`; did you mean 'x'?` for the nearest of `known`, however it is capitalised, or the empty string."""
+    alike = {one.lower(): one for one in sorted(known, reverse=True)}
+    near = difflib.get_close_matches(str(name).lower(), sorted(alike), n=1, cutoff=0.5)
+    return f"; did you mean '{alike[near[0]]}'?" if near else ""
+
+
+def did_you_mean_size(name: str, known: Iterable[str]) -> str:
+    """The same for names such as `gpt2-xl`: of one stem no size is near because others are farther."""
+    stem, _, size = name.lower().replace("_", "-").partition("-")
+    sizes: dict[str, dict[str, str]] = {}  # by stem
+    for one in sorted(known):
+        its, _, own = one.lower().partition("-")
+        sizes.setdefault(its, {})[own] = one
+    stems = difflib.get_close_matches(stem, sorted(sizes), n=1, cutoff=0.6)
+    if not stems:
+        return ""
+    there = sizes[stems[0]]
+    near = difflib.get_close_matches(size, sorted(there), n=1, cutoff=0.6) or [own for own in ("",) if own in there]
+    return f"; did you mean '{there[near[0]]}'?" if near else ""

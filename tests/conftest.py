@@ -13,11 +13,13 @@ import pytest
 # commands are forks of, a database of MLflow, transformers. All others go file by file to whoever has nothing to do.
 LINES = (
     (
-        "execution/test_run.py",
         "execution/test_kills.py",
-        "execution/test_searching.py",
         "execution/test_warm.py",
         "execution/test_word.py",
+    ),
+    (
+        "execution/test_run.py",
+        "execution/test_searching.py",
         "execution/test_memory.py",
         "faults/test_bucket.py",
     ),

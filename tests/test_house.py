@@ -21,6 +21,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "procray": (
         (
             "batch.py",
+            "ragged.py",
             "children.py",
             "errors.py",
             "files.py",

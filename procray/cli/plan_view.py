@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from procray.cli.prediction import predict, seconds_of_controls
@@ -12,19 +13,26 @@ from procray.planning.controlled import share_of_controls
 from procray.planning.notes import notes
 from procray.selection import select
 from procray.selection.naming import short_ids
+from procray.selection.prepared import check_plan
 from procray.selection.standing import consumed
 
 if TYPE_CHECKING:
     from procray.model.outside import Outside
     from procray.planning import Plan
+    from procray.planning.plan import PlannedPhase
     from procray.store.store import Store
 
 _ROWS = 40
-_WIDEST = 64  # characters of a label
+_WIDEST = 64  # characters of a label beside which the rest stands
+_MARKS = 24  # characters of a line of marks
 
 
 def plan_text(plan: Plan, store: Store) -> str:
-    """The plan as text. Reads the store; writes and downloads nothing."""
+    """The plan as text. Reads the store; writes and downloads nothing.
+
+    Raises:
+        CorpusError: a corpus that is prepared already has too little text for one of the phases.
+    """
     have = finished(plan, store)
     totals = plan.totals
     lines = [f"{plan.title} ({plan.setting})"]
@@ -34,13 +42,16 @@ def plan_text(plan: Plan, store: Store) -> str:
     wide = min(_WIDEST, max(38, *(len(phase.label) for phase in shown))) if shown else 38
     ids = short_ids(plan.phases)
     room = len(next(iter(ids.values()), ""))
-    lines += ["", f"{'id':{room}}  {'phase':{wide}} {'tokens':>8}  {'marks':24} state"]
+    lines += ["", f"{'id':{room}}  {'phase':{wide}} {'tokens':>8}  {'marks':{_MARKS}} state"]
     for phase in shown:
-        most = AT_MOST if phase.recipe.growing else ""
-        marks = ", ".join(most + short_count(phase.nominal[step]) for step in phase.marks[:-1]) or "-"
-        budget = most + short_count(phase.nominal[phase.end])
-        name = f"{ids[phase.id]}  {phase.label[:wide]:{wide}}"
-        lines.append(f"{name} {budget:>8}  {marks[:24]:24} {state(phase, store, have)}")
+        *marks, budget = [_tokens_at(phase, step, store) for step in phase.marks]
+        first, *rest = wrap(", ".join(marks), _MARKS) or ["-"]
+        name = f"{ids[phase.id]}  {phase.label:{wide}}"
+        if len(phase.label) > wide:  # it stands on a line of its own rather than cut off
+            lines.append(name)
+            name = " " * (room + 2 + wide)
+        lines.append(f"{name} {budget:>8}  {first:{_MARKS}} {state(phase, store, have)}")
+        lines += [f"{'':{room + 2 + wide + 11}}{more}" for more in rest]
     if len(plan.phases) > _ROWS:
         lines.append(f"... and {len(plan.phases) - _ROWS} more")
     # Of sequences that grow with what is mastered nobody knows before how many tokens they will be.
@@ -55,8 +66,9 @@ def plan_text(plan: Plan, store: Store) -> str:
         *donor_lines(plan),
         f"phases    {totals['phases']} unique ({', '.join(f'{n} {kind}' for kind, n in kinds.items())}); "
         f"run one by one the grid would need {totals['naive_phases']}",
-        f"tokens    {most}{_beside_naive(totals['tokens'], totals['naive_tokens'])}",
-        f"{t1} {most_t1}{_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}",
+        f"tokens    {most}{_beside_naive(totals['tokens'], totals['naive_tokens'])}{_consumed_text(plan, store, have)}",
+        f"{t1} {most_t1}{_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}"
+        f"{_consumed_text(plan, store, have, 'procedural')}",
         f"compute   {most}{totals['flops']:.3g} FLOP",
         *control_lines(plan, store, have),
         f"in store  {len(have)} of {totals['phases']} phases are finished",
@@ -64,9 +76,26 @@ def plan_text(plan: Plan, store: Store) -> str:
         prediction(plan, store, have),
         *search_lines(plan, store),
         *power_lines(plan, store),
-        *(f"note      {note}" for note in notes(plan)),
+        *(f"note      {note}" for note in [*notes(plan), *check_plan(plan, store)]),
     ]
     return "\n".join(lines)
+
+
+def _tokens_at(phase: PlannedPhase, step: int, store: Store) -> str:
+    """Tokens of a phase at a mark: consumed where it is there; as planned, the most where its sequences grow."""
+    folder = store.phase(phase.id)
+    if phase.recipe.follows_evaluations and folder.exists_mark(step):
+        return short_count(consumed(phase, folder, step))
+    return (AT_MOST if phase.recipe.growing else "") + short_count(phase.nominal[step])
+
+
+def _consumed_text(plan: Plan, store: Store, have: set[str], kind: str = "") -> str:
+    """What the finished phases have really consumed, where that need not be what was planned."""
+    done = [phase for phase in plan.phases.values() if phase.id in have and kind in ("", phase.kind)]
+    if not any(phase.recipe.follows_evaluations for phase in done):
+        return ""
+    tokens = sum(consumed(phase, store.phase(phase.id), phase.end) for phase in done)
+    return f"; those finished consumed {short_count(tokens)}"
 
 
 def donor_lines(plan: Plan) -> list[str]:
@@ -114,7 +143,10 @@ def _beside_naive(tokens: int, naive: int) -> str:
 
 @keeping_everything()
 def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
-    """The plan's summary for machines, with its seeds and what only the store can add: their power."""
+    """The plan's summary for machines, with its seeds and what only the store can add: their power.
+
+    `consumed` of a finished phase: its tokens, where evaluations decided how many of its budget it takes.
+    """
     from procray.report.numbers.power import power
 
     shown = plan.summary()
@@ -122,9 +154,14 @@ def plan_json(plan: Plan, store: Store) -> dict[str, Any]:
     found = select.read(plan, store)
     outside = [one.to_json() for one in plan.outside.values()]
     whole = select.foreseen(plan)
+    for phase in shown["phases"]:
+        planned, folder = plan.phases[phase["id"]], store.phase(phase["id"])
+        if planned.recipe.follows_evaluations and folder.exists_mark(planned.end):
+            phase["consumed"] = consumed(planned, folder, planned.end)
     shown |= {"seeds": sorted({cell.seed for cell in whole.cells}), "donors": whole.donors}
     shown["controls"] = controls_json(plan, store)
-    return {**shown, "notes": notes(plan), "search": select.to_json(found) if found else None, "outside": outside}
+    told = [*notes(plan), *check_plan(plan, store)]
+    return {**shown, "notes": told, "search": select.to_json(found) if found else None, "outside": outside}
 
 
 def outside_text(outside: Outside) -> str:

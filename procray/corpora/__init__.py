@@ -4,10 +4,10 @@
 """
 
 from procray.corpora.account import account
-from procray.corpora.fits import check_fits
+from procray.corpora.fits import check_fits, refuse_too_little
 from procray.corpora.local import compare_files
 from procray.corpora.prepare import prepare
-from procray.corpora.prepared import Prepared, known_files, load, summary
+from procray.corpora.prepared import Prepared, known_files, load, manifest_of, summary
 from procray.corpora.recipe import describe, file_digests, identity, names, recipe, title, vocab_size_estimate
 from procray.corpora.tokenizer import tokenizer_recipe
 
@@ -21,9 +21,11 @@ __all__ = [
     "identity",
     "known_files",
     "load",
+    "manifest_of",
     "names",
     "prepare",
     "recipe",
+    "refuse_too_little",
     "summary",
     "title",
     "tokenizer_recipe",

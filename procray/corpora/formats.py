@@ -63,6 +63,11 @@ def kind_of(file: LocalFile, field: str | None) -> Kind:
     return "text" if field is None else "lines"
 
 
+def is_packed(file: LocalFile) -> bool:
+    """Whether a file is compressed."""
+    return file.name.lower().endswith(_COMPRESSED)
+
+
 def _plain_name(file: LocalFile) -> str:
     """The name in small letters without the ending of a compression."""
     name = file.name.lower()

@@ -17,7 +17,7 @@ from procray.corpora.split import held_out
 from procray.errors import CorpusError, EnvironmentProblem
 
 ROWS = 256  # read and encoded at once
-_OPEN_SECONDS = 300.0  # listing the thousand files of C4 takes a while; more than this is a hang
+OPEN_SECONDS = 300.0  # listing the thousand files of C4 takes a while; more than this is a hang
 _TITLE = re.compile(r" = (?!= ).* = \n?")
 
 
@@ -69,7 +69,7 @@ def _rows(
     """The texts in batches. `position` holds the dataset's state and the rows of an article not yet complete."""
     where = f"corpus '{source['name']}'"
     try:
-        stream = within(_OPEN_SECONDS, lambda: open_stream(source["name"], source["config"], source["split"], commit))
+        stream = within(OPEN_SECONDS, lambda: open_stream(source["name"], source["config"], source["split"], commit))
         state = position["state"] if position else None
         pending: list[str] = list(position["pending"]) if position else []
         if state is not None:

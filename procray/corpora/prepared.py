@@ -114,6 +114,15 @@ def corpus_files(manifest: Any, place: object) -> dict[str, tuple[int, int]]:
     return found
 
 
+def manifest_of(recipe: dict[str, Any], root: Path) -> dict[str, Any] | None:
+    """The manifest of a corpus below `root`, complete or not; None where its preparation has not begun.
+
+    Raises:
+        CorpusError: it cannot be read.
+    """
+    return read_manifest(corpus_folder(recipe, Path(root)))
+
+
 def known_files(recipe: dict[str, Any], root: Path) -> dict[str, str] | None:
     """The SHA-256 of the local files that a preparation below `root` read, by name; None where there is none.
 
@@ -122,7 +131,7 @@ def known_files(recipe: dict[str, Any], root: Path) -> dict[str, str] | None:
     Raises:
         CorpusError: its manifest cannot be read.
     """
-    manifest = read_manifest(corpus_folder(recipe, Path(root)))
+    manifest = manifest_of(recipe, root)
     return None if manifest is None else manifest.get("files")
 
 

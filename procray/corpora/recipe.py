@@ -106,8 +106,8 @@ def identity(recipe: dict[str, Any]) -> dict[str, Any]:
     places = {
         "corpus": ("base", "files", "validation"),
         "tokenizer": ("base", "path", "stated"),
-        "task": ("base", "files"),
-        "shuffled": ("base", "files"),
+        "task": ("base", "files", "origin"),
+        "shuffled": ("base", "files", "origin"),
     }
     return {
         part: _without(value, places[part]) if part in places and isinstance(value, dict) else value
@@ -296,7 +296,7 @@ def _mathematics(given: dict[str, Any], base: Path) -> tuple[dict[str, Any], dic
 
 def _hub(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     _check_keys("hf", given, ("hf", *_HUB_KEYS))
-    name = _dataset_name(given["hf"])
+    name = dataset_name(given["hf"])
     validation = given.get("validation")
     config, revision = _text(given, "config", None), _text(given, "revision", "main")
     held_out: dict[str, Any]
@@ -312,7 +312,7 @@ def _hub(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             inherited = {"hf": name, "config": config, "revision": revision} if same else {}
             other = {**inherited, "split": "validation", **validation}
         held_out = {
-            "name": _dataset_name(other["hf"]),
+            "name": dataset_name(other["hf"]),
             "config": _text(other, "config", None),
             "revision": _text(other, "revision", "main"),
             "split": _text(other, "split", "validation"),
@@ -332,7 +332,12 @@ def _hub(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     }, hub_recipe("gpt2")
 
 
-def _dataset_name(name: Any) -> str:
+def dataset_name(name: Any) -> str:
+    """The name of a hub dataset.
+
+    Raises:
+        CorpusError: it is none.
+    """
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or ".." in name:
         raise CorpusError(f"hf: '{name}' is not the name of a hub dataset; expected namespace/name")
     return name

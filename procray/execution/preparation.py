@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from procray.errors import CorpusError
-from procray.files import canonical_json
+from procray.selection.prepared import check_phases, key_of
 from procray.store.store import Store
 
 if TYPE_CHECKING:
@@ -32,40 +31,11 @@ def prepare_corpora(
             phases; all that have too little in one message.
     """
     chosen = list(plan.phases.values()) if phases is None else [plan.phases[phase] for phase in phases]
-    prepared = {_key(recipe): _prepare(recipe, tokens, store, progress) for recipe, tokens in _wanted(chosen)}
-    _check(chosen, prepared, progress)
-    return list(prepared.values())
-
-
-def _check(
-    phases: Iterable[PlannedPhase], prepared: dict[str, Prepared], progress: Callable[[str], None] | None
-) -> None:
-    """Refuses what a phase would find out only when its turn comes, and says what it will meet."""
-    from procray import corpora
-
-    notes: dict[str, None] = {}
-    problems: dict[str, None] = {}
-    for phase in phases:
-        recipe, held_out = phase.recipe, phase.recipe.evaluation
-        if "corpus" not in recipe.data:
-            continue
-        corpus = prepared[_key(recipe.data)]
-        try:
-            found = corpora.check_fits(corpus, recipe.model.context, recipe.batch, held_out.sequences, held_out.split)
-            notes.update(dict.fromkeys(found))
-        except CorpusError as error:
-            problems[str(error)] = None
-    if problems:
-        raise CorpusError("\n".join(problems))
-    for note in notes:
+    prepared = {key_of(recipe): _prepare(recipe, tokens, store, progress) for recipe, tokens in _wanted(chosen)}
+    for note in check_phases(chosen, prepared):  # what a phase would find out only when its turn comes
         if progress is not None:
             progress(note)
-
-
-def _key(recipe: dict[str, Any]) -> str:
-    from procray import corpora
-
-    return canonical_json(corpora.identity(recipe))
+    return list(prepared.values())
 
 
 def _prepare(recipe: dict[str, Any], tokens: int, store: Store, progress: Callable[[str], None] | None) -> Prepared:
@@ -84,7 +54,7 @@ def _wanted(phases: Iterable[PlannedPhase]) -> list[tuple[dict[str, Any], int]]:
     for phase in phases:
         data = phase.recipe.data
         if "corpus" in data:
-            key = _key(data)
+            key = key_of(data)
             tokens = phase.marks[-1] * phase.recipe.batch * phase.recipe.model.context
             found[key] = (data, max(tokens, found[key][1] if key in found else 0))
     return list(found.values())

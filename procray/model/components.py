@@ -190,23 +190,37 @@ def parse_layers(value: Any) -> dict[int, int]:
 
 
 def parse_heads(value: Any) -> dict[int, tuple[int, ...]]:
-    """`{layer: heads}` from `{0: [1, 3], 2: 0}`, both ascending.
+    """`{layer: heads}` from `{0: [1, 3], 2: 0}`, both ascending; `{0-2: [1]}` and `{"0,4": [1]}` name several layers.
 
     Raises:
         TransferError: anything else.
     """
-    expected = f"heads are written {{layer: [head, head]}}, such as {{0: [1, 3]}}, not {value!r}"
-    found: dict[int, tuple[int, ...]] = {}
-    for layer, heads in value.items() if isinstance(value, Mapping) else ():
-        listed = heads if isinstance(heads, list | tuple) else [heads]
-        text = str(layer)
-        if not text.isdecimal() or not listed or len(set(map(str, listed))) < len(listed):
-            raise TransferError(expected)
-        if any(isinstance(head, bool) or not isinstance(head, int) or head < 0 for head in listed):
-            raise TransferError(expected)
-        found[int(text)] = tuple(sorted(listed))
-    if not found:
+    expected = f"heads are written {{layer: [head, head]}}, such as {{0: [1, 3], 2-4: [0]}}, not {value!r}"
+    if not isinstance(value, Mapping) or not value:
         raise TransferError(expected)
+    found: dict[int, tuple[int, ...]] = {}
+    for key, heads in value.items():
+        if isinstance(key, bool):
+            raise TransferError(expected)
+        try:
+            layers = parse_layers(key)
+        except TransferError:
+            raise TransferError(f"heads of '{key}', which is no layer and no range of them such as 0-2") from None
+        listed = heads if isinstance(heads, list | tuple) else [heads]
+        if not listed:
+            raise TransferError(f"heads of layer {key}: an empty list; leave the layer out where no head is meant")
+        if heads is None:
+            raise TransferError(f"heads of layer {key}: none are named; several layers are written 0-2 or '0,2'")
+        strange = [head for head in listed if isinstance(head, bool) or not isinstance(head, int) or head < 0]
+        if strange:
+            raise TransferError(f"heads of layer {key}: {strange[0]!r} is no head; they are numbered 0, 1, 2, ..")
+        twice = [head for head in listed if listed.count(head) > 1]
+        if twice:
+            raise TransferError(f"heads of layer {key}: head {twice[0]} stands there twice")
+        for layer in layers:
+            if layer in found:
+                raise TransferError(f"heads of layer {layer} are named twice, the second time under '{key}'")
+            found[layer] = tuple(sorted(listed))
     return dict(sorted(found.items()))
 
 

@@ -10,9 +10,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from procray.errors import TaskError
 from procray.planning import among, models, settings, transfer
+from procray.planning.build_task import key_of_problem
 from procray.planning.checkpoints import Checkpoints
-from procray.planning.data import Data, text_warmup
+from procray.planning.data import Data, parameters, text_warmup
 from procray.planning.facts import Facts, whole_steps
 from procray.planning.fit import Known
 from procray.planning.identity import PACED, template
@@ -118,6 +120,18 @@ class Chains:
             self._real[key] = replace(tail, links=links, controls=())
         return self._real[key]
 
+    def followed(self, link: Link, pick: Pick) -> Pick | None:
+        """The cell of the warm-up whose steps a text that the grid writes out follows; None where it follows none.
+
+        That is the one beside it in the grid, where there is no other, and where evaluations decide how many tokens
+        that one consumes.
+        """
+        if link.control is not None or link.kind != "procedural":
+            return None
+        beside = self.data.task_beside(link, pick)
+        facts = None if beside is None else self.facts(link, beside)
+        return beside if facts is not None and facts.recipe.follows_evaluations else None
+
     def unused_parameters(self) -> None:
         """Reports the parameters of tasks that no task of their section has."""
         self.data.report_unused_parameters()
@@ -137,22 +151,30 @@ class Chains:
             shaping = link.control.target if link.control and link.control.target and warm_text else link
             context = (warm_text or {}).get("context") or models.read_context(inspection, shaping, pick, source)
         replaced = self.facts(link.control.of, pick) if link.control and warm_text is not None else None
+        followed = replaced
+        if replaced is None and warm_text is not None and (beside := self.followed(link, pick)) is not None:
+            followed = self.facts(link, beside)
         if warm_text is None or context is None:
             batch = settings.read_batch(inspection, link, section, pick, context)
-        elif replaced is not None:  # a control: steps of as many tokens as those of the very warm-up
-            batch = self._blocks(warm_text, replaced, context, pick)
+        elif followed is not None:  # a control: steps of as many tokens as those of the very warm-up
+            batch = self._blocks(link, warm_text, followed, context, pick)
         else:
             batch = self.data.text_warmup_batch(link, section, pick, context)
+        if source is not None and context is not None:
+            self.data.report_too_little(link, source, context, pick)
         settings.check_workers(inspection, link, section, pick, resources, batch)
         budget = section.get("tokens")
         if source is None or context is None or batch is None or budget is None:
             return None
         shuffled = "shuffled" in source.recipe.get("task", {})
-        grown = replaced.recipe.data if replaced is not None else source.recipe if shuffled else {}
-        paced = link.kind == "procedural" and has_curriculum(grown)
+        if followed is not None:
+            paced = followed.recipe.follows_evaluations
+        else:
+            ends = settings.read_solved(section) is not None
+            paced = link.kind == "procedural" and shuffled and (ends or has_curriculum(source.recipe))
         length = source.mean_tokens or context
-        # Text that follows a task whose sequences grow has its blocks cut to theirs.
-        tokens_per_step = replaced.tokens_per_step if paced and replaced is not None else float(batch * length)
+        # Text that follows a task has its blocks cut to as many tokens as that has in a step.
+        tokens_per_step = followed.tokens_per_step if paced and followed is not None else float(batch * length)
         if budget < tokens_per_step - 1e-9:
             self.report(
                 (*path, "tokens"),
@@ -193,6 +215,11 @@ class Chains:
             rows, recipe = interleaving.rows, replace(recipe, interleaving=interleaving)
         config = recipe.model.config(source.vocab + rows, source.rows)
         unused = (source if replaced is None else replaced).unused | (placing.unused if placing else frozenset())
+        try:
+            flops = flops_per_step(source.recipe, config, batch, context, resources)
+        except TaskError as error:  # what only shows when sequences are drawn
+            self.report((*path, key_of_problem(str(error), parameters(section))), pick, str(error))
+            return None
         return Facts(
             link=link,
             recipe=recipe,
@@ -205,7 +232,7 @@ class Chains:
             resources=resources,
             unused=unused | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
-            flops_per_step=flops_per_step(source.recipe, config, batch, context, resources),
+            flops_per_step=flops,
             paced=paced,
             placing=placing,
         )
@@ -241,23 +268,23 @@ class Chains:
             return None
         return placing, found
 
-    def _blocks(self, text: dict[str, Any], replaced: Facts, context: int, pick: Pick) -> int:
+    def _blocks(self, link: Link, text: dict[str, Any], replaced: Facts, context: int, pick: Pick) -> int:
         """Blocks in a step of the text that takes the place of a warm-up: of as many tokens, to half a block.
 
-        Where the warm-up's sequences grow a block is cut to as many tokens as are due, so that at their longest all
-        of them must have room in it.
+        Where it follows the warm-up step by step a block is cut to as many tokens as are due, so that all of them must
+        have room in it, at their longest.
         """
         asked: int | None = text.get("batch")
-        if not has_curriculum(replaced.recipe.data):
+        if not replaced.recipe.follows_evaluations:
             return asked or max(1, round(replaced.tokens_per_step / context))
         least = math.ceil(replaced.tokens_per_step / context)
         if asked is not None and asked < least:
             entries = enumerate(self.spec.controls)
             where = next((i for i, entry in entries if isinstance(entry, dict) and "text" in entry), 0)
             self.report(
-                ("controls", where, "text", "batch"),
+                ("controls", where, "text", "batch") if link.control else (*link.section, "task", "text", "batch"),
                 pick,
                 f"{asked} blocks of {context} tokens have no room for the {replaced.tokens_per_step:g} tokens of a step"
-                f" of {replaced.label}, whose sequences grow and whose steps it follows; at least {least} have",
+                f" of {replaced.label}, whose steps it follows; at least {least} have",
             )
         return asked or least

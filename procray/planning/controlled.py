@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from procray.errors import Problem
 from procray.planning.chains import Chains
+from procray.planning.inheritance import names_heads
 from procray.planning.plan import Plan
 from procray.planning.relevance import restrict
 from procray.spec.cells import Pick, picks
 from procray.spec.controls import kind_of
+from procray.spec.paths import Path
 from procray.spec.structure import Link, SweepSpec, Tail
 from procray.spec.tails import follower, has_text
 from procray.spec.written import show
@@ -38,35 +40,66 @@ def check_controls(spec: SweepSpec, chains: Chains) -> None:
             for pick in {restrict(cell, axes): None for cell in cells}:
                 already = _already(spec, tail, at, kind, pick)
                 if already:
-                    chains.report(("controls", i), pick, f"{kind}: {already}; leave it out of the grid")
+                    chains.report(("controls", i), pick, f"{kind}: {already}")
+            if kind == "random_heads" and not any(_heads(chains, other) for other in spec.tails):
+                message = (
+                    "random_heads: no transfer here names heads of a warm-up, as {attention: {heads: {0: [1, 3]}}} does"
+                )
+                chains.report(("controls", i), nothing, message)
 
 
 def _about(spec: SweepSpec, tail: Tail, at: int) -> frozenset[int]:
     """The axes of what `_already` looks at."""
     paths = [(*link.section, "task") for link in _procedural(tail)]
-    start = tail.links[at].perturb
-    return frozenset().union(*(spec.relevant(path) for path in [*paths, *([start] if start else [])]))
+    starts = [path for path in (tail.links[at].perturb, tail.links[at].transfer) if path]
+    return frozenset().union(*(spec.relevant(path) for path in [*paths, *starts]))
+
+
+def has_heads(chains: Chains, tail: Tail, pick: Pick) -> bool:
+    """Whether a phase of a chain takes over named heads of warm-ups."""
+    for i, link in enumerate(tail.links):
+        found = chains.inherit(tail, i, i - 1 if i else None, pick)
+        if found is not None and names_heads(tail, link, found.taken):
+            return True
+    return False
+
+
+def _heads(chains: Chains, tail: Tail) -> bool:
+    """Whether any cell of a chain takes over named heads of warm-ups; also where that is not known."""
+    cells = picks(chains.spec.axes, chains.spec.selection, chains.axes_of(tail.links), tail.target)
+    return bool(chains.problems) or any(has_heads(chains, tail, pick) for pick in cells)
 
 
 def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str:
-    """Why a cell of the file cannot have a control: it is one itself. Empty where it can."""
-    if kind == "random":
-        link = tail.links[at]
-        done = spec.value(link.perturb, pick) if link.perturb else None
-        return (
-            f"a variant begins with {show(done)}, which is this control" if done and done.keys() == {"random"} else ""
-        )
+    """Why a cell of the file cannot have a control: it is one itself; and what to write. Empty where it can."""
+    follower = tail.links[at]
+    if kind == "random" and (path := follower.perturb) is not None:
+        done = spec.value(path, pick)
+        if done and done.keys() == {"random"}:
+            advice = _advice(spec, path, "leave perturb out, and this control does it")
+            return f"a variant begins with {show(done)}, which is this control; {advice}"
+    if kind == "random_heads" and (path := follower.transfer) is not None:
+        mode = spec.value(path, pick)
+        parents = mode.values() if isinstance(mode, dict) else ()
+        given = [one for parent in parents for one in (parent if isinstance(parent, list) else [parent])]
+        if any(isinstance(one, dict) and "random_heads" in one for one in given):
+            advice = _advice(spec, path, "write heads in place of random_heads, and this control draws the others")
+            return f"a variant carries random_heads, which is this control; {advice}"
     if kind not in ("shuffled", "text"):
         return ""
     for link in _procedural(tail):
-        task = spec.value((*link.section, "task"), pick)
+        task, path = spec.value((*link.section, "task"), pick), (*link.section, "task")
         if not isinstance(task, dict):
             continue
+        named = f"{'.'.join(map(str, link.section))} trains on {show(task)}"
+        if "text" in task and kind == "text":
+            return f"{named}, which is this control; {_advice(spec, path, 'write the task of which it is the control')}"
         if "text" in task:
-            named = f"{'.'.join(map(str, link.section))} trains on {show(task)}"
-            return f"{named}, which {'is this control' if kind == 'text' else 'is no task that could be shuffled'}"
+            advice = _advice(spec, path, "write a task, or leave shuffled out of controls")
+            return f"{named}, which is no task that could be shuffled; {advice}"
         if "shuffled" in task and kind == "shuffled":
-            return f"{'.'.join(map(str, link.section))} trains on {show(task)}, which is shuffled already"
+            advice = _advice(spec, path, f"write {show(task['shuffled'])}, and this control shuffles it")
+            return f"{named}, which is shuffled already; {advice}"
     return ""
 
 
@@ -74,6 +107,12 @@ def _procedural(tail: Tail) -> list[Link]:
     """The warm-ups of a chain, and the procedural data among its text."""
     links = [link.among or link for link in tail.links]
     return [link for link in links if link.kind == "procedural"]
+
+
+def _advice(spec: SweepSpec, path: Path, otherwise: str) -> str:
+    """What to do about a value that is a control itself: of a grid others are left, else it must be another."""
+    several = any(spec.axes[i].size > 1 for i in spec.relevant(path))
+    return "leave it out of the grid" if several else otherwise
 
 
 def entry_problem(spec: SweepSpec, number: int, message: str) -> Problem:

@@ -8,7 +8,7 @@ from typing import Any
 
 from procray import corpora, tasks
 from procray.errors import CorpusError, NotHere, did_you_mean
-from procray.planning.build_task import build_task, parameters_of
+from procray.planning.build_task import Wrong, build_task, parameters_of
 from procray.planning.identity import task_symbols, text_symbols
 from procray.planning.inspection import Inspection
 from procray.spec.cells import Pick
@@ -55,8 +55,9 @@ class Data:
 
     def __init__(self, inspection: Inspection):
         self._inspection, self._spec = inspection, inspection.spec
-        self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]] = {}
+        self._tasks: dict[str, tuple[tasks.Task | None, frozenset[str], list[Wrong]]] = {}
         self._texts: dict[str, dict[str, Any] | CorpusError] = {}  # recipes
+        self._too_little: dict[str, str] = {}  # by text and context, why it cannot serve; empty where it may
         self._used: dict[Path, set[str]] = {}  # by section, the parameters that some task of it has
         self._given: dict[Path, dict[str, Pick]] = {}  # by section, those that stand there
 
@@ -76,8 +77,8 @@ class Data:
             return self._text_warmup(link, section, pick)
         task, used, problems = self._task(section["task"], params)
         self._used.setdefault(path, set()).update(used)
-        for key, message in problems:
-            self._inspection.report((*path, key), pick, message)
+        for one in problems:
+            self._inspection.report((*path, *one.keys), pick, one.message, not_here=one.not_here)
         if task is None:
             self._used[path].update(params)  # nobody knows what it would have used
             return None
@@ -109,18 +110,16 @@ class Data:
                         (*path, key),
                         pick,
                         f"{label('task', name)} has no parameter '{key}'{did_you_mean(key, known)}"
-                        f" (parameters: {', '.join(known)})",
+                        + (f" (parameters: {', '.join(known)})" if known else ", nor any other"),
                     )
 
-    def _task(
-        self, value: Any, params: dict[str, Any]
-    ) -> tuple[tasks.Task | None, frozenset[str], list[tuple[str, str]]]:
-        """A task, the parameters that it took, and its problems by key."""
+    def _task(self, value: Any, params: dict[str, Any]) -> tuple[tasks.Task | None, frozenset[str], list[Wrong]]:
+        """A task, the parameters that it took, and its problems by their keys."""
         key = json.dumps([value, params], sort_keys=True)
         if key not in self._tasks:
             used: set[str] = set()
-            problems: list[tuple[str, str]] = []
-            task = build_task(value, params, used, problems, self._spec.folder)
+            problems: list[Wrong] = []
+            task = build_task(value, params, used, problems, self._spec.folder, not self._inspection.light)
             self._tasks[key] = (None if problems else task), frozenset(used), problems
         return self._tasks[key]
 
@@ -156,6 +155,21 @@ class Data:
         vocab = corpora.vocab_size_estimate(recipe)
         symbols = f"{vocab} {text_symbols(**corpora.identity(recipe))}"
         return Source(recipe, None, None, vocab, None, symbols, frozenset(), name)
+
+    def report_too_little(self, link: Link, source: Source, context: int, pick: Pick) -> None:
+        """Reports a text that has not one block of so many tokens, where that is certain before it is prepared."""
+        if "corpus" not in source.recipe or self._inspection.light:
+            return
+        key = json.dumps([source.recipe, context], sort_keys=True)
+        if key not in self._too_little:
+            self._too_little[key] = ""
+            try:
+                corpora.refuse_too_little(source.recipe, context)
+            except CorpusError as error:
+                self._too_little[key] = str(error)
+        if message := self._too_little[key]:
+            where: Path = (*link.section, "task", "text") if names_task(link) else (*link.section, "corpus")
+            self._inspection.report(where, pick, message)
 
     def _tokenizer(self, tokenizer: Any, path: Path, pick: Pick) -> None:
         """Reports what is wrong with a tokenizer beside a corpus that is wrong too."""
@@ -208,6 +222,37 @@ class Data:
             return given.get("batch")
         length = self._length_beside(link, pick)
         return section["batch"] if length is None else max(1, round(section["batch"] * length / context))
+
+    def task_beside(self, link: Link, pick: Pick) -> Pick | None:
+        """The cell in which a text of a grid makes room for the one task that the grid has beside it.
+
+        None where it is no text, and where it stands beside several warm-ups: on other tasks, or on one task at several
+        of the settings that a text does not have. A task and the same shuffled are one.
+        """
+        path, spec = (*link.section, "task"), self._spec
+        section = spec.value(link.section, pick)
+        i = next((i for i, axis in enumerate(spec.axes) if axis.path == path), None)
+        if i is None or pick[i] < 0 or not isinstance(section, dict) or text_warmup(section) is None:
+            return None
+        settings = [(*link.section, key) for key in parameters(section)]
+        ignored = {j for j, axis in enumerate(spec.axes) if any(starts_with(axis.path, path) for path in settings)}
+        group = next(group for group in spec.selection.groups if i in group)
+        if set(group) - ignored - {i} or any(spec.axes[j].size > 1 for j in ignored - set(group)):
+            return None
+        cells: dict[str, Pick] = {}  # by task, shuffled or not
+        bare: list[Pick] = []
+        for value in range(spec.axes[i].size):
+            cell = tuple(value if j in group and at >= 0 else at for j, at in enumerate(pick))
+            task = spec.value(path, cell)
+            if isinstance(task, dict) and "text" in task:
+                continue
+            inside = task
+            while isinstance(inside, dict) and "shuffled" in inside:
+                inside = inside["shuffled"]
+            cells[json.dumps(inside, sort_keys=True)] = cell
+            if inside is task:
+                bare.append(cell)
+        return bare[0] if len(cells) == 1 and len(bare) == 1 else None
 
     def _length_beside(self, link: Link, pick: Pick) -> float | None:
         """Mean tokens of a sequence of the first task of the same grid, its parameters at their first values."""

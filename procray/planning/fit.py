@@ -56,6 +56,10 @@ class Wish:
     heads: dict[int, tuple[int, ...]] | None = None
     drawn: bool = False  # as many others of the same layers in their place
 
+    @property
+    def givers(self) -> tuple[Giver, ...]:
+        return (self.giver,) if self.second is None else (self.giver, self.second)
+
 
 def settle(
     known: Known, tail: Tail, link: Link, pick: Pick, wishes: Iterable[Wish], embeddings: str
@@ -84,8 +88,7 @@ def settle(
             if any(targets is None or other is None or targets & other for other in claimed.setdefault(part, [])):
                 twice.append(part)
             claimed[part].append(targets)
-            givers = [wish.giver] + ([wish.second] if wish.second else [])
-            if all(_fits(known, tail, link, pick, wish, giver, part, embeddings) for giver in givers):
+            if all(_fits(known, tail, link, pick, wish, giver, part, embeddings) for giver in wish.givers):
                 kept.append(part)
         if twice:
             known.inspection.report(wish.where, pick, f"{', '.join(whole(twice, own))}: named twice")
@@ -104,10 +107,15 @@ def settle(
 def _with_heads(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[str, ...]) -> tuple[str, ...]:
     """Those of some parts that have heads; reports the others, and heads that cannot be chosen."""
     assert wish.heads is not None
-    where, shape = (*wish.where, "random_heads" if wish.drawn else "heads"), known.shape(link, pick)
+    where, shape = _place_of_heads(known, wish, pick), known.shape(link, pick)
     stray = [part for part in parts if part not in PARTS["attention"]]
     if stray:
-        known.inspection.report(where, pick, f"only attention has heads, and {', '.join(stray)} has none")
+        model = known.family(link, pick)
+        own = EVERY if model is None else model.parts
+        *others, last = whole(stray, own)
+        without = f"{', '.join(others)} and {last} have" if others else f"{last} has"
+        there = ", ".join(parts_of(("attention",), own))
+        known.inspection.report(where, pick, f"only attention has heads ({there}); {without} none")
     for layer, heads in wish.heads.items() if shape is not None else ():
         assert shape is not None
         strange = [head for head in heads if head >= shape["heads"]]
@@ -119,6 +127,12 @@ def _with_heads(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[s
     return tuple(part for part in parts if part not in stray)
 
 
+def _place_of_heads(known: Known, wish: Wish, pick: Pick) -> Path:
+    """Where a wish names its heads, which a control may have drawn."""
+    drawn = (*wish.where, "random_heads")
+    return drawn if known.inspection.spec.written(drawn, pick) else (*wish.where, "heads")
+
+
 def _drawn_among(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[str, ...]) -> tuple[int, int] | None:
     """How many heads a layer has, and how many of them go together; reports layers of which all heads are named."""
     assert wish.heads is not None
@@ -128,7 +142,7 @@ def _drawn_among(known: Known, link: Link, pick: Pick, wish: Wish, parts: tuple[
     for layer, heads in wish.heads.items():
         if len(heads) >= shape["heads"]:
             message = f"layer {layer} has {shape['heads']} heads, so there are no others to draw"
-            known.inspection.report((*wish.where, "random_heads"), pick, message)
+            known.inspection.report(_place_of_heads(known, wish, pick), pick, message)
     count = shape.get("kv_heads", shape["heads"]) if {"k", "v"}.intersection(parts) else shape["heads"]
     return shape["heads"], shape["heads"] // count
 
@@ -137,19 +151,14 @@ def _common_depth(known: Known, tail: Tail, link: Link, wish: Wish, pick: Pick) 
     """How many layers a phase and its givers have, where they have equally many; reports layers that are not there."""
     assert wish.layers is not None
     mine = known.shape(link, pick)
-    depths = [
-        shape["layers"]
-        for giver in (wish.giver, wish.second)
-        if giver is not None and (shape := _shape(known, tail, giver)) is not None
-    ]
+    depths = [shape["layers"] for giver in wish.givers if (shape := _shape(known, tail, giver)) is not None]
+    where: Path = (*wish.where, "layers") if wish.heads is None else _place_of_heads(known, wish, pick)
     if mine is not None and max(wish.layers) >= mine["layers"]:
-        known.inspection.report(
-            (*wish.where, "layers"), pick, f"layer {max(wish.layers)} of a model with {mine['layers']} layers"
-        )
+        known.inspection.report(where, pick, f"layer {max(wish.layers)} of a model with {mine['layers']} layers")
     for depth in depths:
         if max(wish.layers.values()) >= depth:
             message = f"layer {max(wish.layers.values())} of a parent with {depth} layers"
-            known.inspection.report((*wish.where, "layers"), pick, message)
+            known.inspection.report(where, pick, message)
     return mine["layers"] if mine and depths and set(depths) == {mine["layers"]} else None
 
 

@@ -197,9 +197,12 @@ class Graph:
         """The place of the phase whose lengths one follows.
 
         Of a control that `controls:` adds it is the phase that it is a control of; of a shuffled task that the file
-        writes out the same phase on the task as it is.
+        writes out the same phase on the task as it is; of a text the one that stands beside it in the grid.
         """
         tail, kept, bare = chain
+        beside = self.chains.followed(tail.links[kept[at]], pick)
+        if beside is not None:
+            return self.place(chain, at, beside)
         added = tail.links[kept[at]].control is not None and tail.of is not None
         real = tail.of if added and tail.of is not None else self.chains.unshuffled(tail, kept[at])
         return self.place(Chain(real, kept, bare), at, pick)

@@ -53,11 +53,19 @@ def randomised(tail: Tail, link: Link, taken: Iterable[Taken]) -> set[str]:
     """What a phase takes over from warm-ups, where a control puts random weights in the place of that."""
     if link.control is None or link.control.kind != "random" or link.kind == "procedural":
         return set()
-    return {
-        one.part
-        for one in taken
-        if any(not giver.outside and tail.links[giver.link].kind == "procedural" for giver in one.givers)
-    }
+    return {one.part for one in taken if from_warmup(tail, one.givers)}
+
+
+def from_warmup(tail: Tail, givers: Iterable[Giver]) -> bool:
+    """Whether a warm-up of a chain is among some givers."""
+    return any(not giver.outside and tail.links[giver.link].kind == "procedural" for giver in givers)
+
+
+def names_heads(tail: Tail, link: Link, taken: Iterable[Taken]) -> bool:
+    """Whether a phase takes over heads of warm-ups that are named, and not drawn."""
+    if link.kind == "procedural":
+        return False
+    return any(one.heads is not None and one.among is None and from_warmup(tail, one.givers) for one in taken)
 
 
 @dataclass(frozen=True)

@@ -41,14 +41,13 @@ def load_text(
         path: where it lies; None: relative paths in it start at the working directory.
     """
     sweeps, problems = _sweeps(text, file, scale, set, path)
-    if not problems:
 
-        def as_written() -> list[Sweep]:
-            # A file that cannot do without `--set` says nothing by itself.
-            written, wrong = _sweeps(text, file, None, None, path)
-            return [] if wrong else written
+    def as_written() -> tuple[list[Sweep], bool]:
+        # A file that cannot do without `--set` says nothing by itself.
+        written, wrong = _sweeps(text, file, None, None, path)
+        return ([] if wrong and not problems else written), not wrong
 
-        problems = check_published(sweeps, as_written if set else None)
+    problems += check_published(sweeps, as_written if set else None, sound=not problems)
     if problems:
         raise SpecError(dict.fromkeys(problems))
     return sweeps[0]

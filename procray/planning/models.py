@@ -19,6 +19,8 @@ _COMMON = tuple(field.name for field in fields(ModelShape) if field.name not in 
 
 def read_shape(inspection: Inspection, link: Link, pick: Pick) -> dict[str, Any] | None:
     """Layers, heads, width and the rest of a phase's model; None where they are impossible or missing."""
+    if _unknown(inspection.spec, link, pick):
+        return None
     merged, where = _written(inspection.spec, link, pick)
     own = family(merged.get("family", DEFAULT))
     preset = merged.pop("preset", None)
@@ -55,7 +57,7 @@ def read_context(inspection: Inspection, link: Link, pick: Pick, source: Source)
     merged, where = _written(inspection.spec, link, pick)
     asked = merged.get("context")
     if source.positions is None:
-        if asked is None:
+        if asked is None and not _unknown(inspection.spec, link, pick):
             _report_missing(inspection, link, pick, "context")
         return asked
     own = where.get("context", ("model",))[0] != "model"  # the sweep's own context belongs to its text, if it has any
@@ -87,6 +89,15 @@ def _written(spec: SweepSpec, link: Link, pick: Pick) -> tuple[dict[str, Any], d
             merged[key] = value
             where[key] = (*path, key)
     return merged, where
+
+
+def _unknown(spec: SweepSpec, link: Link, pick: Pick) -> bool:
+    """Whether a preset or a family is written that is none, which is reported: nobody knows what else it says."""
+    return any(
+        key not in (spec.value(path, pick) or {}) and spec.written((*path, key), pick)
+        for path in link.models
+        for key in ("preset", "family")
+    )
 
 
 def _report_missing(inspection: Inspection, link: Link, pick: Pick, key: str) -> None:

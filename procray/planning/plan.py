@@ -115,8 +115,8 @@ class Cell:
         fraction: of T2, for a matched rerun; None at full length.
         stages: all marks after the warm-ups, the compared one among them, where there are several.
         donor: the seed of the warm-ups, where the sweep says `donors`; None: it is `seed`, or there are none.
-        control: which of `controls:` it is (`shuffled`, `text`, `random`, `more_semantic`); empty for a variant of the
-            grid. Of which variants it is one stands in `Plan.controls`.
+        control: which of `controls:` it is (`shuffled`, `text`, `random`, `random_heads`, `more_semantic`); empty for a
+            variant of the grid. Of which variants it is one stands in `Plan.controls`.
     """
 
     variant: str

@@ -15,6 +15,7 @@ from typing import Any
 from procray.files import digest
 from procray.garbage import keeping_everything
 from procray.planning.chains import Chains
+from procray.planning.controlled import has_heads
 from procray.planning.dependence import Chain, Dependence
 from procray.planning.graph import Graph, asked_of_warmups
 from procray.planning.naming import axis_labels, variant_name
@@ -150,12 +151,14 @@ class _Planner:
                     self.controls.setdefault(name, {})[control] = found
 
     def _control(self, tail: Tail, kind: str, cold: Chain, warm: Chain, settings: dict[Pick, Pick]) -> Chain | None:
-        """The chain of a control of one variant; None where the variant has no warm-up."""
+        """The chain of a control of one variant; None where it has no warm-up, or names no heads to draw others of."""
         t1 = asked_of_warmups(self.graph.place(warm, warm.compared, next(iter(settings.values()))))
         if not t1:
             return None
         if kind == "more_semantic":
             return Chain(self.chains.longer(cold.tail, t1), cold.kept, bare=True)
+        if kind == "random_heads" and not has_heads(self.chains, tail, next(iter(settings.values()))):
+            return None
         found = next((control for control in tail.controls if control.control == kind), None)
         return None if found is None else Chain(found, warm.kept, bare=False)
 

@@ -1,16 +1,18 @@
 """The variants that entries of `published:` are about: a name that means none is told before anything trains.
 
 An entry stands for every scale that has it, and may be about one that only some of them plan: it is wrong where none
-of them has its variant.
+of them has its variant. Of a file in which other things are wrong too nothing can be planned: an entry is then wrong
+where no variant could bear its name, whatever the rest will say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from procray.errors import Problem, did_you_mean
 from procray.planning.planner import plan
+from procray.planning.possible_names import Named, possible_names
 from procray.planning.sweep import Sweep
 from procray.planning.titles import title_of
 from procray.spec.paths import locate
@@ -19,30 +21,22 @@ from procray.spec.quantities import fits
 _MOST = 8  # names in a message
 
 
-@dataclass(frozen=True)
-class Named:
-    """A variant by its name; `short` is that within its target, and `title` what its target's data are called."""
-
-    name: str
-    short: str
-    target: str
-    title: str
-    is_baseline: bool = False
-    control: str = ""
-
-
-def check_published(sweeps: Sequence[Sweep], as_written: Callable[[], Sequence[Sweep]] | None) -> list[Problem]:
+def check_published(
+    sweeps: Sequence[Sweep], as_written: Callable[[], tuple[Sequence[Sweep], bool]] | None, sound: bool
+) -> list[Problem]:
     """Entries whose target or variant no scale of the file has.
 
     Args:
         sweeps: every scale of the file.
-        as_written: the same without `--set`, which may take away what an entry is about; None where nothing is set.
+        as_written: the same without `--set`, which may take away what an entry is about, and whether that is sound;
+            None where nothing is set.
+        sound: nothing is wrong with the sweeps, so that they can be planned.
     """
-    missing = _missing(sweeps)
+    missing = _missing(sweeps, sound)
     if missing and as_written is not None:
-        written = as_written()
+        written, alright = as_written()
         known = {_place(sweep, i) for sweep in written for i in range(len(sweep.published))}
-        wrong = _missing(written)
+        wrong = _missing(written, alright)
         missing = {place: found for place, found in missing.items() if place in wrong or place not in known}
     return [problem for found in missing.values() for problem in found]
 
@@ -52,16 +46,19 @@ def _place(sweep: Sweep, i: int) -> tuple[str, int, int]:
     return place.file, place.line, place.column
 
 
-def _missing(sweeps: Iterable[Sweep]) -> dict[tuple[str, int, int], list[Problem]]:
+def _missing(sweeps: Iterable[Sweep], sound: bool) -> dict[tuple[str, int, int], list[Problem]]:
     """By the place of an entry, what is wrong with its names, where that is so in every scale that has it."""
     found: dict[tuple[str, int, int], list[Problem]] = {}
     fine = set()
     for sweep in sweeps:
         if not any(entry.get("target") or entry.get("variant") for entry in sweep.published):
             continue
-        names = _names(sweep)
+        names = _names(sweep) if sound else possible_names(sweep)
         for i, entry in enumerate(sweep.published):
-            problem = _problem(sweep, i, entry.get("target"), entry.get("variant"), names)
+            target, wanted = entry.get("target"), entry.get("variant")
+            problem = None
+            if names is not None and (sound or ((target or wanted) and "~" not in (wanted or ""))):
+                problem = _problem(sweep, i, target, wanted, names)
             if problem is None:
                 fine.add(_place(sweep, i))
             else:
@@ -76,6 +73,8 @@ def _missing(sweeps: Iterable[Sweep]) -> dict[tuple[str, int, int], list[Problem
 
 def _problem(sweep: Sweep, i: int, target: str | None, wanted: str | None, names: list[Named]) -> Problem | None:
     there = [one for one in names if target in (None, one.target, one.title)]
+    if not there and any(not one.title for one in names):
+        return None  # it may be the title of one of these
     if not there:
         known = list(dict.fromkeys(one.target or one.title for one in names))
         near = did_you_mean(str(target), {one.target for one in names if one.target} | {one.title for one in names})
@@ -107,7 +106,8 @@ def _names(sweep: Sweep) -> list[Named]:
     found: dict[str, Named] = {}
     for cell in graph.cells:
         if cell.variant not in found:
-            title = title_of(graph.phases[cell.compared].recipe.data)
+            data = graph.phases[cell.compared].recipe.data  # empty where this scale's files were left alone
+            title = title_of(data) if data else ""
             short = cell.variant.removeprefix(f"{cell.target}/" if cell.target else "")
             found[cell.variant] = Named(cell.variant, short, cell.target, title, cell.is_baseline, cell.control)
     return list(found.values())

@@ -127,10 +127,11 @@ def read_evaluation(
             )
     is_text = "task" not in section or text_warmup(section) is not None
     sequences = given.get("sequences", TEXT_SEQUENCES if is_text else TASK_SEQUENCES)
-    rule = given.get("solved") or {}
-    return Evaluation(
-        every,
-        sequences,
-        version=STRATIFIED if stratified(data.get("task", {})) else 1,
-        solved=Solved(**{**rule, "accuracy": float(rule["accuracy"])}) if rule.get("accuracy") else None,
-    )
+    version = STRATIFIED if stratified(data.get("task", {})) else 1
+    return Evaluation(every, sequences, version=version, solved=read_solved(section))
+
+
+def read_solved(section: dict[str, Any]) -> Solved | None:
+    """The rule that ends a phase early; None where it has none."""
+    rule = section.get("evaluate", {}).get("solved") or {}
+    return Solved(**{**rule, "accuracy": float(rule["accuracy"])}) if rule.get("accuracy") else None

@@ -4,6 +4,7 @@ and what stays frozen."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from procray.errors import TransferError, did_you_mean
@@ -12,7 +13,7 @@ from procray.model.family import Family
 from procray.model.outside import HUB
 from procray.model.perturb import Perturbation
 from procray.planning.fit import Known, Wish, settle
-from procray.planning.inheritance import Giver, Inheritance, Taken, randomised
+from procray.planning.inheritance import Giver, Inheritance, Taken, from_warmup, randomised
 from procray.planning.inspection import Inspection
 from procray.spec.cells import Pick
 from procray.spec.names import label
@@ -57,6 +58,11 @@ def read(known: Known, tail: Tail, i: int, before: int | None, pick: Pick) -> In
         # Warm-ups may grow longer: where nobody asked for positions, too few of them are no mistake.
         asked = _asked(mode) if written or link.kind != "procedural" else frozenset()
         wishes = [Wish(names, asked, Giver(before, pick), where)]
+    if link.control is not None and link.control.kind == "random_heads" and link.kind != "procedural":
+        wishes = [
+            replace(wish, drawn=True) if wish.heads is not None and from_warmup(tail, wish.givers) else wish
+            for wish in wishes
+        ]
     taken = settle(known, tail, link, pick, wishes, embeddings)
     if not any(one.part == "embeddings" for one in taken):
         embeddings = "copy"

@@ -18,6 +18,7 @@ _CARRYING = ("transfer", "freeze", "perturb")
 _NO_CONTROL = {
     "text": "text in place of the data would be more of that text, which is the control more_semantic",
     "random": "no weights are carried that random ones could replace",
+    "random_heads": "no heads are carried",
 }
 
 

@@ -4,6 +4,8 @@
 - text: the warm-ups train on text in place of their tasks, as `{text: corpus}` does, with the same tokens in as many
   steps.
 - random: what the warm-ups give is replaced by random weights of the same norms, as `{random: norm_matched}` does.
+- random_heads: of a transfer that names attention heads, as many others of the same layers are carried in their place,
+  as with `random_heads:` in the place of `heads:`. Variants whose transfer names none have no such control.
 - more_semantic: no warm-up; the tokens of the warm-ups are added to those of the phase after them.
 """
 
@@ -13,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-CONTROLS = ("shuffled", "text", "random", "more_semantic")
+CONTROLS = ("shuffled", "text", "random", "random_heads", "more_semantic")
+SAME_WARMUPS = ("random", "random_heads")  # which change what is done with the warm-ups of a variant, not these
 
 L = TypeVar("L")  # a link; `structure`, which says what that is, knows of controls
 

@@ -96,7 +96,10 @@ def _label(key: str, value: Any) -> str:
         return f"text-{_entries(value['text'], 'text')}"
     if "sequences_from" in value:
         given = value["sequences_from"]
-        words = [PurePath(given["path"]).stem, given.get("field"), f"cut{given['cut']}" if "cut" in given else None]
+        words = [given["hf"].rpartition("/")[2] if "hf" in given else PurePath(given["path"]).stem]
+        words += [given.get(key) for key in ("config", "split", "field")]
+        words += [given["revision"][:7]] if "revision" in given else []
+        words += [f"{key}{given[key]}" for key in ("rows", "cut") if key in given]
         return "-".join(["sequences", *(word for word in words if word)])
     if "shuffled" in value:
         return f"shuffled-{_label(key, value['shuffled'])}"

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from procray.spec.parts import wrong
 from procray.spec.quantities import QUANTITIES, SHARES, published_effect
 from procray.spec.section import Section
-from procray.spec.values import Quantity, Share, Tolerance, wrong
+from procray.spec.values import Quantity, Share, Tolerance
 
 
 class Published(Section):

@@ -17,6 +17,7 @@ from procray import tasks
 from procray.errors import TaskError
 from procray.model.families import DEFAULT, FAMILIES, PRESETS
 from procray.model.family import Setting
+from procray.spec.parts import wrong
 from procray.spec.published import Published
 from procray.spec.section import Section
 from procray.spec.values import (
@@ -35,7 +36,6 @@ from procray.spec.values import (
     TaskName,
     Tokenizer,
     Transfer,
-    wrong,
 )
 from procray.training import recipe
 
@@ -363,8 +363,8 @@ class Sweep(Section):
         None,
         description="what every warmed-up variant is compared with beside the baseline: shuffled (the same task "
         "without its order), text (as many tokens of the target's corpus; {text: CORPUS} names another), random "
-        "(weights of the norms that were carried), more_semantic (the baseline with the warm-up's tokens added to its "
-        "own); default none",
+        "(weights of the norms that were carried), random_heads (where the transfer names heads, as many others of the "
+        "same layers), more_semantic (the baseline with the warm-up's tokens added to its own); default none",
     )
     compare: str | None = Field(None, description="the phase whose curve is the result; default the last")
     resources: Resources | None = None

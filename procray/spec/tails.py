@@ -7,7 +7,7 @@ from typing import Any
 
 from procray.errors import did_you_mean
 from procray.spec.among import is_among
-from procray.spec.controls import Control, kind_of
+from procray.spec.controls import SAME_WARMUPS, Control, kind_of
 from procray.spec.paths import Path, get
 from procray.spec.structure import Link, Tail
 from procray.training.recipe import Kind
@@ -149,7 +149,7 @@ def _control(tail: Tail, kind: str, text: dict[str, Any] | None) -> Tail | None:
     if kind == "text" and text is None and target is None:
         return None
     links = tuple(
-        link if kind == "random" and i < at else replace(link, control=Control(kind, link, text, target))
+        link if kind in SAME_WARMUPS and i < at else replace(link, control=Control(kind, link, text, target))
         for i, link in enumerate(tail.links)
     )
     return replace(tail, links=links, control=kind, controls=(), of=tail)

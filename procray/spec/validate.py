@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from procray.errors import Problem, did_you_mean
+from procray.errors import Problem, did_you_mean, did_you_mean_size
 from procray.spec.axes import Axis
 from procray.spec.counts import WITHOUT_COMMAS, has_commas
 from procray.spec.paths import Path, drop, drop_all, find, get, locate, put
@@ -121,7 +121,8 @@ def _translate(root: Node, error: Any, nodes: dict[Path, Node]) -> Problem:
         message += f"; {WITHOUT_COMMAS}"
     if kind == "literal_error":
         literals = [item.strip(" '") for item in context["expected"].replace(" or ", ", ").split(",")]
-        message = f"expected {context['expected']}{did_you_mean(str(error['input']), literals)}"
+        nearest = did_you_mean_size if path[-1] == "preset" else did_you_mean
+        message = f"expected {context['expected']}{nearest(str(error['input']), literals)}"
     if isinstance(error["input"], list) and kind != "too_short":
         message += "; several values are written {grid: [...]}"
     place = locate(root, path, nodes)

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from procray import tasks
 from procray.errors import TransferError, did_you_mean
@@ -18,21 +17,10 @@ from procray.model.components import NAMES, parse_heads, parse_layers, parse_mod
 from procray.model.perturb import MANNERS
 from procray.spec.controls import CONTROLS, kind_of
 from procray.spec.counts import WITHOUT_COMMAS, has_commas, parse_count
+from procray.spec.parts import below, count_at, known_keys, wrong
 from procray.spec.quantities import QUANTITIES
+from procray.spec.sequences import sequences_from
 from procray.spec.written import show_shortly
-
-
-def wrong(message: str, *path: str | int) -> PydanticCustomError:
-    """A problem at `path` below the value that a validator looks at."""
-    return PydanticCustomError("wrong", "{message}", {"message": message, "path": path})
-
-
-def _known(value: dict[str, Any], known: Collection[str], *path: str | int) -> dict[str, Any]:
-    """A mapping without the known keys that have no value: they are as if they were not written."""
-    for key, child in value.items():
-        if child is None and key not in known:
-            raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", *path, key)
-    return {key: child for key, child in value.items() if child is not None}
 
 
 def _count(value: Any) -> int:
@@ -57,21 +45,21 @@ def _task(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        value = _known(value, ("shuffled", "mixture", "prefix", "text", "sequences_from"))
+        value = known_keys(value, ("shuffled", "mixture", "prefix", "text", "sequences_from"))
     if isinstance(value, dict) and "text" in value:
         return _text_warmup(value)
     if not isinstance(value, dict) or (len(value) != 1 and set(value) != {"mixture", "prefix"}):
         raise wrong(expected)
     if "sequences_from" in value:
-        return {"sequences_from": _sequences_from(value["sequences_from"])}
+        return {"sequences_from": sequences_from(value["sequences_from"])}
     if "shuffled" in value:
-        return {"shuffled": _task(value["shuffled"])}
+        return {"shuffled": below(_task, value["shuffled"], "shuffled")}
     if "mixture" not in value:
         raise wrong(expected)
     parts = value["mixture"]
     if not isinstance(parts, dict) or not parts:
         raise wrong("expected a mapping of tasks to weights", "mixture")
-    parts = _known(parts, (*tasks.names(), "eca"), "mixture")
+    parts = known_keys(parts, (*tasks.names(), "eca"), "mixture")
     for name, weight in parts.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             hint = f"; {WITHOUT_COMMAS}" if has_commas(weight) else ""
@@ -84,24 +72,6 @@ def _task(value: Any) -> Any:
     return {"mixture": {name: float(weight) for name, weight in parts.items()}, **prefix}
 
 
-def _sequences_from(value: Any) -> dict[str, Any]:
-    """`{path: ..., field: ..., cut: ...}`, or the path alone."""
-    given = {"path": value} if isinstance(value, str) else value
-    if not isinstance(given, dict):
-        raise wrong("expected a path, or {path: ..., field: ..., cut: ...}", "sequences_from")
-    known = ("path", "field", "cut")
-    given = _known(given, known, "sequences_from")
-    for key in given:
-        if key not in known:
-            raise wrong(f"unknown key '{key}'{did_you_mean(key, known)}", "sequences_from", key)
-    if "path" not in given:
-        raise wrong("missing key 'path'", "sequences_from")
-    for key in ("path", "field"):
-        if key in given and not (isinstance(given[key], str) and given[key]):
-            raise wrong("expected text", "sequences_from", key)
-    return {**given, **({"cut": _count(given["cut"])} if "cut" in given else {})}
-
-
 def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
     """`{text: corpus}` or `{text: {corpus: ...}}`, with tokenizer, context and batch: text in place of a task."""
     given = value["text"]
@@ -110,7 +80,7 @@ def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
     if len(value) > 1 or not isinstance(given, dict) or "corpus" not in given:
         raise wrong("expected {text: a corpus's name} or {text: {corpus: ..., tokenizer: ...}}")
     known = ("corpus", "tokenizer", "context", "batch", "noise")
-    given = _known(given, known, "text")
+    given = known_keys(given, known, "text")
     if "corpus" not in given:
         raise wrong("missing key 'corpus'", "text")
     found: dict[str, Any] = {}
@@ -118,7 +88,7 @@ def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
         if key in ("corpus", "tokenizer"):
             found[key] = _corpus(child, "text", key) if key == "corpus" else _tokenizer(child, "text", key)
         elif key in ("context", "batch"):
-            found[key] = _count(child)
+            found[key] = count_at(child, "text", key)
             if found[key] < 1:
                 raise wrong("must be at least 1", "text", key)
         elif key == "noise":
@@ -130,7 +100,7 @@ def _text_warmup(value: dict[str, Any]) -> dict[str, Any]:
 
 def _noise(value: Any, *path: str) -> Any:
     """A share of the tokens, or of `{tokens: share}` or `{blocks: share}`; of tokens, it is a number."""
-    given = {"tokens": value} if not isinstance(value, dict) else _known(value, ("tokens", "blocks"), *path)
+    given = {"tokens": value} if not isinstance(value, dict) else known_keys(value, ("tokens", "blocks"), *path)
     for key in given:
         if key not in ("tokens", "blocks"):
             raise wrong(f"unknown key '{key}'{did_you_mean(key, ('tokens', 'blocks'))}", *path, key)
@@ -153,7 +123,7 @@ def _parameter(value: Any) -> Any:
         except ValueError:
             return value
     if isinstance(value, dict):
-        known = _known(value, ("min", "max", "start", "step", "mastery"))
+        known = known_keys(value, ("min", "max", "start", "step", "mastery"))
         return {key: _parameter(child) for key, child in known.items()}
     if isinstance(value, list):
         raise wrong("expected one value; several are written {grid: [...]}")
@@ -198,7 +168,7 @@ def _parent(value: Any, *path: str | int) -> Any:
         return value
     if not isinstance(value, dict) or not value:
         raise wrong(f"expected {_GIVER}, or a mapping with from, layers or interpolate", *path)
-    value = _known(value, _PARENT_KEYS, *path)
+    value = known_keys(value, _PARENT_KEYS, *path)
     for key in value:
         if key not in _PARENT_KEYS:
             known = f" (keys: {', '.join(_PARENT_KEYS)})"
@@ -278,7 +248,7 @@ def _perturb(value: Any) -> Any:
         return {}
     expected = "expected none, {noise: 0.05}, {shuffle: per_layer} or {random: norm_matched}"
     if isinstance(value, dict):
-        value = _known(value, ("noise", *MANNERS, "components"))
+        value = known_keys(value, ("noise", *MANNERS, "components"))
     kinds = [key for key in ("noise", *MANNERS) if isinstance(value, dict) and key in value]
     if len(kinds) != 1:
         raise wrong(expected)
@@ -349,7 +319,7 @@ def _tokenizer(value: Any, *path: str) -> Any:
 def _source(value: Any, known: Collection[str], *path: str) -> Any:
     if isinstance(value, str):
         return value
-    found = _known(value, known, *path) if isinstance(value, dict) else {}
+    found = known_keys(value, known, *path) if isinstance(value, dict) else {}
     if not found:
         raise wrong("expected a name or a mapping", *path)
     return found
@@ -404,16 +374,8 @@ def _controls(value: Any) -> Any:
             raise wrong(f"'{kind}' stands alone; only text says more: {{text: a corpus's name}}", i)
         if any(kind_of(other) == kind for other in found):
             raise wrong(f"'{kind}' stands here twice", i)
-        found.append({"text": _text_in_control(one, i)} if isinstance(one, dict) else one)
+        found.append(below(_text_warmup, one, i) if isinstance(one, dict) else one)
     return found
-
-
-def _text_in_control(value: dict[str, Any], number: int) -> dict[str, Any]:
-    try:
-        return _text_warmup(value)["text"]
-    except PydanticCustomError as error:
-        context = error.context or {}
-        raise wrong(context["message"], number, *context["path"]) from None
 
 
 def _quantity(value: Any) -> Any:

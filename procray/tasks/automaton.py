@@ -8,6 +8,7 @@ Shape suffixes: B sequences, L letters, N entries of the table.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,7 +17,8 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import choice, length_of, whole
-from procray.tasks.sequences import answered, orders
+from procray.tasks.rng import below, words
+from procray.tasks.sequences import shifted, shuffles
 from procray.tasks.task import BaseTask
 
 
@@ -50,24 +52,44 @@ class Automaton(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         entries = self.states * self.letters
-        table_BN = rng.integers(0, self.states, (size, entries), dtype=np.int32)  # N = state x letters + letter
-        word_BL = rng.integers(0, self.letters, (size, length), dtype=np.int32)
-        start_B = rng.integers(0, self.states, size, dtype=np.int32)
-        states_LB = np.empty((length, size), np.int32)
-        flat, state_B = table_BN.reshape(-1), start_B
-        read_LB = word_BL.T + np.arange(0, size * entries, entries)
-        for read_B, now_B in zip(read_LB, states_LB, strict=True):
-            flat.take(state_B * self.letters + read_B, out=now_B, mode="clip")
-            state_B = now_B
-        prefix: list[np.ndarray | int] = [start_B[:, None], self.states + word_BL, self.symbols]
+        drawn = below(words(rng, entries + 1 + length, size), _bounds(self.states, self.letters, length))
+        # One flat table of all sequences' following states, in which the present state counts last.
+        table, state_B, word_LB = drawn[:entries].reshape(-1), drawn[entries], drawn[entries + 1 :]
+        tokens_BT = np.empty((size, self.nominal(length)), np.int32)
+        word = tokens_BT.shape[1] - 2 * length - 2
+        tokens_BT[:, word] = state_B
+        tokens_BT[:, word + 1 : -length - 1] = (word_LB + self.states).T
+        tokens_BT[:, -length - 1] = self.symbols
+        column_B = np.arange(0, size * self.states, self.states)
+        word_LB *= size * self.states
+        word_LB += column_B
+        found = [state_B := table[letter_B + state_B] for letter_B in word_LB]
+        tokens_BT[:, -length:] = np.concatenate(found).reshape(length, size).T
         if self.table == "shown":
-            entry_BN = orders(rng, size, entries)
-            shown_BN3 = np.empty((size, entries, 3), np.int32)
-            np.floor_divide(entry_BN, self.letters, out=shown_BN3[:, :, 0], casting="unsafe")
-            np.add(entry_BN % self.letters, self.states, out=shown_BN3[:, :, 1], casting="unsafe")
-            shown_BN3[:, :, 2] = np.take_along_axis(table_BN, entry_BN, axis=1)
-            prefix = [shown_BN3.reshape(size, -1), self.symbols, *prefix]
-        return answered(prefix, np.ascontiguousarray(states_LB.T), self.pad, self.nominal(length))
+            entry_BN = shuffles(rng, size, entries)
+            state_N, letter_N, place_N = _entries(self.states, self.letters, size)
+            tokens_BT[:, 0 : word - 1 : 3] = state_N.take(entry_BN)
+            tokens_BT[:, 1 : word - 1 : 3] = letter_N.take(entry_BN)
+            place_BN = place_N.take(entry_BN)
+            place_BN += column_B[:, None]
+            tokens_BT[:, 2 : word - 1 : 3] = table.take(place_BN)
+            tokens_BT[:, word - 1] = self.symbols
+        mask_BT = np.zeros(tokens_BT.shape, bool)
+        mask_BT[:, -length - 1 : -1] = True
+        return Batch(tokens_BT, shifted(tokens_BT, self.pad), mask_BT, tokens_BT.size)
+
+
+@functools.lru_cache(maxsize=4)
+def _bounds(states: int, letters: int, length: int) -> np.ndarray:
+    """Of the table's entries, the first state and the letters."""
+    return np.repeat([states, letters], [states * letters + 1, length])[:, None]
+
+
+@functools.lru_cache(maxsize=4)
+def _entries(states: int, letters: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every entry of a table its two tokens, and where the first sequence's stands in the flat table."""
+    letter_N, state_N = np.divmod(np.arange(states * letters), states)
+    return state_N.astype(np.int32), (letter_N + states).astype(np.int32), letter_N * (size * states) + state_N
 
 
 def _letter(number: int) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length, longest_of
 from procray.tasks.parameters import LARGEST_VOCAB, choice, length_of, whole
-from procray.tasks.sequences import orders, picked, shifted
+from procray.tasks.rng import below, words
+from procray.tasks.sequences import shifted, shuffles
 from procray.tasks.task import BaseTask
 
 
@@ -59,28 +60,39 @@ class Hops(BaseTask):
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
         asked = min(self.questions, length)
-        row_B1 = np.arange(size)[:, None]
-        names_BN = picked(rng, size, length, self.alphabet)
-        shown_BN = orders(rng, size, length)
-        place_BQ = orders(rng, size, length)[:, :asked]
-        steps_BQ = rng.integers(1, self.hops + 1, (size, asked))
+        start = 2 * length + 1
+        # Names in the order of the ring, or, where there may be several, in any; both are random. The first one once
+        # more follows the last. All look-ups are in flat arrays.
+        name = np.empty((size, length + 1), np.int32)
+        name[:, :length] = shuffles(rng, size, self.alphabet, length)
+        name[:, length] = name[:, 0]
+        row_B1 = np.arange(0, name.size, length + 1)[:, None]
+        shown_BN, place_BN = shuffles(rng, 2 * size, length).reshape(2, size, length)
+        place_BQ = place_BN[:, :asked]
+        steps_BQ = below(words(rng, size, asked), self.hops)
+        flat = name.reshape(-1)
         if self.shape == "cycle":
-            follower_BN = (shown_BN + 1) % length
-            answer_BQ = (place_BQ + steps_BQ) % length
+            shown_BN += row_B1
+            follower_BN = flat[1:].take(shown_BN)
+            answer_BQ = place_BQ + steps_BQ
+            answer_BQ += 1
+            answer_BQ %= length
         else:
-            next_BN = orders(rng, size, length)
-            follower_BN = next_BN[row_B1, shown_BN]
+            next_BN = shuffles(rng, size, length)
+            follows = next_BN.reshape(-1)
+            each_B1 = np.arange(0, follows.size, length)[:, None]
+            follower_BN = flat.take(follows.take(shown_BN + each_B1) + row_B1)
+            shown_BN += row_B1
             answer_BQ = place_BQ
             for step in range(self.hops):
-                answer_BQ = np.where(step < steps_BQ, next_BN[row_B1, answer_BQ], answer_BQ)
+                answer_BQ = np.where(step <= steps_BQ, follows.take(answer_BQ + each_B1), answer_BQ)
         tokens_BT = np.empty((size, self.nominal(length)), np.int32)
-        start = 2 * length + 1
-        tokens_BT[:, 0 : start - 1 : 2] = names_BN[row_B1, shown_BN]
-        tokens_BT[:, 1 : start - 1 : 2] = names_BN[row_B1, follower_BN]
+        tokens_BT[:, 0 : start - 1 : 2] = flat.take(shown_BN)
+        tokens_BT[:, 1 : start - 1 : 2] = follower_BN
         tokens_BT[:, start - 1] = self.symbols
-        tokens_BT[:, start::3] = self.alphabet + steps_BQ - 1
-        tokens_BT[:, start + 1 :: 3] = names_BN[row_B1, place_BQ]
-        tokens_BT[:, start + 2 :: 3] = names_BN[row_B1, answer_BQ]
+        tokens_BT[:, start::3] = self.alphabet + steps_BQ
+        tokens_BT[:, start + 1 :: 3] = flat.take(place_BQ + row_B1)
+        tokens_BT[:, start + 2 :: 3] = flat.take(answer_BQ + row_B1)
         mask_BT = np.zeros(tokens_BT.shape, bool)
         mask_BT[:, start + 1 :: 3] = True
-        return Batch(tokens_BT, shifted(tokens_BT, self.pad), mask_BT, size * self.nominal(length))
+        return Batch(tokens_BT, shifted(tokens_BT, self.pad), mask_BT, tokens_BT.size)

@@ -4,11 +4,12 @@ A pattern, a substitution for its letters, and the result of putting the one int
 third is asked for. Which symbols are letters differs from sequence to sequence, so that nothing but their places in
 these three tells what they mean.
 
-Shape suffixes: B sequences, N columns, P places of a pattern, C letters, R symbols in place of a letter.
+Shape suffixes: B sequences, N columns, P places of a pattern, C letters, R runs or tokens of a block, Q of a shelf.
 """
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -18,7 +19,8 @@ import numpy as np
 from procray.batch import Batch
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import length_of, whole
-from procray.tasks.sequences import Columns, picked, ragged, random_orders
+from procray.tasks.rng import below, words
+from procray.tasks.sequences import picked, shifted
 from procray.tasks.task import BaseTask
 
 LETTERS = (3, 5)  # of which a pattern may be made, least and most; it has twice as many places for them
@@ -26,6 +28,17 @@ LOWER, MATH = 24, 20  # symbols of the two other kinds that a sequence names
 FEWEST = 5  # mathematical symbols in a pattern
 LENGTHS = (2, 8)  # symbols in the place of a letter
 WORDS = (":", "[", "]", ",", "<UPPER>", "<LOWER>", "<MATH>", "<space>")
+MOST = LETTERS[1]
+# Where things stand on a row's shelf: the letters, the header from `<LOWER>` on, words and the separator, a block for
+# each letter, which is a comma, the letter, a colon, a bracket and what replaces it; and the pattern.
+HEADER = MOST
+SIGNS = HEADER + 1 + LOWER + 1
+WORD = SIGNS + MATH + 1
+BLOCKS = WORD + len(WORDS) + 1
+BLOCK = 4 + LENGTHS[1]
+PATTERN = BLOCKS + MOST * BLOCK
+
+Runs = tuple[np.ndarray, np.ndarray]  # (B, R) where on the shelf runs of tokens start, and how long they are
 
 
 @dataclass(frozen=True)
@@ -60,81 +73,120 @@ class _Lime(BaseTask):
         return str(token) if token < self.alphabet else WORDS[token - self.alphabet]
 
     @abstractmethod
-    def _parts(self, pattern: Columns, substitution: Columns, result: Columns) -> tuple[Columns, Columns, Columns]:
+    def _parts(self, pattern: Runs, substitution: Runs, result: Runs) -> tuple[Runs, Runs, Runs]:
         """What is given, in its order, and what is asked for."""
 
     def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        places, most = 2 * LETTERS[1] + length, LETTERS[1]
-        row_B1 = np.arange(size)[:, None]
-        letters_B1 = rng.integers(LETTERS[0], most + 1, (size, 1))
-        count_B1 = 2 * letters_B1 + rng.integers(FEWEST, length + 1, (size, 1))
-        own_BN = picked(rng, size, most + LOWER + MATH, self.alphabet)
-        # The first of the pattern's places in a random order are those of its letters.
-        order_BP = random_orders(rng, size, places)
-        inside_BP = order_BP < count_B1
-        first_BP = inside_BP & (inside_BP.cumsum(axis=1, dtype=np.int8) <= 2 * letters_B1)
-        letter_BP = np.zeros((size, places), bool)
-        letter_BP[row_B1, order_BP] = first_BP
+        places = 2 * MOST + length
+        drawn_BN = below(words(rng, size, 2 + places + MOST * (1 + LENGTHS[1])), _bounds(length))
+        letters_B1 = LETTERS[0] + drawn_BN[:, :1]
+        count_B1 = 2 * letters_B1 + FEWEST + drawn_BN[:, 1:2]
+        length_BC = LENGTHS[0] + drawn_BN[:, 2 + places : 2 + places + MOST]
+        # A shelf of what a row's tokens are taken from.
+        shelf_BQ = np.empty((size, PATTERN + places), np.int32)
+        flat = shelf_BQ.reshape(-1)
+        row_B1 = np.arange(0, flat.size, PATTERN + places)[:, None]
+        own_BN = picked(rng, size, MOST + LOWER + MATH, self.alphabet)
+        shelf_BQ[:, :MOST] = own_BN[:, :MOST]
+        shelf_BQ[:, HEADER + 1 : SIGNS - 1] = own_BN[:, MOST:-MATH]
+        shelf_BQ[:, SIGNS : SIGNS + MATH] = own_BN[:, -MATH:]
+        shelf_BQ[:, WORD:BLOCKS] = self.alphabet + np.arange(len(WORDS) + 1)
+        for place, word in ((HEADER, "<LOWER>"), (SIGNS - 1, "<MATH>"), (SIGNS + MATH, "<space>")):
+            shelf_BQ[:, place] = self.alphabet + WORDS.index(word)
+        block_BCR = shelf_BQ[:, BLOCKS:PATTERN].reshape(size, MOST, BLOCK)
+        for place, word in enumerate(",,:["):
+            block_BCR[:, :, place] = self.alphabet + WORDS.index(word)
+        block_BCR[:, :, 1] = own_BN[:, :MOST]
+        chosen_BN = drawn_BN[:, 2 + places + MOST :]
+        chosen_BN += chosen_BN >= LOWER  # `<MATH>` stands between them
+        chosen_BN += row_B1 + (HEADER + 1)
+        block_BCR[:, :, 4:] = flat.take(chosen_BN).reshape(size, MOST, LENGTHS[1])
+        # The letters' places are those of the smallest words.
+        bits = np.uint32((places - 1).bit_length())
+        place_BP = words(rng, size, places) << bits
+        place_BP |= np.arange(places, dtype=np.uint32)
         inside_BP = np.arange(places) < count_B1
-        which_BP = (rng.random((size, places), np.float32) * letters_B1.astype(np.float32)).astype(np.intp)
-        used_BC = np.zeros((size, most), bool)
-        used_BC[np.broadcast_to(row_B1, (size, places))[letter_BP], which_BP[letter_BP]] = True
-        sign_BP = most + LOWER + rng.integers(0, MATH, (size, places))
-        symbols_BP = np.take_along_axis(own_BN, np.where(letter_BP, which_BP, sign_BP), axis=1)
-        # What replaces a letter.
-        length_BC = rng.integers(LENGTHS[0], LENGTHS[1] + 1, (size, most))
-        chosen_BN = rng.integers(most, most + LOWER + MATH, (size, most * LENGTHS[1]))
-        replaced_BCR = np.take_along_axis(own_BN, chosen_BN, axis=1).reshape(size, most, LENGTHS[1])
-        held_BCR = np.arange(LENGTHS[1]) < length_BC[:, :, None]
-        result_BPR = replaced_BCR[row_B1, which_BP]
-        shown_BPR = held_BCR[row_B1, which_BP] & inside_BP[:, :, None]
-        sign_BP = ~letter_BP
-        result_BPR[sign_BP, 0] = symbols_BP[sign_BP]
-        shown_BPR[sign_BP, 1:] = False
-        header = self._header(own_BN, used_BC)
-        substitution = self._substitution(own_BN[:, :most], used_BC, replaced_BCR, held_BCR)
-        result = result_BPR.reshape(size, -1), shown_BPR.reshape(size, -1)
-        one, other, asked = self._parts((symbols_BP, inside_BP), substitution, result)
-        space = self._words(size, "<space>")
-        separator = np.full((size, 1), self.separator, np.int32), np.ones((size, 1), bool)
-        return ragged(_joined(header, one, space, other, separator), asked, self.pad, self.nominal(length))
-
-    def _words(self, size: int, word: str) -> Columns:
-        return np.full((size, 1), self.alphabet + WORDS.index(word), np.int32), np.ones((size, 1), bool)
-
-    def _header(self, own_BN: np.ndarray, used_BC: np.ndarray) -> Columns:
-        """Which symbols are of which kind; of the letters those that occur."""
-        size, most = used_BC.shape
-        every_BN = np.ones((size, LOWER + MATH), bool)
-        lower, math = own_BN[:, most : most + LOWER], own_BN[:, most + LOWER :]
-        return _joined(
-            self._words(size, "<UPPER>"), (own_BN[:, :most], used_BC),
-            self._words(size, "<LOWER>"), (lower, every_BN[:, :LOWER]),
-            self._words(size, "<MATH>"), (math, every_BN[:, LOWER:]),
-            self._words(size, "<space>"),
-        )  # fmt: skip
-
-    def _substitution(
-        self, letters_BC: np.ndarray, used_BC: np.ndarray, replaced_BCR: np.ndarray, held_BCR: np.ndarray
-    ) -> Columns:
-        """`, A : [ x y ]` for each letter that occurs, without the first comma."""
-        size, most, longest = held_BCR.shape
-        colon, begin, end, comma = (self.alphabet + WORDS.index(word) for word in ":[],")
-        tokens_BCN = np.empty((size, most, longest + 5), np.int32)
-        kept_BCN = np.repeat(used_BC[:, :, None], longest + 5, axis=2)
-        tokens_BCN[:, :, 0] = comma
-        kept_BCN[:, 0, 0] = False
-        kept_BCN[:, 1:, 0] &= np.logical_or.accumulate(used_BC[:, :-1], axis=1)
-        tokens_BCN[:, :, 1] = letters_BC
-        tokens_BCN[:, :, 2:4] = colon, begin
-        tokens_BCN[:, :, 4:-1] = replaced_BCR
-        kept_BCN[:, :, 4:-1] &= held_BCR
-        tokens_BCN[:, :, -1] = end
-        return tokens_BCN.reshape(size, -1), kept_BCN.reshape(size, -1)
+        place_BP[~inside_BP] = 2**32 - 1
+        place_BP.sort(axis=1)
+        is_letter_BN = np.arange(2 * MOST) < 2 * letters_B1
+        place_BN = place_BP[:, : 2 * MOST] & ((np.uint32(1) << bits) - np.uint32(1))
+        place_N = (place_BN + np.arange(0, size * places, places)[:, None])[is_letter_BN]
+        which_BN = below(words(rng, size, 2 * MOST), letters_B1)
+        which_N = which_BN[is_letter_BN]
+        letter_N = (which_BN + np.arange(0, size * MOST, MOST)[:, None])[is_letter_BN]
+        used_BC = np.zeros((size, MOST), bool)
+        used_BC.reshape(-1)[letter_N] = True
+        starts_BP = drawn_BN[:, 2 : 2 + places] + SIGNS
+        starts_BP.reshape(-1)[place_N] = which_N
+        shelf_BQ[:, PATTERN:] = flat.take(starts_BP + row_B1)
+        starts_BP.reshape(-1)[place_N] = BLOCKS + 4 + BLOCK * which_N
+        lengths_BP = inside_BP.astype(np.intp)
+        lengths_BP.reshape(-1)[place_N] = length_BC.reshape(-1)[letter_N]
+        pattern = np.full((size, 1), PATTERN), count_B1
+        substitution = _substitution(used_BC, length_BC)
+        one, other, asked = self._parts(pattern, substitution, (starts_BP, lengths_BP))
+        parts = [_upper(used_BC), one, _word(size, "<space>"), other, _word(size), asked]
+        starts_BR, lengths_BR = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
+        starts_BR += row_B1
+        return _taken(flat, starts_BR, lengths_BR, asked[1].shape[1], self.pad, self.nominal(length))
 
 
-def _joined(*parts: Columns) -> Columns:
-    return np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts], axis=1)
+@functools.lru_cache(maxsize=8)
+def _bounds(length: int) -> np.ndarray:
+    """Of the numbers that a row draws: letters, signs, one for each place, lengths, what replaces the letters."""
+    bounds = (LETTERS[1] - LETTERS[0] + 1, length - FEWEST + 1, MATH, LENGTHS[1] - LENGTHS[0] + 1, LOWER + MATH)
+    return np.repeat(bounds, (1, 1, 2 * MOST + length, MOST, MOST * LENGTHS[1]))
+
+
+def _word(size: int, word: str = "") -> Runs:
+    """The same word in all rows, or the separator."""
+    start = WORD + (WORDS.index(word) if word else len(WORDS))
+    return np.full((size, 1), start), np.ones((size, 1), bool)
+
+
+def _upper(used_BC: np.ndarray) -> Runs:
+    """Which symbols are of which kind; of the letters those that occur."""
+    starts_R = np.array([WORD + WORDS.index("<UPPER>"), *range(MOST), HEADER])
+    lengths_BR = np.empty((len(used_BC), len(starts_R)), np.intp)
+    lengths_BR[:, 0], lengths_BR[:, 1:-1], lengths_BR[:, -1] = 1, used_BC, WORD - HEADER
+    return np.broadcast_to(starts_R, lengths_BR.shape), lengths_BR
+
+
+def _substitution(used_BC: np.ndarray, length_BC: np.ndarray) -> Runs:
+    """`, A : [ x y ]` for each letter that occurs, without the first comma."""
+    later_BC = np.zeros(used_BC.shape, bool)
+    np.logical_or.accumulate(used_BC[:, :-1], axis=1, out=later_BC[:, 1:])
+    starts_BCR = np.empty((*used_BC.shape, 2), np.intp)
+    starts_BCR[:, :, 0] = BLOCKS + BLOCK * np.arange(MOST) + ~later_BC
+    starts_BCR[:, :, 1] = WORD + WORDS.index("]")
+    lengths_BCR = np.empty(starts_BCR.shape, np.intp)
+    lengths_BCR[:, :, 0] = (3 + length_BC + later_BC) * used_BC
+    lengths_BCR[:, :, 1] = used_BC
+    return starts_BCR.reshape(len(used_BC), -1), lengths_BCR.reshape(len(used_BC), -1)
+
+
+def _taken(
+    shelf: np.ndarray, starts_BR: np.ndarray, lengths_BR: np.ndarray, asked: int, pad: int, nominal: int
+) -> Batch:
+    """The batch of these runs of the shelves, row by row, with loss on the last `asked` runs as in `answered`."""
+    size, runs = lengths_BR.shape
+    ends_BR = np.cumsum(lengths_BR, axis=1)
+    whole_B1 = ends_BR[:, -1:]
+    longest = int(whole_B1.max())
+    # What a row lacks of the longest one is taken from a run of padding behind the shelves.
+    shelf = np.concatenate([shelf, np.full(longest, pad, np.int32)])
+    lacks_BR = np.empty((2, size, runs + 1), np.intp)
+    lacks_BR[0, :, 1:-1] = starts_BR[:, 1:] - ends_BR[:, :-1]
+    lacks_BR[0, :, 0], lacks_BR[0, :, -1:] = starts_BR[:, 0], len(shelf) - longest - whole_B1
+    lacks_BR[0] -= np.arange(0, size * longest, longest)[:, None]
+    lacks_BR[1, :, :-1], lacks_BR[1, :, -1:] = lengths_BR, longest - whole_B1
+    taken = np.repeat(lacks_BR[0].reshape(-1), lacks_BR[1].reshape(-1))
+    taken += np.arange(len(taken))
+    tokens_BT = shelf.take(taken).reshape(size, longest)
+    place_T = np.arange(1, longest + 1)
+    mask_BT = place_T < whole_B1
+    mask_BT &= place_T >= ends_BR[:, -asked - 1, None]
+    return Batch(tokens_BT, shifted(tokens_BT, pad), mask_BT, size * nominal)
 
 
 @dataclass(frozen=True)
@@ -143,7 +195,7 @@ class LimeDeduct(_Lime):
     name: ClassVar[str] = "lime_deduct"
     summary: ClassVar[str] = "LIME: put a substitution into a pattern:  kinds, pattern, substitution | result"
 
-    def _parts(self, pattern: Columns, substitution: Columns, result: Columns) -> tuple[Columns, Columns, Columns]:
+    def _parts(self, pattern: Runs, substitution: Runs, result: Runs) -> tuple[Runs, Runs, Runs]:
         return pattern, substitution, result
 
 
@@ -153,7 +205,7 @@ class LimeAbduct(_Lime):
     name: ClassVar[str] = "lime_abduct"
     summary: ClassVar[str] = "LIME: which substitution gives this result?  kinds, pattern, result | substitution"
 
-    def _parts(self, pattern: Columns, substitution: Columns, result: Columns) -> tuple[Columns, Columns, Columns]:
+    def _parts(self, pattern: Runs, substitution: Runs, result: Runs) -> tuple[Runs, Runs, Runs]:
         return pattern, result, substitution
 
 
@@ -163,5 +215,5 @@ class LimeInduct(_Lime):
     name: ClassVar[str] = "lime_induct"
     summary: ClassVar[str] = "LIME: which pattern has this result?  kinds, result, substitution | pattern"
 
-    def _parts(self, pattern: Columns, substitution: Columns, result: Columns) -> tuple[Columns, Columns, Columns]:
+    def _parts(self, pattern: Runs, substitution: Runs, result: Runs) -> tuple[Runs, Runs, Runs]:
         return result, substitution, pattern

@@ -44,6 +44,8 @@ class Nca(BaseTask):
     the size that gzip makes of them (level 9) over their size. gzip is the zlib of this Python; another implementation
     of it can judge rules at the edges of the band otherwise. `simplest: 0, most_complex: 2` takes every rule.
 
+    Lengths that grow with mastery are refused: they would begin with sequences too short to tell their rule.
+
     Settings are those of the released script. As in the released code `<` and `>` are scored; its preparation of
     targets that leaves them out is not used there, and `ends: unscored` stands for it. The paper states another
     temperature and batch than the script, by a third party's account.
@@ -51,6 +53,9 @@ class Nca(BaseTask):
 
     name: ClassVar[str] = "nca"
     summary: ClassVar[str] = "frames of neural cellular automata, a token a patch; each sequence has a rule of its own"
+    never_mastered: ClassVar[str] = (
+        "a rule is learned from the frames before, so that short sequences are the hard ones"
+    )
     longest: ClassVar[int] = 32_768
     length: Length = field(default=1024, metadata=length_of("L: tokens of the whole sequence"))
     side: int = field(default=12, metadata=whole("rows and columns of the grid", 3, 64))
@@ -138,8 +143,8 @@ class Nca(BaseTask):
         while missing:
             if tried > MOST_RULES * size:
                 raise TaskError(
-                    f"nca: of {tried:,} rules only {size - missing} have a complexity between {self.simplest:g} and "
-                    f"{self.most_complex:g}; widen the band"
+                    f"nca: simplest is {self.simplest:g} and most_complex {self.most_complex:g}; of {tried:,} rules "
+                    f"only {size - missing} have a complexity between them, so widen the band"
                 )
             fresh = min(AT_ONCE, 2 * missing + 4)
             rules = drawn_rules(rng, fresh, self.states)

@@ -9,6 +9,7 @@ from batch to batch: any process can make any batch, in any order, and a resumed
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -38,3 +39,15 @@ def generator(seed: int, stream: str, task: str, index: int) -> np.random.Genera
     assert 0 <= index < 2**64, "batches are counted from 0"
     key = _key(int(seed), stream, task)
     return np.random.Generator(np.random.Philox(key, counter=[0, 0, 0, int(index)]))  # type: ignore[arg-type]
+
+
+def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Independent uniform uint32, in a third of the time that `rng.integers` takes."""
+    count = math.prod(shape)
+    drawn = np.asarray(rng.bit_generator.random_raw((count + 1) // 2))
+    return drawn.view(np.uint32)[:count].reshape(shape)
+
+
+def below(words: np.ndarray, bounds: int | np.ndarray, kind: type = np.intp) -> np.ndarray:
+    """`words` as uniform numbers of 0..bounds - 1, bounds up to 2**20. Chances differ by at most bound / 2**32."""
+    return (words * (bounds * 2.0**-32)).astype(kind)

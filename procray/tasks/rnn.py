@@ -39,11 +39,14 @@ class Rnn(BaseTask):
     a model learns of them helps in every sequence. `shared` neighbours in a batch have the same network, drawn
     uniformly for each such group; more of them make larger matrix products of the same data.
 
+    Lengths that grow with mastery are refused: no accuracy says that a word of drawn tokens is mastered.
+
     Numbers are of double precision, so that another order of summation changes no token in practice.
     """
 
     name: ClassVar[str] = "rnn"
     summary: ClassVar[str] = "words of random linear recurrent networks; every token is predicted"
+    never_mastered: ClassVar[str] = "the next token is drawn at random, and nobody can say it beforehand"
     shortest: ClassVar[int] = 2
     longest: ClassVar[int] = 32_768
     length: Length = field(default=2048, metadata=length_of("L: tokens of the whole sequence"))

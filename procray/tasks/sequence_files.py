@@ -16,9 +16,11 @@ import numpy as np
 
 from procray.errors import TaskError, did_you_mean
 from procray.files import digest, sha256_file
+from procray.ragged import read_ragged
 
 USUAL = "input_ids"  # the field of a record that holds its tokens
 MOST_IDS = 2**24
+FETCHED = ".sequences"  # what was fetched from the hub is kept so; nobody names such files
 _PROBLEMS = 5  # that are named at once
 
 
@@ -55,6 +57,8 @@ def found_files(path: Any, base: Path) -> list[Path]:
         if not files:
             raise TaskError(f"sequences_from: {place} has no file of a known kind ({', '.join(KINDS)})")
         return files
+    if place.suffix == FETCHED and place.is_file():
+        return [place]
     if not place.is_file():
         near = did_you_mean(place.name, [file.name for file in _neighbours(place)])
         raise TaskError(f"sequences_from: there is no file or folder {place}{near}")
@@ -86,9 +90,9 @@ def read_sequences(files: list[Path], field: str) -> Sequences:
     problems: list[str] = []
     for file in files:
         try:
-            parts.append(_checked(KINDS[file.suffix](file, field)))
+            parts.append(_checked(_fetched(file) if file.suffix == FETCHED else KINDS[file.suffix](file, field)))
         except (ValueError, OSError) as error:
-            problems.append(f"sequences_from: {file}: {' '.join(str(error).split())[:300]}")
+            problems.append(f"sequences_from: {file}: {_reason(error)}")
     if problems:
         more = len(problems) - _PROBLEMS
         raise TaskError("\n".join(problems[:_PROBLEMS] + [f"sequences_from: and {more} more files"] * (more > 0)))
@@ -97,6 +101,15 @@ def read_sequences(files: list[Path], field: str) -> Sequences:
     ends = np.cumsum([0, *(len(part.tokens_T) for part in parts)])
     starts = [part.starts_N1[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
     return Sequences(np.concatenate([part.tokens_T for part in parts]), np.concatenate([*starts, ends[-1:]]))
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in words that are about the file."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is no UTF-8 text (byte {error.start:,})"
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or error})"
+    return " ".join(str(error).split())[:300]
 
 
 def _checked(found: Sequences) -> Sequences:
@@ -118,6 +131,10 @@ def _checked(found: Sequences) -> Sequences:
     return found
 
 
+def _fetched(file: Path) -> Sequences:
+    return Sequences(*read_ragged(file))
+
+
 def _rows(table: np.ndarray) -> Sequences:
     if table.ndim != 2:
         raise ValueError(f"has the shape {table.shape}; expected sequences x tokens")
@@ -127,7 +144,35 @@ def _rows(table: np.ndarray) -> Sequences:
 
 
 def _npy(file: Path, field: str) -> Sequences:
-    return _rows(np.load(file, mmap_mode="r", allow_pickle=False))
+    with file.open("rb") as stream:
+        head = stream.read(6)
+    if head != b"\x93NUMPY":
+        archive = head.startswith(b"PK")
+        raise ValueError(f"is {'an npz archive' if archive else 'no npy file'}; expected what numpy.save writes")
+    try:
+        return _rows(_table(file))
+    except _DamagedError as error:
+        raise ValueError(str(error)) from None
+
+
+class _DamagedError(Exception):
+    """A file that is not what its beginning says."""
+
+
+def _table(file: Path) -> np.ndarray:
+    """The array of an npy file, which is not read before it is used."""
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy's, for whatever a header may hold
+        if "object" in str(error):
+            raise _DamagedError("holds Python objects, which are never read; expected whole numbers") from None
+    try:  # nothing cannot be mapped
+        return np.load(file, allow_pickle=False)
+    except MemoryError:
+        raise
+    except Exception:
+        size = file.stat().st_size
+        raise _DamagedError(f"is damaged or cut off: its {size:,} bytes are not the array that it begins") from None
 
 
 def _safetensors(file: Path, field: str) -> Sequences:
@@ -140,8 +185,8 @@ def _safetensors(file: Path, field: str) -> Sequences:
             if name is None:
                 raise ValueError(f"has no tensor '{field}'{did_you_mean(field, names)} (tensors: {', '.join(names)})")
             return _rows(tensors.get_tensor(name))
-    except SafetensorError as error:
-        raise ValueError(f"is no safetensors file ({error})") from None
+    except SafetensorError:
+        raise ValueError("is damaged, cut off, or no safetensors file") from None
 
 
 def _parquet(file: Path, field: str) -> Sequences:
@@ -153,8 +198,10 @@ def _parquet(file: Path, field: str) -> Sequences:
         if field not in names:
             raise ValueError(f"has no column '{field}'{did_you_mean(field, names)} (columns: {', '.join(names)})")
         column = pq.read_table(file, columns=[field]).column(field).combine_chunks()
-    except pa.ArrowException as error:
-        raise ValueError(f"is no parquet file ({error})") from None
+    except (pa.ArrowException, OSError) as error:  # a page that does not unpack is an OSError
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError("is damaged, cut off, or no parquet file") from None
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.list_(pa.int64()))
     if column.null_count:
@@ -177,7 +224,9 @@ def _json_lines(file: Path, field: str) -> Sequences:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} is no JSON ({error})") from None
+                raise ValueError(f"line {number} is no JSON from column {error.colno} on") from None
+            except RecursionError:
+                raise ValueError(f"line {number} is nested too deeply") from None
             tokens = record.get(field) if isinstance(record, dict) else record
             if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
                 raise ValueError(f"line {number}: expected a list of whole numbers, or a record with one in '{field}'")

@@ -53,6 +53,7 @@ class SequencesFrom(BaseTask):
     field: str
     base: str = dataclasses.field(compare=False)
     files: tuple[str, ...] = dataclasses.field(compare=False)
+    origin: dict[str, Any] | None = dataclasses.field(default=None, compare=False)  # the hub dataset that they are
 
     @property
     def length(self) -> int:
@@ -103,7 +104,10 @@ class SequencesFrom(BaseTask):
         return {"epoch": used / count, "unique_tokens": round(min(used, count) * self.mean_tokens)}
 
     def recipe(self) -> dict[str, Any]:
-        return {**super().recipe(), "files": list(self.files)}
+        found = {**super().recipe(), "files": list(self.files)}
+        if self.origin is None:
+            del found["origin"]
+        return found
 
     def _lengths(self, chosen_B: np.ndarray) -> np.ndarray:
         lengths_B = _loaded(self).lengths_N[chosen_B]
@@ -164,14 +168,15 @@ def sequences_from(**params: Any) -> SequencesFrom:
     """From `path`, `field` and `cut`, read anew; or from a whole recipe, without touching the files.
 
     Args:
-        params: `base` is the folder where a relative path starts; the working directory by default.
+        params: `base` is the folder where a relative path starts; the working directory by default. `origin` says of
+            which hub dataset the file is.
 
     Raises:
         TaskError: with all problems at once.
     """
     if "content" in params:
         return SequencesFrom(**{**params, "files": tuple(params["files"])})
-    known = {*PARAMETERS, "base"}
+    known = {*PARAMETERS, "base", "origin"}
     problems = [f"there is no parameter '{key}'{did_you_mean(key, PARAMETERS)}" for key in params if key not in known]
     name, cut = params.get("field", USUAL), params.get("cut")
     if not isinstance(name, str) or not name:
@@ -184,9 +189,10 @@ def sequences_from(**params: Any) -> SequencesFrom:
         raise TaskError("\n".join(f"{NAME}: {problem}" for problem in problems))
     base = Path(params.get("base") or Path.cwd()).absolute()
     files = found_files(params["path"], base)
-    return _described(
+    found = _described(
         tuple(files), tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files), name, cut, base
     )
+    return dataclasses.replace(found, origin=params.get("origin"))
 
 
 @functools.lru_cache(maxsize=16)

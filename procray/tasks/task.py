@@ -94,6 +94,7 @@ class BaseTask(ABC):
     shortest: ClassVar[int] = 1
     longest: ClassVar[int] = 8192
     multiple: ClassVar[int] = 1  # lengths must be multiples of this
+    never_mastered: ClassVar[str] = ""  # why lengths that grow with mastery would not; empty where they may
 
     @property
     @abstractmethod

@@ -18,6 +18,8 @@ def bounced(ups_TB: np.ndarray, highest: int) -> np.ndarray:
     steps, are taken one after the other.
     """
     length, size = ups_TB.shape
+    if highest >= length:
+        return _lifted(ups_TB)
     kind = np.int16 if highest < 2**14 else np.int32  # twice the highest depth must fit
     block = 2 * math.isqrt(length // 8) + 2  # steps; even, so that the depths at the start of all blocks are even
     depths_SB = np.zeros((1 + -(-length // block) * block, size), kind)
@@ -36,6 +38,23 @@ def bounced(ups_TB: np.ndarray, highest: int) -> np.ndarray:
         np.minimum(moved_KB, high_KB, out=moved_KB)
         depth_B = moved_KB[-1]
     return depths_SB[: length + 1]
+
+
+def _lifted(ups_TB: np.ndarray) -> np.ndarray:
+    """`bounced` where no walk comes so high: every fall below all that was lifted so far lifts the walk by 2."""
+    length, size = ups_TB.shape
+    depths_SB = np.zeros((length + 1, size), np.int16 if length < 2**15 else np.int32)
+    walk_TB = depths_SB[1:]
+    walk_TB[:] = ups_TB
+    walk_TB *= 2
+    walk_TB -= 1
+    walk_TB = np.cumsum(walk_TB, axis=0, out=walk_TB)
+    lift_TB = np.minimum.accumulate(walk_TB, axis=0)
+    np.minimum(lift_TB, 0, out=lift_TB)
+    np.subtract(1, lift_TB, out=lift_TB)
+    lift_TB &= ~1
+    walk_TB += lift_TB
+    return depths_SB
 
 
 def _followed(steps_NKB: np.ndarray, start: int, highest: int) -> np.ndarray:

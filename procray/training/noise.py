@@ -20,8 +20,8 @@ class Noise:
     """What is replaced by tokens that are uniform over the vocabulary.
 
     With `of: tokens` every token for itself, with `of: blocks` whole blocks, each with the chance `share`. The released
-    code of that paper adds to its text p % of sequences of such tokens, and trains longer by as many: that is `blocks`
-    with a share of p / (100 + p) and a budget of (100 + p) %.
+    code of that paper adds to its text p % of sequences of such tokens, which is `blocks` with a share of
+    p / (100 + p); its runs have 10,000 steps whatever p is.
     """
 
     share: float  # above 0, at most 1

@@ -2,7 +2,8 @@
 
 A curriculum grows when its task is mastered, which a task without structure never is. A control that went by its own
 evaluations would stay at the first length and see a fraction of the tokens. So it takes the length that the phase of
-the real task had at every step, and ends where that one was solved.
+the real task had at every step, and ends where that one was solved: also where lengths are fixed, since what has no
+structure is never solved and would see more tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from procray.errors import StoreError
 from procray.training.context import Context
-from procray.training.recipe import PhaseRecipe
+from procray.training.recipe import PhaseRecipe, has_curriculum
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,17 @@ class Pacing:
     Attributes:
         phase: whose schedule it is.
         ends: by interval, the step that it ends with.
-        lengths: by interval, the length of the sequences of every update in it; of text in place of a task the tokens
-            of a block, so that a step has as many tokens as one of the task.
+        lengths: by interval, the length of the sequences of every update in it, None where it does not grow; of text in
+            place of a task the tokens of a block, so that a step has as many tokens as one of the task.
         solved_at: the step after which there are none, because the task was solved.
     """
 
     phase: str
     ends: tuple[int, ...]
-    lengths: tuple[int, ...]
+    lengths: tuple[int | None, ...]
     solved_at: int | None
 
-    def length(self, step: int) -> int:
+    def length(self, step: int) -> int | None:
         """Of update `step`, from 0.
 
         Raises:
@@ -67,8 +68,10 @@ def pacing(recipe: PhaseRecipe, context: Context) -> Pacing | None:
     return Pacing(recipe.paced_by, tuple(ends), tuple(lengths), solved)
 
 
-def _length(recipe: PhaseRecipe, before: dict[str, Any], row: dict[str, Any]) -> int:
+def _length(recipe: PhaseRecipe, before: dict[str, Any], row: dict[str, Any]) -> int | None:
     """Between two evaluations, which all of a curriculum's steps have in common."""
+    if "task" in recipe.data and not has_curriculum(recipe.data):
+        return None
     if "task" in recipe.data:
         if "length" not in row:
             raise StoreError(f"phase {recipe.paced_by}, step {row['step']}: the evaluation has no length")

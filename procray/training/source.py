@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from procray import tasks
 from procray.batch import Batch, RowBatch
-from procray.corpora import Prepared
+from procray.corpora import Prepared, hub_sequences
 from procray.errors import CorpusError, TaskError
 from procray.tasks import BaseTask, Mixture, Task
 from procray.tasks.sequences_from import SequencesFrom
@@ -187,8 +187,9 @@ def task_source(recipe: PhaseRecipe) -> TaskSource:
 
     Raises:
         TaskError: an unknown task, or sequences longer than the model's context.
+        CorpusError, EnvironmentProblem: sequences of the hub cannot be fetched.
     """
-    task = tasks.from_recipe(recipe.data["task"])
+    task = tasks.from_recipe(hub_sequences.here(recipe.data["task"]))
     if task.positions > recipe.model.context:
         raise TaskError(
             f"{task.name} makes sequences of up to {task.positions} positions, "

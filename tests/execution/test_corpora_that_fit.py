@@ -26,14 +26,14 @@ semantic:
 """
 
 
-def graph(tmp_path, context):
-    (tmp_path / "a.txt").write_text("some words\n" * 110)
+def graph(tmp_path, context, words=110):
+    (tmp_path / "a.txt").write_text("some words\n" * words)
     return plan(load_text(FILE.format(context=context, files=tmp_path / "*.txt"), "f.yaml"))
 
 
 def test_a_corpus_smaller_than_the_context_is_refused_at_its_preparation(tmp_path):
-    with pytest.raises(CorpusError, match=r"its validation split has 5\d tokens, too few for one block of 1,024"):
-        prepare_corpora(graph(tmp_path, 1024), Store(tmp_path / "store"))
+    with pytest.raises(CorpusError, match=r"its validation split has 1\d\d tokens, too few for one block of 1,024"):
+        prepare_corpora(graph(tmp_path, 1024, 220), Store(tmp_path / "store"))
 
 
 def test_what_a_phase_will_meet_is_said(tmp_path):

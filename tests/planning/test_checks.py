@@ -332,3 +332,45 @@ def test_the_rule_of_a_solved_phase_reaches_its_recipe():
         for phase in plan(load(text)).phases.values()
     }
     assert found == {"procedural": None, "semantic": Solved(0.9, 3)}
+
+
+@pytest.mark.parametrize(
+    ("task", "place"),
+    [
+        ("task: nca, side: 4, simplest: 0.98, most_complex: 0.99", "simplest"),
+        ("task: nca, side: 4, most_complex: 0.501", "most_complex"),
+        ("task: {shuffled: nca}, side: 4, simplest: 0.98, most_complex: 0.99", "simplest"),
+    ],
+)
+def test_a_band_that_no_rule_is_in_has_a_place_and_hides_no_other_problem(monkeypatch, task, place):
+    monkeypatch.setattr("procray.tasks.nca.MOST_RULES", 4)
+    text = f"""\
+name: band
+model: {{layers: 1, heads: 2, width: 16, context: 64}}
+procedural: {{{task}, length: 20, batch: 2, tokens: 10k, optimizer: {{lr: 1e-3}}}}
+diagnostic: {{task: haystack, pars: 4, batch: 8, tokens: 10k, optimizer: {{lr: 1e-3}}}}
+"""
+    with pytest.raises(SpecError) as caught:
+        load_text(text, "f.yaml")
+    band, other = map(str, caught.value.problems)
+    column = text.split("\n")[2].index(f"{place}: ") + len(place) + 3
+    assert band.startswith(f"f.yaml:3:{column}: procedural.{place}: nca: simplest is ")
+    assert "so widen the band" in band
+    assert "unknown key 'pars'; did you mean 'pairs'?" in other
+
+
+@pytest.mark.parametrize("task", ["rnn", "nca", "{shuffled: rnn}"])
+def test_lengths_that_grow_with_mastery_are_refused_where_nothing_is_mastered(task):
+    text = """\
+name: grows
+model: {layers: 1, heads: 2, width: 16, context: 64}
+procedural: {task: TASK, length: LENGTH, batch: 2, tokens: 10k, optimizer: {lr: 1e-3}}
+diagnostic: {task: haystack, pairs: 4, batch: 8, tokens: 10k, optimizer: {lr: 1e-3}}
+""".replace("TASK", task)
+    with pytest.raises(SpecError) as caught:
+        load_text(text.replace("LENGTH", "{start: 48, step: 2, mastery: 0.9, max: 64}"), "f.yaml")
+    (found,) = caught.value.problems
+    assert "procedural.length" in found.message
+    assert "length cannot grow with mastery: " in found.message
+    assert found.message.endswith("; give one length, or {min, max}")
+    assert load_text(text.replace("LENGTH", "{min: 48, max: 50}"), "f.yaml").axes == []

@@ -317,6 +317,22 @@ def test_what_is_wrong_with_the_word_is_told_with_its_place(text, message):
         ),
         ("controls: [text]\n" + WARM.replace("set,", "{text: c4},") + TEXT, "which is this control; leave it out"),
         (
+            "controls: [shuffled]\n" + ONE.replace("union", "{shuffled: union}") + TEXT,
+            "trains on {shuffled: 'union'}, which is shuffled already; write 'union', and this control shuffles it",
+        ),
+        (
+            "controls: [text]\n" + ONE.replace("union", "{text: c4}") + TEXT,
+            "which is this control; write the task of which it is the control",
+        ),
+        (
+            "controls: [shuffled]\n" + ONE.replace("union", "{text: c4}") + TEXT,
+            "no task that could be shuffled; write a task, or leave shuffled out of controls",
+        ),
+        (
+            "controls: [random]\nperturb: {random: norm_matched}\n" + ONE + TEXT,
+            "which is this control; leave perturb out, and this control does it",
+        ),
+        (
             "controls: [random]\nperturb: {grid: [none, {random: norm_matched}]}\n" + WARM + TEXT,
             "controls.0: random: a variant begins with {random: 'norm_matched'}, which is this control; leave it out",
         ),
@@ -365,3 +381,52 @@ def test_too_many_cells_are_counted_with_their_controls():
     assert load_text(text, "f.yaml")
     with pytest.raises(SpecError, match="the grid spans 3,750,000 cells"):
         load_text(text + ALL, "f.yaml")
+
+
+HEADS = "transfer: {grid: [full, {attention: {heads: {0: [1], 1: [0]}}}]}\n"
+
+
+def test_named_heads_have_as_many_others_beside_them():
+    graph = build("controls: [random_heads]\n" + ONE.replace("{grid: [10k, 20k]}", "10k") + HEADS + TEXT)
+    (named,) = graph.controls
+    assert named.startswith("attention")
+    control = graph.controls[named]["random_heads"]
+    assert graph.variants == ["baseline", "full", named, control]
+    for own, other in zip(*([c for c in graph.cells if c.variant == name] for name in (named, control)), strict=True):
+        assert own.warmups == other.warmups, "the very warm-ups"
+        mine, drawn = (graph.phases[cell.compared].recipe.init.every_share() for cell in (own, other))
+        assert [share.heads for share in mine] == [((0, (1,)), (1, (0,)))]
+        assert [share.heads for share in drawn] == [((0, (0,)), (1, (1,)))], "of two heads the other one"
+    assert not [note for note in notes(graph) if "random_heads" in note]
+    share = share_of_controls(graph)
+    assert share is not None
+    assert share.phases == 2, "one a seed, and no warm-up more"
+
+
+def test_random_heads_written_and_added_are_one_phase():
+    heads = "{attention: {%s: {0: [1]}}}"
+    added = build(ONE + TEXT + f"controls: [random_heads]\ntransfer: {heads % 'heads'}\n", **{"model.heads": 4})
+    written = build(ONE + TEXT + f"transfer: {heads % 'random_heads'}\n", **{"model.heads": 4})
+    found = {cell.compared for cell in added.cells if cell.control}
+    assert found == {cell.compared for cell in written.cells if cell.warmups}
+
+
+@pytest.mark.parametrize(
+    ("transfer", "message"),
+    [
+        ("full", "random_heads: no transfer here names heads of a warm-up, as {attention: {heads: {0: [1, 3]}}} does"),
+        (
+            "{attention: {random_heads: {0: [1]}}}",
+            "random_heads: a variant carries random_heads, which is this control",
+        ),
+        (
+            "{attention: {heads: {0: [0, 1]}}}",
+            "random_heads: transfer.attention.heads: layer 0 has 2 heads, so there are no others to draw",
+        ),
+    ],
+)
+def test_heads_that_cannot_be_drawn_are_told_at_the_control(transfer, message):
+    with pytest.raises(SpecError) as caught:
+        load_text(HEAD + ONE + f"transfer: {transfer}\n" + TEXT + "controls: [random_heads]\n", "f.yaml")
+    assert message in str(caught.value)
+    assert len(caught.value.problems) == 1

@@ -110,6 +110,31 @@ def test_settings_that_make_no_model_are_errors_in_their_line(model, expected):
     assert any(expected in one for one in found), found
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("gpt2-smal", "gpt2"),
+        ("gpt-2", "gpt2"),
+        ("GPT2_Medium", "gpt2-medium"),
+        ("PYTHIA-160M", "pythia-160m"),
+        ("gpt2-xll", "gpt2-xl"),
+        ("smollm2-135m", "smollm-135m"),
+        ("pythia", ""),  # of no size
+        ("llama-1b", ""),  # of no family that is there
+    ],
+)
+def test_of_an_unknown_preset_nothing_but_that_is_told(name, near):
+    (found,) = problems(f"model: {{preset: {name}}}\n")
+    assert found.startswith("2: model.preset: expected 'gpt2', ")
+    assert found.count("did you mean") == bool(near)
+    assert f"; did you mean '{near}'?" in found or not near
+
+
+def test_of_an_unknown_family_nothing_but_that_is_told():
+    (found,) = problems(LLAMA.replace("llama", "lama"))
+    assert "did you mean 'llama'" in found
+
+
 def test_a_preset_is_its_numbers_and_keys_beside_it_win():
     recipe = compared(build("model: {preset: smollm-135m, layers: 4, context: 128}\n"))
     shape = recipe.model
@@ -200,9 +225,22 @@ def test_the_control_of_heads_is_as_many_others_of_the_same_layer():
         (LLAMA, "attention: {heads: {0: [1]}}", "heads 0 to 1 share keys and values, so all of them are chosen"),
         (LLAMA, "q: {heads: {0: [4]}}", "head 4 of a layer with 4 heads"),
         (LLAMA, "q: {heads: {5: [1]}}", "layer 5 of a model with 2 layers"),
-        (LLAMA, "mlp: {heads: {0: [1]}}", "only attention has heads, and gate, up, down has none"),
+        (
+            LLAMA,
+            "full: {heads: {0: [1]}}",
+            "transfer.full.heads: only attention has heads (q, k, v, proj); mlp and layernorm have none",
+        ),
+        (LLAMA, "gate: {heads: {0: [1]}}", "only attention has heads (q, k, v, proj); gate has none"),
+        (LLAMA, "mlp: {heads: {0: [1]}}", "only attention has heads (q, k, v, proj); mlp has none"),
         (LLAMA, "q: {heads: 3}", "the number of heads belongs to a path; some of them are written {0: [1, 3]}"),
-        (LLAMA, "q: {heads: {0: [1, 1]}}", "heads are written {layer: [head, head]}"),
+        (LLAMA, "q: {heads: {0: [1, 1]}}", "transfer.q.heads: heads of layer 0: head 1 stands there twice"),
+        (LLAMA, "q: {heads: {0: []}}", "transfer.q.heads: heads of layer 0: an empty list; leave the layer out"),
+        (LLAMA, "q: {heads: {0-1: [1], 1: 0}}", "transfer.q.heads: heads of layer 1 are named twice, the second time"),
+        (LLAMA, "q: {heads: {0,1: [1]}}", "heads of layer 0: none are named; several layers are written 0-2"),
+        (LLAMA, "q: {heads: {one: [1]}}", "heads of 'one', which is no layer and no range of them such as 0-2"),
+        (LLAMA, "q: {heads: {0: [-1]}}", "heads of layer 0: -1 is no head; they are numbered 0, 1, 2"),
+        (LLAMA, "q: {heads: {7: [1]}}", "transfer.q.heads: layer 7 of a model with 2 layers"),
+        (LLAMA, "q: {random_heads: {0-7: [1]}}", "transfer.q.random_heads: layer 7 of a model with 2 layers"),
         (LLAMA, "q: {random_heads: {0: [0, 1, 2, 3]}}", "layer 0 has 4 heads, so there are no others to draw"),
         (LLAMA, "q: {random_heads: {0: [0]}, heads: {0: [1]}}", "'random_heads' stands in place of 'heads'"),
         (LLAMA, "q: {random_heads: 3}", "heads are written {layer: [head, head]}"),
@@ -213,3 +251,9 @@ def test_heads_that_cannot_be_chosen_are_errors_in_their_line(model, heads, expe
     found = problems(model, f"transfer: {{{heads}}}\n")
     assert all(one.startswith("5: ") for one in found)
     assert any(expected in one for one in found), found
+
+
+def test_layers_of_heads_are_written_as_layers_are():
+    plain = build(LLAMA + "transfer: {q: {heads: {0: [1], 1: [1]}}}\n", "")
+    for written in ("{0-1: [1]}", "{'0,1': 1}", "{1: 1, 0: [1]}"):
+        assert list(build(LLAMA + f"transfer: {{q: {{heads: {written}}}}}\n", "").phases) == list(plain.phases)

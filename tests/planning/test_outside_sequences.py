@@ -69,7 +69,7 @@ def test_variants_are_named_by_the_file(tmp_path):
         ("{sequences_from: {pth: data}}", "unknown key 'pth'; did you mean 'path'?"),
         ("{sequences_from: {field: x}}", "missing key 'path'"),
         ("{sequences_from: {path: data, cut: 1}}", "cut is 1; expected a whole number from 2"),
-        ("{sequences_from: [data]}", "expected a path, or {path: ..., field: ..., cut: ...}"),
+        ("{sequences_from: [data]}", "expected a path, {path: ..., field: ..., cut: ...} or {hf: NAME"),
     ],
 )
 def test_mistakes_have_their_place(tmp_path, task, message):
@@ -77,3 +77,24 @@ def test_mistakes_have_their_place(tmp_path, task, message):
         planned(tmp_path, task)
     assert message in str(error.value)
     assert "sweep.yaml:5" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "key", "message"),
+    [
+        ("{sequences_from: {path: data, cut: 1}}", "cut", "cut is 1; expected a whole number from 2"),
+        ("{sequences_from: {path: data, cut: many}}", "cut", "expected a count such as 2M"),
+        ("{shuffled: {sequences_from: {path: data, cut: 1}}}", "cut", "cut is 1; expected a whole number from 2"),
+        ("{shuffled: {sequences_from: {path: data, cut: many}}}", "cut", "expected a count such as 2M"),
+        ("{sequences_from: {field: 3, path: data}}", "field", "expected text"),
+        ("{sequences_from: {field: tokens, path: nowhere.npy}}", "path", "there is no file or folder"),
+        ("{text: {corpus: c4, batch: many}}", "batch", "expected a count such as 2M"),
+    ],
+)
+def test_a_problem_stands_at_its_key(tmp_path, task, key, message):
+    with pytest.raises(SpecError) as caught:
+        planned(tmp_path, task)
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert problem.source[: problem.column - 1].endswith(f"{key}: ")
+    assert problem.message.split(": ")[0].endswith(f".{key}")

@@ -123,3 +123,21 @@ def test_mistakes_are_named(name):
     with pytest.raises(SpecError) as caught:
         build(FILE.replace(old, new))
     assert message in str(caught.value)
+
+
+def compared(graph):
+    """By text, what its note sets beside it."""
+    told = [note for note in notes(graph) if note.startswith("warm-up text") and " tokens in " in note]
+    return {note.split(":")[0]: note.partition("tokens (")[2] for note in told}
+
+
+def test_each_text_stands_beside_its_own_warm_ups():
+    written = compared(build(**{"procedural.batch": {"grid": [64, 32]}, "procedural.length": 8}))
+    assert len(written) == 2
+    for name, said in written.items():
+        own, other = ("64", "32") if "batch64" in name else ("32", "64")
+        assert f"steps of {own} x " in said
+        assert f"steps of {other} x " not in said
+    added = FILE.replace("[union, {shuffled: union}, {text: wikitext-103}]", "[union, set]")
+    controlled = compared(build(added + "controls: [{text: {corpus: wikitext-103, tokenizer: gpt2}}]\n"))
+    assert sorted(said.split()[0] for said in controlled.values()) == ["set/L16", "set/L8", "union/L16", "union/L8"]

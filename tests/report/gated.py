@@ -21,7 +21,7 @@ HEAD = """name: gated
 seeds: {seeds}
 model: {{layers: 1, heads: 2, width: 16, context: 64}}
 procedural: {{task: {{grid: [{tasks}]}}, length: 8, batch: 16, tokens: 20k, optimizer: {{lr: 1e-3}}}}
-transfer: full
+transfer: {transfer}
 perturb: {{grid: [{perturb}]}}
 exclude: [{{task: [{SHUFFLED}, {WORDS}], perturb: [{{random: norm_matched}}]}}]
 """
@@ -49,6 +49,7 @@ class Sweep:
     until: dict[str, float] = field(default_factory=dict)
     passes: float = 0.5
     more: str = ""
+    transfer: str = "full"
     donors: int = 0
 
 
@@ -70,6 +71,7 @@ def planned(folder: Path, sweep: Sweep, optimizer: str = "{lr: 1e-3}") -> tuple[
     runs = len(sweep.ends["identity"])
     head = HEAD.format(
         seeds=list(range(runs // sweep.donors if sweep.donors else runs)), tasks=", ".join(tasks),
+        transfer=sweep.transfer,
         perturb="none, {random: norm_matched}" if "random" in sweep.ends else "none", SHUFFLED=SHUFFLED, WORDS=WORDS,
     )  # fmt: skip
     if not {"shuffled", "text"} & set(sweep.ends) or "random" not in sweep.ends:

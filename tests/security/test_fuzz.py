@@ -47,8 +47,8 @@ def test_inputs_of_every_kind_end_well(target):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_hundred_thousand_inputs_end_well():
-    count, seed = int(os.environ.get("PROCRAY_FUZZ", "100000")), int(os.environ.get("PROCRAY_FUZZ_SEED", "0"))
+def test_thousands_of_inputs_end_well():  # `make fuzz` runs a hundred thousand
+    count, seed = int(os.environ.get("PROCRAY_FUZZ", "5000")), int(os.environ.get("PROCRAY_FUZZ_SEED", "0"))
     found = []
     for target, (_, share) in fuzzing.TARGETS.items():
         findings, _ = fuzzing.fuzz(target, round(count * share), seed)

@@ -126,8 +126,12 @@ def test_files_that_changed_are_refused(tmp_path):
         ("a.npy", np.zeros((3, 4)), {}, ["holds float64; expected whole numbers"]),
         ("a.npy", np.zeros(3, int), {}, ["has the shape (3,); expected sequences x tokens"]),
         ("a.npy", np.array([[{}, {}]], object), {}, ["a.npy"]),
-        ("a.safetensors", "no", {}, ["is no safetensors file"]),
-        ("a.parquet", "no", {}, ["is no parquet file"]),
+        ("a.safetensors", "no", {}, ["is damaged, cut off, or no safetensors file"]),
+        ("a.parquet", "no", {}, ["is damaged, cut off, or no parquet file"]),
+        ("a.jsonl", b"[1, 2]\n\xff\n", {}, ["a.jsonl: is no UTF-8 text (byte 7)"]),
+        ("a.npy", "1, 2, 3", {}, ["a.npy: is no npy file; expected what numpy.save writes"]),
+        ("a.npy", b"PK\x03\x04 and more", {}, ["a.npy: is an npz archive; expected what numpy.save writes"]),
+        ("a.npy", b"\x93NUMPY\x01\x00v\x00{'descr", {}, ["a.npy: is damaged or cut off: its 17 bytes are not"]),
         ("a.pkl", pickle.dumps([[1, 2]]), {}, ["is of an unknown kind", "pickles are never read"]),
         ("b.npy", TABLE, {}, ["there is no file or folder", "did you mean 'b.npy'?"]),
         ("a.npy", TABLE, {"cut": 1, "feild": "x"}, ["cut is 1; expected a whole number from 2", "parameter 'feild'"]),
@@ -171,3 +175,24 @@ def test_exposure_counts_epochs(tmp_path):
     task = tasks.get("sequences_from", path=str(write(tmp_path / "a", "npy", TABLE)))
     assert task.exposure(24) == {"epoch": 0.5, "unique_tokens": 96}
     assert task.exposure(96) == {"epoch": 2.0, "unique_tokens": 192}
+
+
+def test_a_shard_that_was_cut_off_is_told_in_words_about_the_file(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"{number}.npy", np.arange(4000).reshape(40, 100))
+    whole = (tmp_path / "1.npy").read_bytes()
+    (tmp_path / "1.npy").write_bytes(whole[:-1000])
+    np.save(tmp_path / "2.npy", np.array([[1, None]]), allow_pickle=True)
+    with pytest.raises(TaskError) as error:
+        tasks.get("sequences_from", path=".", base=tmp_path)
+    cut, objects = str(error.value).split("\n")
+    assert cut.startswith(
+        f"sequences_from: {tmp_path / '1.npy'}: is damaged or cut off: its {len(whole) - 1000:,} bytes"
+    )
+    assert objects.endswith("2.npy: holds Python objects, which are never read; expected whole numbers")
+
+
+def test_an_array_without_rows_is_no_damage(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 5), np.int64))
+    with pytest.raises(TaskError, match=r"none\.npy: holds no sequences"):
+        tasks.get("sequences_from", path="none.npy", base=tmp_path)

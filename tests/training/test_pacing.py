@@ -103,6 +103,19 @@ def test_it_ends_where_the_real_task_was_solved(tmp_path):
     assert weights(tmp_path / "control", 50) == weights(tmp_path / "control", 60)
 
 
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_where_lengths_are_fixed_it_ends_where_the_real_task_was_solved(tmp_path, shuffled):
+    rule = Evaluation(every=4, sequences=16, solved=Solved(accuracy=0.01, evaluations=2))
+    fixed = {"task": tasks.get("identity", length=6, vocab=12).recipe()}
+    real = recipe(data=fixed, evaluation=rule)
+    done = run(real, tmp_path / real.id, 60)
+    assert done.step < 60
+    data = {"task": {"shuffled": fixed["task"]}} if shuffled else fixed
+    control = recipe(data=data, role="warmup/other", paced_by=real.id, evaluation=Evaluation(every=5, sequences=16))
+    found = run(control, tmp_path / "control", 60)
+    assert (found.step, found.tokens) == (done.step, done.tokens)
+
+
 def test_the_id_says_whom_it_follows():
     other = replace(control(), paced_by="0" * 16)
     assert len({other.id, control().id, replace(control(), paced_by="").id}) == 3

@@ -193,11 +193,16 @@ def _magnify(axes: Any, target: Target, lines: Sequence[Line], total: bool) -> N
     token_axis(axes.xaxis)
 
 
-def gap(target: Target, palette: dict[str, str], name: str, where: str) -> Picture:
-    """Difference from the same seed's baseline after equally many tokens: does a head start last?"""
+def gap(target: Target, palette: dict[str, str], name: str, where: str) -> Picture | None:
+    """Difference from the same seed's baseline after equally many tokens: does a head start last?
+
+    None where no variant has two evaluations beside its baseline.
+    """
     named, choice = named_in_colour(target)
     chosen = {variant.name for variant in named}
     gaps = [found for variant in target.warmed if (found := _gap_line(target, variant))]
+    if not gaps:
+        return None
     better = "below" if target.mode == "min" else "above"
     title = f"{target.title}: lead over the baseline, and whether it lasts"
     details = [where, f"paired by seed, {band(gaps)}"]
@@ -241,7 +246,7 @@ def _gap_line(target: Target, variant: Variant) -> Line | None:
     base = target.baseline_of(variant)
     if base is None:
         return None
-    partners = {run.seed: run for run in base.runs}
+    partners = {run.seed: run for run in shown_runs(base)}
     tables = []
     runs = [run for run in shown_runs(variant) if run.seed in partners]
     for run in runs:

@@ -26,7 +26,8 @@ def pictures(results: Results) -> list[Picture]:
             draw = curves.accuracy if target.metric == "accuracy" else curves.loss
             drawn.append(draw(target, palette, f"{target.metric}{'-total' * total}{suffix}", where, total))
         if any(variant.difference for variant in target.warmed):
-            drawn.append(curves.gap(target, palette, f"gap{suffix}", where))
+            gap = curves.gap(target, palette, f"gap{suffix}", where)
+            drawn += [gap] if gap is not None else []
             drawn.append(differences.final(target, palette, f"difference{suffix}", where))
             if heat.modes(target):
                 drawn.append(heat.transfer(target, f"transfer{suffix}", where))

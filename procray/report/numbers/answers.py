@@ -71,7 +71,10 @@ def _judged(name: str, step: int, data: dict[str, Any], found: dict[str, float |
     needed = chance + TENTH * (1 - chance)
     ends = [end for end in found.values() if end is not None]
     if not ends:
-        return Answer("learned", "not run", "", f"{name} has not finished", {"chance": chance})
+        lost = all(reader.state(phase, step)[0] in ("failed", "skipped") for phase in phases)
+        return Answer(
+            "learned", "not run", "", f"{name} {'failed' if lost else 'has not finished'}", {"chance": chance}
+        )
     mean, above = sum(ends) / len(ends), sum(end >= needed for end in ends)
     values: dict[str, float | str | None] = {"accuracy": mean, "chance": chance, "needed": needed, "warmup": name}
     values |= {"k": above, "n": len(phases)}
@@ -99,7 +102,9 @@ def compared(
     who = other.short if other else "its baseline"
     values: dict[str, float | str | None] = {"other": other.name if other else None, "family": evidence.family}
     if found is None:
-        return Answer(question, "not run", "", f"it and {who} have not finished a seed in common", values)
+        yet = any(one is not None and one.pending for one in (variant, other))
+        said = f"it and {who} have {'not finished a' if yet else 'no finished'} seed in common"
+        return Answer(question, "not run", "", said, values)
     values |= {"mean": found.mean, "low": found.low, "high": found.high, "n": found.units, "p": evidence.corrected}
     number, said = amount(variant.metric, found.mean, unit=False), f"{amount(variant.metric, found.mean)} beside {who}"
     if evidence.corrected is not None:

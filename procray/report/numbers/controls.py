@@ -5,6 +5,7 @@ A control has the target, the baseline and the transfer of its variant, and as m
 - text: every warm-up trains on text in place of a task;
 - shuffled: every warm-up trains on its task with the order of tokens destroyed;
 - random: the very warm-ups, and all that they give is replaced by random weights of the same norms;
+- random_heads: the very warm-ups, of which as many other heads of the same layers are carried;
 - more_semantic: no warm-up, its tokens are added to the target's. A grid cannot write this one out.
 """
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from procray.planning.plan import Cell, Plan
     from procray.training.recipe import Init, ModelShape, Parent, PhaseRecipe
 
-CONTROLS = ("text", "shuffled", "random", "more_semantic")
+CONTROLS = ("text", "shuffled", "random", "random_heads", "more_semantic")
 
 # What stands for the data of a warm-up in the form of a chain; None where the data have no such counterpart.
 _Data = Callable[[dict[str, Any]], Any]
@@ -45,7 +46,24 @@ def controls_of(plan: Plan) -> dict[str, dict[str, str]]:
             if alike:
                 best = min(alike, key=lambda one: (_unlike(cell, one), abs(one.t1 - cell.t1)))
                 found.setdefault(cell.variant, {}).setdefault(kind, best.variant)
+    drawn = {_with_heads(cell): cell.variant for cell in firsts.values() if _draws_heads(cell.axes)}
+    for cell in firsts.values():  # which heads were drawn no recipe tells, but the grid does
+        if not _draws_heads(cell.axes) and _with_heads(cell) in drawn:
+            found.setdefault(cell.variant, {}).setdefault("random_heads", drawn[_with_heads(cell)])
     return found
+
+
+def _draws_heads(value: Any) -> bool:
+    """Whether the values of a grid ask for random heads."""
+    if isinstance(value, dict):
+        return "random_heads" in value or any(map(_draws_heads, value.values()))
+    return isinstance(value, list) and any(map(_draws_heads, value))
+
+
+def _with_heads(cell: Cell) -> str:
+    """The values of a variant with the heads that it names or draws others of in one form."""
+    text = canonical_json([cell.target, cell.baseline, cell.axes])
+    return text.replace('"random_heads":', '"heads":')
 
 
 def _wanted(plan: Plan, cell: Cell) -> dict[str, Any]:
@@ -160,9 +178,20 @@ def _all_random(recipe: PhaseRecipe) -> bool:
 
 
 def _same_tokens(plan: Plan, one: Cell, other: Cell) -> bool:
-    """Whether both warm-ups have as many tokens, to a step of either: a budget of the file ends with a whole step."""
+    """Whether both warm-ups have as many tokens, to a step of either: a budget of the file ends with a whole step.
+
+    Where evaluations decide how many of its budget a warm-up consumes, the other one must have followed it.
+    """
+    decided = [at for at in one.warmups if plan.phases[at.phase].recipe.follows_evaluations]
+    if not {_leader(plan, at) for at in decided} <= {_leader(plan, at) for at in other.warmups}:
+        return False
     step = max(plan.phases[at.phase].tokens_per_step for cell in (one, other) for at in cell.warmups)
     return abs(one.t1 - other.t1) <= step * max(len(one.warmups), len(other.warmups))
+
+
+def _leader(plan: Plan, at: Parent) -> str:
+    """The phase whose steps a warm-up follows, or itself."""
+    return plan.phases[at.phase].recipe.paced_by or at.phase
 
 
 def _unlike(one: Cell, other: Cell) -> int:

@@ -39,6 +39,7 @@ QUESTIONS = {
     "text": ("than text of equal tokens?", "text of equal tokens"),
     "shuffled": ("than shuffled data?", "shuffled data"),
     "random": ("than random weights of the same norm?", "random weights of the same norm"),
+    "random_heads": ("than as many other heads of the same layers?", "as many other heads of the same layers"),
     "more_semantic": ("than as many more tokens of the target?", "as many more tokens of the target"),
     "tuned": ("baseline tuned as hard?", "a search of settings"),
     "passes": ("at most one pass over the data?", "passes over the data"),
@@ -95,8 +96,9 @@ def with_gates(targets: Sequence[Target], reader: Reader, searched: Searched | N
                 "size": about_size(target, variant, can_show.get(target.name)),
                 "lasts": lasting(target, variant),
             }
-            if "more_semantic" not in variant.controls:  # a question of its own, which nobody need ask
-                del answers["more_semantic"]
+            for kind in ("random_heads", "more_semantic"):  # questions of their own, which nobody need ask
+                if kind not in variant.controls:
+                    del answers[kind]
             if variant.name in among:  # nothing is carried
                 del answers["random"]
             filled.append(replace(variant, gate=tuple(answers[name] for name in QUESTIONS if name in answers)))

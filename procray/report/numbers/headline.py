@@ -14,15 +14,18 @@ from procray.report.numbers.wording import count, listing, percent, plural, prob
 
 def headline(target: Target) -> str:
     """One honest sentence for each baseline: the best variant's difference, and only what that allows to say."""
+    none = "No answer yet" if any(variant.pending for variant in target.variants) else "No answer"
     if not any(base.n for base in target.baselines):
         planned = max((len(base.runs) for base in target.baselines), default=0)
-        return f"No answer yet: the baseline has finished 0 of {plural(planned, 'seed')}."
+        if any(base.pending for base in target.baselines):
+            return f"{none}: the baseline has finished 0 of {plural(planned, 'seed')}."
+        return f"{none}: the baseline lost {_all_of(planned)}."
     if not target.warmed:
         return "This sweep has no warmed-up variant to compare with the baseline."
     if not any(variant.difference for variant in target.warmed if variant.name not in target.in_control):
-        return "No answer yet: no warmed-up variant has finished a seed that the baseline has finished too."
+        return f"{none}: no warmed-up variant has finished a seed that the baseline has finished too."
     said = " ".join(filter(None, (_sentence(target, base) for base in target.baselines)))
-    return said if all(variant.state == "complete" for variant in target.variants) else f"So far: {said}"
+    return f"So far: {said}" if any(variant.pending for variant in target.variants) else said
 
 
 def _sentence(target: Target, base: Variant) -> str:
@@ -35,17 +38,58 @@ def _sentence(target: Target, base: Variant) -> str:
     several = f"{base.short}: " if len(target.baselines) > 1 else ""
     best = leading(target, group)
     if best is None:
-        return f"{several}no answer yet, no variant has finished a seed that it has finished too."
+        yet = " yet" if any(variant.pending for variant in (base, *group)) else ""
+        return f"{several}no answer{yet}, no variant has finished a seed that it has finished too."
     said = _left_sentence(target, base, group, best) if target.all_or_nothing else _ends_sentence(base, group, best)
-    lost = [variant.short for variant in group if variant.lost and variant is not best]
-    if lost:
-        said += f"; {_some(lost)} lost seeds and {'stands' if len(lost) == 1 else 'stand'} last"
+    if base.lost:
+        said += f"; the baseline lost {_lost(base)}"
+    said += _others_lost([variant for variant in group if variant.lost and variant is not best])
     begins_low = said.startswith(("no difference", "not reached", "worse:"))  # names of variants stay as they are
     return f"{several}{said if several or not begins_low else said[0].upper() + said[1:]}."
 
 
+def _lost(variant: Variant) -> str:
+    """`1 of 3 seeds`; of crossed donors runs are lost."""
+    what = "seed" if all(run.donor is None for run in variant.runs) else "run"
+    return f"{variant.lost_runs} of {plural(len(variant.runs), what)}"
+
+
+def _all_of(seeds: int) -> str:
+    return "its only seed" if seeds == 1 else f"all of its {seeds} seeds"
+
+
+def _others_lost(others: Sequence[Variant]) -> str:
+    """Of the variants that lost seeds, those that have a result all the same and those that have none."""
+    said = ""
+    known = [variant for variant in others if variant.difference]
+    if len(known) == 1:
+        said = f"; {known[0].short} lost {_lost(known[0])} and stands last"
+    elif known:
+        said = f"; {_some([variant.short for variant in known])} lost seeds and stand last"
+    gone = [variant for variant in others if not variant.difference]
+    if len(gone) == 1:
+        said += f"; {gone[0].short} lost {_lost(gone[0])} and has no result"
+    elif gone:
+        said += f"; {_some([variant.short for variant in gone])} lost seeds and have no result"
+    return said
+
+
+def _who(group: Sequence[Variant], best: Variant) -> str:
+    """The variant that a sentence is about, and of how many with a result it is the best."""
+    if len(group) == 1:
+        return best.short
+    known = sum(variant.difference is not None for variant in group)
+    if known == len(group):
+        return f"{best.short}, the best of {plural(known, 'variant')},"
+    if known == 1:
+        return f"{best.short}, the only one of {plural(len(group), 'variant')} with a result,"
+    return f"{best.short}, the best of {known} with a result of {plural(len(group), 'variant')},"
+
+
 def leading(target: Target, group: Sequence[Variant]) -> Variant | None:
     """The variant that a headline tells of: of those with every seed the surest saving, then the best end.
+
+    A saving that the gate lets through comes before one of which it does not know enough.
 
     Where none has every seed, those that may still get them come before those that lost some.
     """
@@ -66,7 +110,14 @@ def _rank(target: Target, variant: Variant) -> tuple[float, ...]:
     mean = variant.difference.mean if variant.difference else 0.0
     gain = mean if target.mode == "min" else -mean
     k = -found.left.k / found.left.n if found.left else 0.0
-    return (not found.saves, min(limits, default=1.0) if found.saves else 0.0, found.verdict != "better", k, gain)
+    return (
+        not variant.saves,
+        not found.saves,
+        min(limits, default=1.0) if found.saves else 0.0,
+        found.verdict != "better",
+        k,
+        gain,
+    )
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------
@@ -83,7 +134,7 @@ def _ends_sentence(base: Variant, group: Sequence[Variant], best: Variant) -> st
         none = f"none of {len(group)} variants reaches" if len(group) > 1 else f"{best.short} does not reach"
         goal = "final accuracy" if best.metric == "accuracy" else "final loss"
         begin = f"not reached: {none} the baseline's {goal} within {count(base.t2)} tokens; "
-    who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
+    who = _who(group, best)
     if begin.startswith("not reached") and len(group) == 1:
         who = "it"
     if best.metric == "accuracy":
@@ -103,8 +154,7 @@ def _test_text(variant: Variant) -> str:
     if difference.units < FEWEST:
         what = "seed" if difference.targets is None else "donor"
         return f"; with {plural(difference.units, what)} nothing is claimed"
-    lost = sum(run.state in ("failed", "skipped") for run in variant.runs)
-    kept = f"; it lost {plural(lost, 'seed')}, so nothing good is claimed of it" if lost else ""
+    kept = f"; it lost {_lost(variant)}, so nothing good is claimed of it" if variant.lost else ""
     return f"; {probability(found.corrected)}{_for_family(found.family)}{kept}"
 
 
@@ -230,7 +280,7 @@ def _left_sentence(target: Target, base: Variant, group: Sequence[Variant], best
     found, own = best.evidence, base.evidence.left
     assert target.middle is not None, "all or nothing is said only where cheap strategies are known"
     begin = {"better": "", "worse": "worse: "}.get(found.verdict, "no difference shown: ")
-    who = best.short if len(group) == 1 else f"{best.short}, the best of {plural(len(group), 'variant')},"
+    who = _who(group, best)
     pairs = paired(best.runs, base.runs)
     only = sum(leaves(target, run) and not leaves(target, other) for run, other in pairs)
     without = sum(leaves(target, other) and not leaves(target, run) for run, other in pairs)
@@ -287,10 +337,13 @@ def remarks(target: Target) -> list[str]:
     if still:
         rest = "more than 5 % of all that it gained came in the last fifth of the tokens"
         said.append(f"Still improving at the end: {_some(still)} ({rest}).")
-    open_cells = [variant.short for variant in target.ranked if variant.state != "complete"]
-    open_cells = [base.short for base in target.baselines if base.state != "complete"] + open_cells
-    if open_cells:
-        said.append(f"Not complete: {_some(open_cells)}.")
+    variants = [*target.baselines, *target.ranked]
+    lost = [f"{variant.short} ({_lost(variant)})" for variant in variants if variant.lost]
+    if lost:
+        said.append(f"Failed, or skipped because of what failed: {_some(lost)}.")
+    pending = [variant.short for variant in variants if variant.pending]
+    if pending:
+        said.append(f"Not complete: {_some(pending)}.")
     return said
 
 
@@ -304,13 +357,14 @@ def _counted(target: Target) -> list[str]:
         return []
     better, worse, unclear = (verdicts.count(word) for word in ("better", "worse", "unclear"))
     what = "accuracy" if target.metric == "accuracy" else "loss"
+    of = "" if len(verdicts) == len(target.tested) else f" with a result (of {len(target.tested)})"
     test = "Fisher's exact tests" if target.all_or_nothing else "t-tests"
     saving = sum(variant.evidence.saves for variant in target.warmed)
     passed = sum(variant.saves for variant in target.warmed if variant.gate)
     gate = f", and {passed} by the gate" if any(variant.gate for variant in target.warmed) else ""
     return [
-        f"Of {plural(len(verdicts), 'variant')} the final {what} is better than the baseline's in {better}, worse in "
-        f"{worse} and not told apart in {unclear} ({test} at 5 % for the whole table, with Holm's correction for "
+        f"Of {plural(len(verdicts), 'variant')}{of} the final {what} is better than the baseline's in {better}, worse "
+        f"in {worse} and not told apart in {unclear} ({test} at 5 % for the whole table, with Holm's correction for "
         f"{plural(len(target.tested), 'variant')}); {saving} may be said to save data, by these numbers{gate}."
     ]
 
@@ -336,17 +390,21 @@ def _of_baseline(target: Target, base: Variant) -> list[str]:
 
 
 def _of_donors(target: Target) -> list[str]:
-    """How far donors differ, and how far the target seeds do, where they are crossed."""
-    said = []
+    """How far donors differ, how far target seeds do, and how far single pairs of them, where they are crossed."""
     scale, unit, decimals = (100, "points", 1) if target.metric == "accuracy" else (1, "nats", 3)
+    said, crossed = [], ""
     for variant in target.warmed:
-        difference = variant.difference
-        if difference is None or difference.donor_sd is None or difference.target_sd is None:
+        found = variant.difference
+        if found is None or found.donor_sd is None or found.target_sd is None or found.rest_sd is None:
             continue
-        donors = len({run.donor for run in variant.runs})
-        said.append(
-            f"{variant.short}: its effect differs by {scale * difference.donor_sd:.{decimals}f} {unit} (sd) between "
-            f"donors and by {scale * difference.target_sd:.{decimals}f} between target seeds; "
-            f"its {plural(len(variant.runs), 'run')} are {plural(donors, 'donor')}, and not so many independent ones."
-        )
-    return said[:6]
+        spreads = [f"{scale * sd:.{decimals}f}" for sd in (found.donor_sd, found.target_sd, found.rest_sd)]
+        said.append(f"{variant.short} {', '.join(spreads[:2])} and {spreads[2]}")
+        donors, runs = plural(len({run.donor for run in variant.runs}), "donor"), plural(len(variant.runs), "run")
+        crossed = crossed or f"{runs} of {donors} are not so many independent ones."
+    if not said:
+        return []
+    named = "; ".join(said[:6]) + (f"; and {len(said) - 6} more" if len(said) > 6 else "")
+    return [
+        f"How far an effect differs (sd, {unit}) between donors, between target seeds, and from one pair of them to "
+        f"another beyond both: {named}. {crossed}"
+    ]

@@ -51,8 +51,8 @@ def _difference_json(value: Difference | None) -> dict[str, Any]:
     result: dict[str, Any] = {"mean": value.mean, "low": value.low, "high": value.high, "n": value.n}
     result["p"] = value.p
     if value.targets is not None:
-        crossed = {"donors": value.n, "targets": value.targets}
-        result["crossed"] = {**crossed, "donor_sd": value.donor_sd, "target_sd": value.target_sd}
+        spreads = {"donor_sd": value.donor_sd, "target_sd": value.target_sd, "rest_sd": value.rest_sd}
+        result["crossed"] = {"donors": value.n, "targets": value.targets, **spreads}
     if value.bootstrap:
         result["bootstrap"] = {"low": value.bootstrap[0], "high": value.bootstrap[1]}
     return result

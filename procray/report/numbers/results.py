@@ -266,7 +266,16 @@ class Variant:
     @property
     def lost(self) -> bool:
         """Whether a planned seed failed, or was skipped because of one that did."""
-        return any(run.state in ("failed", "skipped") for run in self.runs)
+        return bool(self.lost_runs)
+
+    @property
+    def lost_runs(self) -> int:
+        return sum(run.state in ("failed", "skipped") for run in self.runs)
+
+    @property
+    def pending(self) -> int:
+        """Runs that are still to come: what failed or was skipped is not, unless it is tried again."""
+        return sum(not run.done and run.state not in ("failed", "skipped") for run in self.runs)
 
 
 def mode_of(metric: str) -> Mode:
@@ -412,6 +421,12 @@ class Results:
     @property
     def complete(self) -> bool:
         return self.phases_done == self.phases and (self.search is None or self.search.settled)
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is still to come without a failed phase being tried again."""
+        ended = self.phases_done + len(self.failed) + len(self.skipped) == self.phases
+        return not ended or (self.search is not None and not self.search.settled)
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -33,7 +33,8 @@ class Difference:
 
     Where donors are crossed with target seeds, `n` is the number of donors, `targets` that of target seeds, and
     `donor_sd` and `target_sd` tell the spread between the ones from that between the others (0 where a negative
-    variance would be the estimate).
+    variance would be the estimate). `rest_sd` is what both leave: by how much one pair of a donor and a target seed
+    differs from what the two are worth elsewhere.
     """
 
     mean: float
@@ -45,6 +46,7 @@ class Difference:
     targets: int | None = None
     donor_sd: float | None = None
     target_sd: float | None = None
+    rest_sd: float | None = None
 
     @property
     def units(self) -> int:
@@ -118,7 +120,8 @@ def crossed_difference(values_DT: np.ndarray, resolution: float = 0.0) -> Differ
     donor, target, rest = (float(square) for square in _mean_squares(values_DT))
     found = _with_interval(values_DT, True, resolution)
     spreads = max(0.0, donor - rest) / targets, max(0.0, target - rest) / donors
-    return replace(found, n=donors, targets=targets, donor_sd=spreads[0] ** 0.5, target_sd=spreads[1] ** 0.5)
+    parts = {"donor_sd": spreads[0] ** 0.5, "target_sd": spreads[1] ** 0.5, "rest_sd": rest**0.5}
+    return replace(found, n=donors, targets=targets, **parts)
 
 
 def _with_interval(values: np.ndarray, crossed: bool, resolution: float) -> Difference:

@@ -19,6 +19,7 @@ _SHORT = {  # in a terminal, where nine columns stand beside each other
     "text": "text",
     "shuffled": "shuffled",
     "random": "random",
+    "random_heads": "heads",
     "more_semantic": "more T2",
     "tuned": "tuned",
     "passes": "passes",
@@ -31,6 +32,12 @@ _LEGEND = (
     "At most one pass over the data? Larger than the smallest that these seeds can show? How much of the best gain "
     "lasts to the end?"
 )
+
+
+_MORE = {  # of questions that are asked only where they were run
+    "random_heads": "As many other heads of the same layers?",
+    "more_semantic": "As many more tokens of the target?",
+}
 
 
 def _shown(target: Target) -> list[Variant]:
@@ -84,7 +91,8 @@ def gate_legend(targets: Sequence[Target], width: int) -> list[str]:
     """What its columns ask, once for all targets."""
     if not any(variant.gate for target in targets for variant in target.variants):
         return []
-    said = f"{_LEGEND} {_BEFORE}"
+    asked = {name for target in targets for name in questions(target)}
+    said = " ".join([_LEGEND, *(text for name, text in _MORE.items() if name in asked), _BEFORE])
     return ["", *wrapped(said, width, "  ", "  ")]
 
 

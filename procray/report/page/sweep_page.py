@@ -70,7 +70,14 @@ def _head(results: Results, title: str, comparisons: Sequence[Comparison]) -> st
         f"<p>{escape(headline(target))}</p></div>"
         for target in results.targets
     )
-    partial = "" if results.complete else '<p class="note">This sweep is not complete; numbers can still change.</p>'
+    partial = ""
+    if results.pending:
+        partial = '<p class="note">This sweep is not complete; numbers can still change.</p>'
+    elif not results.complete:
+        partial = (
+            '<p class="note">This sweep has ended, and not all of it succeeded; numbers change only if what failed is '
+            "tried again (<code>procray sweep --retry-failed</code>).</p>"
+        )
     notes = "".join(f'<p class="note">Note: {escape(note)}.</p>' for note in results.notes)
     badge = " ".join(badges)
     return f"<header><p class='kind'>{escape(title)}</p>{question}<p>{badge}</p>{partial}{answers}{notes}</header>"

@@ -59,6 +59,16 @@ def test_a_control_has_as_many_tokens_to_a_step(tmp_path):
     assert pairs == {}
 
 
+def test_a_text_that_does_not_end_with_a_solved_task_is_not_its_control(tmp_path):
+    """The task may stop after a fraction of its budget, and the text would have many times its tokens."""
+    solved = WARM.replace("optimizer:", "evaluate: {solved: {accuracy: 0.9}}, optimizer:")
+    several, one = f"{{grid: [identity, set, {TEXT}]}}", f"{{grid: [identity, {{shuffled: identity}}, {TEXT}]}}"
+    for name, task, expected in (("several", several, {}), ("one", one, {"text": "text", "shuffled": "shuffled"})):
+        graph = make_plan(tmp_path / name, HEAD + solved % (task, "20k") + "transfer: full\n" + TAIL % "1e-3")
+        kinds = controls_of(graph).get("identity", {})
+        assert {kind: other.split("-")[0].split("/")[0] for kind, other in kinds.items()} == expected
+
+
 def test_a_step_of_a_control_may_be_another_and_of_several_the_most_alike_is_meant(tmp_path):
     task = f"{{grid: [identity, {{shuffled: identity}}, {TEXT}]}}"
     for tokens in ("20.5k", "20k", "20.6k"):  # text ends with another step
@@ -108,3 +118,14 @@ def test_what_the_plan_names_comes_first(tmp_path):
     assert controls_of(made) == {"identity": {"shuffled": "shuffled-identity"}}
     made.controls = {"identity": {"shuffled": "another", "more_semantic": "longer"}}
     assert controls_of(made) == {"identity": {"shuffled": "another", "more_semantic": "longer"}}
+
+
+def test_heads_that_a_grid_draws_are_the_control_of_those_that_it_names(tmp_path):
+    heads, drawn = "{attention: {heads: {0: [1]}}}", "{attention: {random_heads: {0: [1]}}}"
+    rest = f"transfer: {{grid: [full, {heads}, {drawn}]}}\n"
+    made = make_plan(tmp_path, HEAD + WARM % ("{grid: [identity, set]}", "20k") + rest + TAIL % "1e-3")
+    named = {name: kinds["random_heads"] for name, kinds in controls_of(made).items() if "random_heads" in kinds}
+    assert len(named) == 2
+    for one, other in named.items():
+        assert "random" not in one
+        assert other == one.replace("attention.", "attention.random-")

@@ -326,9 +326,23 @@ def test_three_donors_times_three_targets_are_not_nine(tmp_path):
     said = headline(found)
     assert said.startswith("No difference shown: 20k ends −0.090 nats (95 % ")
     assert "3 donors on 3 target seeds, which includes no difference" in said
+    assert difference.rest_sd == pytest.approx(0.001 / 3, rel=1e-6)  # one cell of nine by 0.001
     (spread,) = [remark for remark in remarks(found) if "between donors" in remark]
-    assert "differs by 0.072 nats (sd) between donors and by 0.036 between target seeds" in spread
-    assert "its 9 runs are 3 donors, and not so many independent ones." in spread
+    assert spread.startswith(
+        "How far an effect differs (sd, nats) between donors, between target seeds, and from one pair"
+    )
+    assert "beyond both: 20k 0.072, 0.036 and 0.000. 9 runs of 3 donors are not so many independent ones." in spread
+
+
+def test_what_neither_donor_nor_target_seed_accounts_for_is_told(tmp_path):
+    """A run here and there falls off: no donor and no seed is the worse for it on the mean, and yet nothing agrees."""
+    ends = [3.0 - 0.1 + 0.2 * (d == t) for d in range(3) for t in range(3)]
+    found = crossed(sweep(tmp_path, {"baseline": [3.0] * 9, "20k": ends}), 3, 3)
+    difference = found.warmed[0].difference
+    assert (difference.donor_sd, difference.target_sd) == (0, 0)
+    assert difference.rest_sd == pytest.approx(0.2 * 0.5**0.5, rel=0.01)
+    (spread,) = [remark for remark in remarks(found) if "between donors" in remark]
+    assert f"20k 0.000, 0.000 and {difference.rest_sd:.3f}." in spread
 
 
 def test_a_donor_that_left_with_half_of_its_targets_has_not_left_by_most(tmp_path):

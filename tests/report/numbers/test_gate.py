@@ -14,6 +14,7 @@ from procray.report.numbers.published import compare
 from procray.report.numbers.statistics import fisher_exact
 from procray.report.numbers.summary import summarise
 from procray.report.numbers.wording import percent
+from procray.report.page.gate_table import gate_html, gate_legend, gate_text
 from procray.selection import select
 
 from ..gated import Sweep, filled, gate, made, named, planned
@@ -47,7 +48,7 @@ def states(found, name="identity"):
 
 def test_with_every_control_the_headline_may_say_saves(tmp_path):
     (found,) = made(tmp_path, Sweep(ALL)).targets
-    asked = [name for name in QUESTIONS if name != "more_semantic"]
+    asked = [name for name in QUESTIONS if name not in ("random_heads", "more_semantic")]
     assert states(found) == dict.fromkeys(asked, "yes") | {"tuned": "not run"}
     assert named(found, "identity").saves
     said = headline(found)
@@ -70,6 +71,16 @@ def test_without_controls_it_reaches_but_does_not_save(tmp_path):
     )
     assert "saves" not in said
     assert ", by these numbers, and 0 by the gate." in remarks(found)[0]
+
+
+def test_a_saving_that_the_gate_lets_through_leads_one_of_which_it_knows_too_little(tmp_path):
+    (found,) = made(tmp_path, Sweep({**ALL, "set": shifted(-0.3)})).targets
+    assert headline(found).startswith("set/intact, the best of 2 variants,")
+    unknown = [replace(one, state="not run") if one.question == "text" else one for one in named(found, "set").gate]
+    variants = [replace(v, gate=tuple(unknown)) if v.short == "set/intact" else v for v in found.variants]
+    said = headline(replace(found, variants=tuple(variants)))
+    assert said.startswith("identity/intact, the best of 2 variants, ends −0.200 nats")
+    assert "; it saves data: " in said
 
 
 def test_text_that_does_as_well_forbids_to_say_saves(tmp_path):
@@ -430,6 +441,28 @@ def test_a_pattern_of_a_published_value_means_no_added_control(tmp_path):
     assert one.ours == pytest.approx(2.8)
 
 
+@pytest.mark.parametrize(("end", "state"), [(0.0, "yes"), (-0.25, "no")])
+def test_named_heads_are_compared_with_as_many_others(tmp_path, end, state):
+    word = "controls: [random_heads]\n"
+    heads = Sweep(without("shuffled", "text", "random"), more=word, transfer="{attention: {heads: {0: [1]}}}")
+    plan, store = planned(tmp_path, heads)
+    ends = {**ALL, "": ALL["identity"], "random_heads": shifted(end, NOISE[::-1])}
+    own = {cell.compared: "baseline" if cell.is_baseline else cell.control for cell in plan.cells}
+    fill(
+        plan, store,
+        lambda phase, tokens: {"loss": ends[own[phase.id]][phase.recipe.seed] + 1 - tokens / phase.nominal[phase.end]}
+        | {"accuracy": 0.1, "epoch": 0.5} if phase.id in own else {"loss": 1.0, "accuracy": 0.98},
+    )  # fmt: skip
+    (found,) = summarise(plan, store).targets
+    (variant,) = [one for one in found.variants if one.gate]
+    answers = {answer.question: answer for answer in variant.gate}
+    assert answers["random_heads"].state == state
+    assert "than as many other heads of the same layers?" in gate_html(found)
+    assert "heads" in gate_text(found, 120)[1].split()
+    assert "As many other heads of the same layers?" in " ".join(" ".join(gate_legend([found], 120)).split())
+    assert ("better than as many other heads of the same layers" in headline(found)) == (state == "no")
+
+
 def test_the_word_controls_answers_every_comparison(tmp_path):
     word = "controls: [shuffled, text, random, more_semantic]\n"
     plan, store = planned(tmp_path, Sweep(without("shuffled", "text", "random"), more=word))
@@ -443,7 +476,7 @@ def test_the_word_controls_answers_every_comparison(tmp_path):
     (found,) = summarise(plan, store).targets
     (variant,) = [one for one in found.variants if one.gate]
     answers = {answer.question: answer for answer in variant.gate}
-    assert list(answers) == list(QUESTIONS)
+    assert list(answers) == [name for name in QUESTIONS if name != "random_heads"], "no heads are named"
     assert {name: answers[name].state for name in ("scratch", "text", "shuffled", "random", "more_semantic")} == {
         "scratch": "yes", "text": "yes", "shuffled": "yes", "random": "yes", "more_semantic": "no",
     }  # fmt: skip

@@ -80,22 +80,45 @@ def test_a_diverged_seed_stands_last_and_is_called_so(tmp_path):
     results = sweep(tmp_path, ends)
     (found,) = results.targets
     said = headline(found)
-    assert said.startswith("So far: No difference shown: 21k, the best of 2 variants,")
-    assert said.endswith("; 20k lost seeds and stands last.")
+    assert said.startswith("No difference shown: 21k, the best of 2 variants,")
+    assert said.endswith("; 20k lost 1 of 5 seeds and stands last.")
     text = answer(results)
     rows = [line.split()[0] for line in text.splitlines() if line.startswith("  2") and "±" in line]
     assert rows[:2] == ["21k", "20k"]
     assert "(4/5)" in text  # k of the planned seeds
     assert "partial (4 of 5 seeds)" in variants_html(found)
-    assert "Not complete: 20k." in remarks(found)
+    assert "Failed, or skipped because of what failed: 20k (1 of 5 seeds)." in remarks(found)
+    assert not [remark for remark in remarks(found) if "Not complete" in remark], "nothing is still to come"
 
 
 def test_alone_a_variant_with_a_lost_seed_claims_nothing(tmp_path):
     said = headline(target(tmp_path, {"baseline": BASE, "20k": [1.0, 1.1, 0.9, 1.0, None]}))
-    assert said.startswith("So far: No difference shown: 20k ends −2.013 nats (95 % ")
-    assert said.endswith("p < 0.001; it lost 1 seed, so nothing good is claimed of it.")
+    assert said.startswith("No difference shown: 20k ends −2.013 nats (95 % ")
+    assert said.endswith("p < 0.001; it lost 1 of 5 seeds, so nothing good is claimed of it.")
     assert "4 of 5 seeds" in said
     assert "saves" not in said
+
+
+def test_a_variant_that_lost_every_seed_is_none_of_those_with_a_result(tmp_path):
+    found = target(tmp_path, {"baseline": BASE, "20k": [None] * 5, "21k": shifted(-0.1, 0.05, -0.02, 0.08, -0.06)})
+    said = headline(found)
+    assert said.startswith("No difference shown: 21k, the only one of 2 variants with a result, ends")
+    assert said.endswith("; 20k lost 5 of 5 seeds and has no result.")
+    assert remarks(found)[0].startswith("Of 1 variant with a result (of 2) the final loss is")
+
+
+def test_what_was_lost_is_not_called_still_to_come(tmp_path):
+    gone = target(tmp_path / "gone", {"baseline": [None] * 5, "20k": BASE})
+    assert headline(gone) == "No answer: the baseline lost all of its 5 seeds."
+    apart = target(tmp_path / "apart", {"baseline": [None, 3.0], "20k": [3.0, None]})
+    assert headline(apart) == (
+        "No answer: no warmed-up variant has finished a seed that the baseline has finished too."
+    )
+    some = headline(target(tmp_path / "some", {"baseline": [None, *BASE[1:]], "20k": BASE}))
+    assert not some.startswith("So far")
+    assert some.endswith("; the baseline lost 1 of 5 seeds.")
+    running = target(tmp_path / "running", {"baseline": BASE, "20k": BASE}, until=lambda phase: 0.5)
+    assert headline(running) == "No answer yet: the baseline has finished 0 of 5 seeds."
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,17 @@ def test_the_page_opens_in_a_browser(report, tmp_path):
     dom = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert dom.count("<figure>") == len(report.pictures) // 2
     assert "What the words mean" in dom
+
+
+def test_a_baseline_that_failed_before_its_first_evaluation_spoils_no_picture(tmp_path):
+    plan, store = make_plan(tmp_path), Store(tmp_path / "store")
+    bases = {cell.compared for cell in plan.cells if cell.is_baseline and cell.seed == 0}
+    fill(
+        plan, store, until=lambda phase: 0.001 if phase.id in bases else 1.0,
+        state=lambda phase: {"state": "failed", "step": 0, "reason": "the loss is nan"} if phase.id in bases else None,
+    )  # fmt: skip
+    made = write_report(plan, store)
+    assert "gap-text.png" in {path.name for path in made.pictures}, "of the other seeds"
+    text = made.page.read_text()
+    assert "This sweep has ended, and not all of it succeeded" in text
+    assert "numbers can still change" not in text
