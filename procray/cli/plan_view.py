@@ -58,6 +58,8 @@ def plan_text(plan: Plan, store: Store) -> str:
     growing = [phase for phase in plan.phases.values() if phase.recipe.growing]
     most = "at most " if growing else ""
     most_t1 = "at most " if any(phase.kind == "procedural" for phase in growing) else ""
+    # Procedural data among text are no warm-up.
+    t1 = "T1 tokens" if any(phase.procedural_tokens for phase in plan.phases.values()) else "warm-ups "
     kinds = Counter(phase.kind for phase in plan.phases.values())
     lines += [
         "",
@@ -65,7 +67,7 @@ def plan_text(plan: Plan, store: Store) -> str:
         f"phases    {totals['phases']} unique ({', '.join(f'{n} {kind}' for kind, n in kinds.items())}); "
         f"run one by one the grid would need {totals['naive_phases']}",
         f"tokens    {most}{_beside_naive(totals['tokens'], totals['naive_tokens'])}{_consumed_text(plan, store, have)}",
-        f"warm-ups  {most_t1}{_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}"
+        f"{t1} {most_t1}{_beside_naive(totals['t1_tokens'], totals['naive_t1_tokens'])}"
         f"{_consumed_text(plan, store, have, 'procedural')}",
         f"compute   {most}{totals['flops']:.3g} FLOP",
         *control_lines(plan, store, have),

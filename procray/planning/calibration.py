@@ -49,7 +49,8 @@ def phase_seconds(phase: PlannedPhase, machine: dict[str, Any]) -> float:
         return phase.flops / phase_rate(phase.recipe.model.width, machine) / workers
     every, end = phase.recipe.evaluation.every, phase.end
     evaluations = 1 + len({*range(every, end + 1, every), *phase.marks})
-    return (end * known["step_s"] + evaluations * known["evaluation_s"]) / workers
+    among = phase.procedural_tokens / phase.nominal[end]  # procedural data take the time of as much text
+    return (end * (1 + among) * known["step_s"] + evaluations * known["evaluation_s"]) / workers
 
 
 def well_measured(plan_phases: list[PlannedPhase], machine: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from procray.errors import TaskError
-from procray.planning import models, settings, transfer
+from procray.planning import among, models, settings, transfer
 from procray.planning.build_task import key_of_problem
 from procray.planning.checkpoints import Checkpoints
 from procray.planning.data import Data, parameters, text_warmup
@@ -26,7 +26,8 @@ from procray.spec.cells import Pick
 from procray.spec.counts import format_count
 from procray.spec.paths import Path
 from procray.spec.structure import Link, SweepSpec, Tail
-from procray.spec.tails import longer, unshuffled
+from procray.spec.tails import has_data_among, longer, unshuffled, without_data_among
+from procray.training.interleaving import Interleaving
 from procray.training.recipe import ModelShape, PhaseRecipe, has_curriculum
 
 
@@ -52,6 +53,8 @@ class Chains:
         self._inherited: dict[tuple[Any, ...], Inheritance | None] = {}
         self._longer: dict[tuple[int, int], Tail] = {}
         self._unshuffled: dict[Link, Link] = {}
+        self._symbol_rows: dict[Link, int | None] = {}
+        self._bare: dict[int, Tail] = {}
         self._real: dict[tuple[int, int], Tail] = {}
 
     def report(self, path: Path, pick: Pick, message: str) -> None:
@@ -97,6 +100,14 @@ class Chains:
         if key not in self._longer:
             self._longer[key] = longer(tail, tokens)
         return self._longer[key]
+
+    def bare(self, tail: Tail) -> Tail:
+        """The tail without the procedural data among its text; one and the same for one tail."""
+        if not has_data_among(tail):
+            return tail
+        if id(tail) not in self._bare:
+            self._bare[id(tail)] = without_data_among(tail)
+        return self._bare[id(tail)]
 
     def unshuffled(self, tail: Tail, i: int) -> Tail:
         """The tail with link `i` on its task as it is; one and the same link for one link."""
@@ -195,7 +206,15 @@ class Chains:
         )
         if paced:  # it ends where the other one ends
             recipe = replace(recipe, paced_by=PACED, evaluation=replace(recipe.evaluation, solved=None))
-        config = recipe.model.config(source.vocab, source.rows)
+        rows, placing = 0, None
+        if link.symbols_of is not None:
+            found = self._among(link, pick, recipe, source.vocab, resources, steps, tokens_per_step)
+            if found is None:
+                return None
+            placing, interleaving = found
+            rows, recipe = interleaving.rows, replace(recipe, interleaving=interleaving)
+        config = recipe.model.config(source.vocab + rows, source.rows)
+        unused = (source if replaced is None else replaced).unused | (placing.unused if placing else frozenset())
         try:
             flops = flops_per_step(source.recipe, config, batch, context, resources)
         except TaskError as error:  # what only shows when sequences are drawn
@@ -207,16 +226,47 @@ class Chains:
             template=template(recipe),
             budget=budget,
             tokens_per_step=tokens_per_step,
-            vocab=source.vocab,
+            vocab=source.vocab + rows,
             rows=source.rows,
-            symbols=source.symbols,
+            symbols=f"{source.symbols} + {rows}" if rows else source.symbols,
             resources=resources,
-            unused=(source if replaced is None else replaced).unused
-            | settings.unused_of_schedule(spec, link, optimizer),
+            unused=unused | settings.unused_of_schedule(spec, link, optimizer),
             label=source.label,
             flops_per_step=flops,
             paced=paced,
+            placing=placing,
         )
+
+    def _among(
+        self,
+        link: Link,
+        pick: Pick,
+        recipe: PhaseRecipe,
+        vocab: int,
+        resources: dict[str, Any],
+        steps: int,
+        tokens_per_step: float,
+    ) -> tuple[among.Placing | None, Interleaving] | None:
+        """The procedural data among a phase's text, and where they stand; without any, the rows of their symbols.
+
+        Args:
+            vocab: rows of the tokenizer.
+        """
+        assert link.symbols_of is not None
+        if link.symbols_of not in self._symbol_rows:
+            self._symbol_rows[link.symbols_of] = among.symbol_rows(self.inspection, self.data, link.symbols_of)
+        rows = self._symbol_rows[link.symbols_of]
+        if rows is None or link.among is None:
+            return None if rows is None else (None, Interleaving(rows))
+        data = link.among
+        placing = among.read(self.inspection, self.data, data, pick, recipe, vocab + rows, rows, resources)
+        if placing is None:
+            return None
+        found = placing.among(steps, tokens_per_step)
+        if isinstance(found, str):
+            self.report((*data.section, "mix", "share"), pick, found)
+            return None
+        return placing, found
 
     def _blocks(self, link: Link, text: dict[str, Any], replaced: Facts, context: int, pick: Pick) -> int:
         """Blocks in a step of the text that takes the place of a warm-up: of as many tokens, to half a block.

@@ -9,8 +9,9 @@ from dataclasses import replace
 from procray.errors import Problem, did_you_mean
 from procray.planning.chains import Chains
 from procray.planning.controlled import check_controls, entry_problem
+from procray.planning.facts import Facts
 from procray.spec.axes import find_axes_of_targets
-from procray.spec.cells import MOST_CELLS, combinations, picks
+from procray.spec.cells import MOST_CELLS, Pick, combinations, picks
 from procray.spec.controls import kind_of
 from procray.spec.structure import Search, SweepSpec, Tail
 
@@ -65,11 +66,22 @@ def _check_chains(spec: SweepSpec, chains: Chains, tails: list[Tail]) -> None:
                     if facts.recipe.optimizer.warmup_steps >= shortest:
                         message = f"{spec.matched[0]:g} of the budget ({shortest} steps) is no longer than its warm-up"
                         chains.report(("matched",), pick, message)
+                if i == tail.compared and facts is not None and facts.placing is not None:
+                    _check_shortened(spec, chains, facts, pick)
                 chains.inherit(tail, i, i - 1 if i else None, pick)
             for before, i in itertools.pairwise(cold):
                 if before != i - 1:  # in the baseline, the phases between them are gone
                     chains.inherit(tail, i, before, pick)
     chains.unused_parameters()
+
+
+def _check_shortened(spec: SweepSpec, chains: Chains, facts: Facts, pick: Pick) -> None:
+    """Whether procedural data have room among the text of every matched rerun too."""
+    assert facts.placing is not None
+    for fraction in spec.matched:
+        found = facts.placing.among(facts.steps(fraction), facts.tokens_per_step)
+        if isinstance(found, str):
+            chains.report(("matched",), pick, f"{fraction:g} of the budget: {found}")
 
 
 def _settle_search(spec: SweepSpec, chains: Chains, broken: Collection[str]) -> list[Problem]:
@@ -81,7 +93,7 @@ def _settle_search(spec: SweepSpec, chains: Chains, broken: Collection[str]) -> 
     problems: list[Problem] = []
     common: frozenset[int] = frozenset()  # the axes that some baseline has
     for tail in spec.tails:
-        cold = [link for link in tail.links[: tail.compared + 1] if link.kind != "procedural"]
+        cold = [link for link in chains.bare(tail).links[: tail.compared + 1] if link.kind != "procedural"]
         common |= chains.axes_of(tuple(cold), bare=True)
     names = [spec.axes[i].name for i in sorted(common)]
     searched: set[int] = set()

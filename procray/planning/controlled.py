@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from procray.errors import Problem
 from procray.planning.chains import Chains
@@ -51,7 +50,7 @@ def check_controls(spec: SweepSpec, chains: Chains) -> None:
 
 def _about(spec: SweepSpec, tail: Tail, at: int) -> frozenset[int]:
     """The axes of what `_already` looks at."""
-    paths = [(*link.section, "task") for link in tail.links if link.kind == "procedural"]
+    paths = [(*link.section, "task") for link in _procedural(tail)]
     starts = [path for path in (tail.links[at].perturb, tail.links[at].transfer) if path]
     return frozenset().union(*(spec.relevant(path) for path in [*paths, *starts]))
 
@@ -88,8 +87,8 @@ def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str
             return f"a variant carries random_heads, which is this control; {advice}"
     if kind not in ("shuffled", "text"):
         return ""
-    for link in tail.links:
-        task, path = _task(spec, link, pick), (*link.section, "task")
+    for link in _procedural(tail):
+        task, path = spec.value((*link.section, "task"), pick), (*link.section, "task")
         if not isinstance(task, dict):
             continue
         named = f"{'.'.join(map(str, link.section))} trains on {show(task)}"
@@ -104,14 +103,16 @@ def _already(spec: SweepSpec, tail: Tail, at: int, kind: str, pick: Pick) -> str
     return ""
 
 
+def _procedural(tail: Tail) -> list[Link]:
+    """The warm-ups of a chain, and the procedural data among its text."""
+    links = [link.among or link for link in tail.links]
+    return [link for link in links if link.kind == "procedural"]
+
+
 def _advice(spec: SweepSpec, path: Path, otherwise: str) -> str:
     """What to do about a value that is a control itself: of a grid others are left, else it must be another."""
     several = any(spec.axes[i].size > 1 for i in spec.relevant(path))
     return "leave it out of the grid" if several else otherwise
-
-
-def _task(spec: SweepSpec, link: Link, pick: Pick) -> Any:
-    return spec.value((*link.section, "task"), pick) if link.kind == "procedural" else None
 
 
 def entry_problem(spec: SweepSpec, number: int, message: str) -> Problem:
@@ -149,6 +150,7 @@ def share_of_controls(plan: Plan) -> Share | None:
     tokens = 0
     for phase in plan.phases.values():
         tokens += phase.nominal[phase.end] - phase.nominal.get(without.get(phase.id, 0), 0)
+        tokens += 0 if phase.id in without else phase.procedural_tokens
     return Share(len(plan.phases) - len(without), tokens, without)
 
 

@@ -17,7 +17,7 @@ from procray.spec.paths import Path, starts_with
 from procray.spec.structure import Link
 from procray.training.noise import Noise
 
-_PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources")
+_PHASE_KEYS = ("task", "batch", "tokens", "optimizer", "evaluate", "model", "resources", "at", "mix")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Mark(NamedTuple):
     kind: Kind
     begun: Begun
     pace: Mark | None = None  # of the phase whose lengths it follows
+    among: int = 0  # procedural tokens among its text, which `tokens` does not count
 
 
 class Begun:
@@ -43,7 +44,7 @@ class Begun:
         text: the canonical JSON of `init`.
         before: the marks that it begins with, distinct.
         ancestors: everything before, each phase and step once, the nearest first.
-        warmups, t1: the procedural ones among them, and their tokens.
+        warmups, t1: the procedural ones among them; their tokens, and those of procedural data among text.
         others: the rest, parents first.
         phases, tokens, warm_tokens: of the chain so far, each phase counted once.
         paces: what the phases among the ancestors follow, and everything before it.
@@ -57,12 +58,13 @@ class Begun:
         self.ancestors = tuple(_ancestors(before))
         warmups = [mark for mark in self.ancestors if mark.kind == "procedural"]
         self.warmups = [Parent(mark.phase, mark.step) for mark in warmups]
-        self.t1 = sum(mark.tokens for mark in warmups)
+        self.t1 = sum(mark.tokens for mark in warmups) + sum(mark.among for mark in self.ancestors)
         self.others = tuple(Parent(m.phase, m.step) for m in self.ancestors[::-1] if m.kind != "procedural")
         chain = {mark.phase: mark for mark in self.ancestors}
         self.phases = tuple(chain)
-        self.tokens = sum(mark.tokens for mark in chain.values())
+        self.tokens = sum(mark.tokens + mark.among for mark in chain.values())
         self.warm_tokens = sum(mark.tokens for mark in chain.values() if mark.kind == "procedural")
+        self.warm_tokens += sum(mark.among for mark in chain.values())
         paces = {one.phase: one for mark in self.ancestors if mark.pace for one in _leading(mark.pace)}
         self.paces = tuple(one for one in paces.values() if one.phase not in chain)
 
@@ -114,14 +116,16 @@ class Place:
 
 
 def asked_of_warmups(place: Place) -> int:
-    """The tokens that the file asks for of all warm-ups before a place, each of them once."""
+    """The tokens that the file asks for of all warm-ups before a place, and of data among text, each of them once."""
     asked: dict[tuple[str, int], int] = {}  # what comes before one phase differs in its roles, or is one phase
     waiting = [place]
     while waiting:
-        for one in waiting.pop().beginning.places.values():
-            waiting.append(one)
-            if one.facts.link.kind == "procedural":
-                asked[one.role, one.step] = one.asked
+        one = waiting.pop()
+        waiting += one.beginning.places.values()
+        if one.facts.placing is not None:
+            asked[one.role, one.step] = one.facts.placing.asked or one.facts.tokens_among(one.step)
+        elif one.facts.link.kind == "procedural" and one is not place:
+            asked[one.role, one.step] = one.asked
     return sum(asked.values())
 
 
@@ -141,6 +145,7 @@ class Graph:
         self.outside: dict[str, Outside] = {}
         self._places: dict[tuple[Any, ...], Place] = {}
         self._beginnings: dict[tuple[Any, ...], _Beginning] = {}
+        self._among: dict[str, Facts] = {}  # by phase, of those with procedural data among their text
         self._naive_phases = 0
         self._naive_tokens = 0
         self._naive_t1 = 0
@@ -149,8 +154,8 @@ class Graph:
         """Notes that a variant needs the phases of a chain, and what it would cost by itself."""
         begun = end.begun
         self._naive_phases += len(begun.phases) + 1
-        self._naive_tokens += begun.tokens + end.tokens
-        self._naive_t1 += begun.warm_tokens + (end.tokens if end.kind == "procedural" else 0)
+        self._naive_tokens += begun.tokens + end.tokens + end.among
+        self._naive_t1 += begun.warm_tokens + end.among + (end.tokens if end.kind == "procedural" else 0)
         # Of what is followed only the lengths are needed, but for them it must be trained.
         self._naive_phases += len(begun.paces)
         self._naive_tokens += sum(mark.tokens for mark in begun.paces)
@@ -174,6 +179,7 @@ class Graph:
         if key not in self._places:
             facts = chains.facts(link, pick)
             assert facts is not None, "checked when the file was loaded"
+            facts = facts.shortened(fraction)
             asked = facts.budget if fraction is None else round(facts.budget * fraction)
             step = facts.steps(fraction)
             beginning, its_role = self._beginning(chain, at, pick), role(chains, tail, kept[at], pick, skip)
@@ -271,7 +277,8 @@ class Graph:
         budgets = phase.asked.setdefault(step, [])
         if place.asked not in budgets:
             budgets.append(place.asked)
-        mark = place.at_seed[seeds] = Mark(id, step, place.tokens, facts.link.kind, begun, pace)
+        mark = Mark(id, step, place.tokens, facts.link.kind, begun, pace, facts.tokens_among(step))
+        place.at_seed[seeds] = mark
         return mark
 
     def _name(self, place: Place, tuning: bool) -> str:
@@ -335,6 +342,8 @@ class Graph:
             rows=facts.rows,
             flops=facts.flops_per_step,
         )
+        if facts.placing is not None:
+            self._among[id] = facts
         return phase
 
     def finish(self) -> dict[str, Any]:
@@ -344,7 +353,13 @@ class Graph:
             phase.nominal = {step: round(step * phase.tokens_per_step) for step in phase.marks}
             phase.asked = {step: sorted(phase.asked[step]) for step in phase.marks}
             phase.flops *= phase.end  # until here, of one step
+        for id, facts in self._among.items():
+            phase = self.phases[id]
+            phase.procedural_tokens = facts.tokens_among(phase.end)
+            assert facts.placing is not None
+            phase.flops += facts.placing.flops * facts.inserted(phase.end)
         ends = [(phase.kind, phase.nominal[phase.end]) for phase in self.phases.values()]
+        ends += [("procedural", phase.procedural_tokens) for phase in self.phases.values()]
         return {
             "phases": len(self.phases),
             "naive_phases": self._naive_phases,

@@ -70,3 +70,16 @@ def _meaning(recipe: dict[str, Any]) -> Any:
             return [key, recipe[key]]
     name = "lime" if recipe["name"].startswith("lime_") else recipe["name"]  # one vocabulary, three questions
     return [name, *(recipe[key] for key in _SYMBOLS if key in recipe)]
+
+
+def warmup_role(data: dict[str, Any]) -> str:
+    """The role of a warm-up, numbers aside: the task without its parameters, so that several lengths are paired."""
+    return f"warmup/{_task(data['task']) if 'task' in data else 'text'}"
+
+
+def _task(recipe: dict[str, Any]) -> str:
+    if "shuffled" in recipe:
+        return f"shuffled-{_task(recipe['shuffled'])}"
+    if "mixture" in recipe:
+        return "+".join(dict.fromkeys(_task(part["task"]) for part in recipe["mixture"]))
+    return str(recipe["name"])

@@ -42,11 +42,16 @@ def _written(spec: SweepSpec, tail: Tail, pick: Pick) -> list[str]:
 
     parts = []
     warm = next((link for link in tail.links if link.kind == "procedural"), None)
+    among = next((link.among for link in tail.links if link.among is not None), None)
     mode = next((link.transfer for link in tail.links[bool(warm) :] if link.transfer), None)
     value = spec.value(mode, pick) if mode else None
     if warm is not None and said(task := (*warm.section, "task")):
         parts.append(label("task", spec.value(task, pick)))
-    if (warm is not None or value is not None) and (mode is None or said(mode)):
+    if among is not None:
+        for key in ("task", "at", "mix"):
+            if (given := spec.value((*among.section, key), pick)) is not None and said((*among.section, key)):
+                parts.append(label(key, given))
+    elif (warm is not None or value is not None) and (mode is None or said(mode)):
         parts.append(label("transfer", value or "full"))
     for key in ("perturb", "freeze") if value != "none" else ("freeze",):
         where = next((path for link in tail.links if (path := getattr(link, key))), None)
@@ -65,7 +70,7 @@ def phase_name(
         fraction: of a matched rerun.
     """
     link = chain.tail.links[chain.kept[at]]
-    if not facts.decaying:  # with a constant schedule budgets are marks of one phase
+    if not facts.decaying and facts.placing is None:  # with a constant schedule budgets are marks of one phase
         used -= {i for i, axis in enumerate(spec.axes) if axis.path == (*link.section, "tokens")}
     if link.kind == "procedural":
         return "/".join(_warmup(spec, chain, at, facts, used, pick))

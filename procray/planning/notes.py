@@ -25,6 +25,7 @@ def notes(plan: Plan) -> list[str]:
         f"variant {name} trains and reads the same as {other}, so it stands there once" for name, other in _few(plan)
     ]
     found += [f"outside checkpoint {one.name}: {note}" for one in plan.outside.values() for note in one.notes]
+    found += _among(plan)
     found += _growing(plan, texts)
     for name, phase in texts.items():
         tokens = format_count(phase.nominal[phase.end])
@@ -38,6 +39,20 @@ def notes(plan: Plan) -> list[str]:
                 "which favours this control"
             )
     return found
+
+
+def _among(plan: Plan) -> list[str]:
+    """About procedural data among text."""
+    tokens = {phase.variant: phase.procedural_tokens for phase in plan.phases.values() if phase.procedural_tokens}
+    if not tokens:
+        return []
+    rows = next(one.rows for phase in plan.phases.values() if (one := phase.recipe.interleaving) is not None)
+    listed = ", ".join(f"{name} {format_count(many)}" for name, many in list(tokens.items())[:_MOST_SAME])
+    more = f" and {len(tokens) - _MOST_SAME} more" if len(tokens) > _MOST_SAME else ""
+    return [
+        f"procedural tokens come on top of the tokens of text that stand here: {listed}{more}; every model, the "
+        f"baseline's too, has {rows} rows for their symbols"
+    ]
 
 
 def _growing(plan: Plan, texts: dict[str, PlannedPhase]) -> list[str]:

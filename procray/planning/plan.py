@@ -42,6 +42,7 @@ class PlannedPhase:
         tokens_per_step: nominal tokens of one step (expected, where lengths are drawn).
         vocab, rows: what the data give to the model's shape.
         flops: of the whole phase.
+        procedural_tokens: nominal, of procedural data among its text; `nominal` does not count them.
     """
 
     id: str
@@ -58,6 +59,7 @@ class PlannedPhase:
     vocab: int
     rows: int | None
     flops: float
+    procedural_tokens: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -75,6 +77,7 @@ class PlannedPhase:
             "variant": self.variant,
             "tokens": self.nominal[self.end],
             **({"tokens_at_most": True} if self.recipe.growing else {}),
+            **({"procedural_tokens": self.procedural_tokens} if self.procedural_tokens else {}),
             "parents": list(dict.fromkeys(parent.phase for parent in self.parents)),
         }
 
@@ -108,7 +111,7 @@ class Cell:
         compared, step: the phase whose curve is the result, read up to this step.
         warmups: the procedural marks that the compared phase descends from.
         baseline: the variant of the same tail from random weights (of itself, for a baseline).
-        t1: nominal procedural tokens before the compared phase, as `PlannedPhase.nominal`.
+        t1: nominal procedural tokens before the compared phase, as `PlannedPhase.nominal`, and among its text.
         fraction: of T2, for a matched rerun; None at full length.
         stages: all marks after the warm-ups, the compared one among them, where there are several.
         donor: the seed of the warm-ups, where the sweep says `donors`; None: it is `seed`, or there are none.

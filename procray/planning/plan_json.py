@@ -24,6 +24,7 @@ _PHASE = {
     "id": plain, "kind": str, "variant": str, "label": str, "recipe": dict, "needs": [_MARK], "marks": [count],
     "nominal": Every(count, digits), "asked": Every([count], digits), "resources": _RESOURCES,
     "variants": [str], "tokens_per_step": float, "vocab": count, "rows": (count, type(None)), "flops": float,
+    "procedural_tokens?": count,
 }  # fmt: skip
 _CELL = {
     "variant": str, "seed": int, "axes": dict, "target": str, "compared": plain, "step": count,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from procray.files import Encoded, encode, json_lines
-from procray.planning.plan import Plan
+from procray.planning.plan import Plan, PlannedPhase
 from procray.training.recipe import Parent, PhaseRecipe
 
 _text = json.encoder.encode_basestring  # of one string, as `encode` writes it
@@ -46,7 +46,7 @@ def _phases(plan: Plan) -> Iterator[Encoded]:
             f'"flops": {phase.flops!r}, "id": "{phase.id}", "kind": "{phase.kind}", '
             f'"label": {_text(phase.label)}, "marks": {phase.marks}, "needs": {needs(phase.parents)}, '
             f'"nominal": {_by_step(phase.nominal)}, '
-            f'"parents": {parents(phase.parents)}, "recipe": {recipe(phase.recipe)}, '
+            f'"parents": {parents(phase.parents)}, {_procedural(phase)}"recipe": {recipe(phase.recipe)}, '
             f'"resources": {resources(phase.resources)}, "rows": {_number(phase.rows)}, '
             f'"tokens": {phase.nominal[phase.end]}, '
             f'{most if phase.recipe.growing else ""}"tokens_per_step": {phase.tokens_per_step!r}, '
@@ -55,13 +55,19 @@ def _phases(plan: Plan) -> Iterator[Encoded]:
         )
 
 
+def _procedural(phase: PlannedPhase) -> str:
+    return f'"procedural_tokens": {phase.procedural_tokens}, ' if phase.procedural_tokens else ""
+
+
 def _recipes() -> Callable[[PhaseRecipe], str]:
     """The text of a recipe; that of recipes which differ in parents, seed and steps only is made once."""
     init = _once(lambda one: encode(one.to_json()))
     templates: dict[tuple[Any, ...], list[str]] = {}
 
     def text(recipe: PhaseRecipe) -> str:
-        shared = (id(recipe.model), id(recipe.data), id(recipe.optimizer), id(recipe.evaluation))
+        shared = (
+            id(recipe.model), id(recipe.data), id(recipe.optimizer), id(recipe.evaluation), id(recipe.interleaving)
+        )  # fmt: skip
         key = (*shared, recipe.kind, recipe.batch, recipe.precision, recipe.role, recipe.numerics, recipe.paced_by)
         if key not in templates:
             holes = {"init": "\0", "seed": "\0", "steps": "\0"}

@@ -107,10 +107,11 @@ class _Planner:
     def _tail(self, tail: Tail) -> None:
         """Adds the cells of one tail: the baselines, then everything else in the file's order."""
         spec, chains = self.spec, self.chains
-        cold = Chain(tail, tuple(i for i, link in enumerate(tail.links) if link.kind != "procedural"), bare=True)
+        kept = tuple(i for i, link in enumerate(tail.links) if link.kind != "procedural")
+        cold = Chain(chains.bare(tail), kept, bare=True)
         warm = Chain(tail, tuple(range(len(tail.links))), bare=False)
         all_picks = picks(spec.axes, spec.selection, chains.axes_of(tail.links), tail.target)
-        bare = chains.axes_of(tuple(tail.links[i] for i in cold.kept), bare=True)
+        bare = chains.axes_of(tuple(cold.tail.links[i] for i in cold.kept), bare=True)
         # By variant, the settings that compete for it: one where nothing is searched.
         cold_variants: dict[Pick, dict[Pick, Pick]] = {}
         for pick in {restrict(pick, bare): None for pick in all_picks}:
@@ -121,7 +122,8 @@ class _Planner:
         for variant, settings in cold_variants.items():
             name = self._distinct(variant_name(spec, tail, variant, baseline=True), variant, {*names.values()})
             names[variant] = self._variant(cold, settings, name, "", known)
-        if cold.kept == warm.kept and not chains.relevance.begin(tail.links[0]) and not self._begins(tail, all_picks):
+        same = cold.tail is tail and cold.kept == warm.kept
+        if same and not chains.relevance.begin(tail.links[0]) and not self._begins(tail, all_picks):
             return
         made: list[tuple[Pick, dict[Pick, Pick], str, str]] = []
         variants: dict[Pick, dict[Pick, Pick]] = {}
@@ -154,7 +156,7 @@ class _Planner:
         if not t1:
             return None
         if kind == "more_semantic":
-            return Chain(self.chains.longer(tail, t1), cold.kept, bare=True)
+            return Chain(self.chains.longer(cold.tail, t1), cold.kept, bare=True)
         if kind == "random_heads" and not has_heads(self.chains, tail, next(iter(settings.values()))):
             return None
         found = next((control for control in tail.controls if control.control == kind), None)
@@ -251,10 +253,10 @@ class _Planner:
         axes |= {"controls": control} if control else {}
         place = graph.place(chain, chain.compared, pick)
         place_of_end = place if chain.compared == last else graph.place(chain, last, pick)
-        # The baseline too may do better with a schedule of its own for fewer tokens. With a constant schedule the
-        # shorter run is the beginning of the longer.
+        # The baseline too may do better with a schedule of its own for fewer tokens.
         fractions = () if control else spec.matched
-        reruns = [graph.place(chain, place.at, pick, fraction) if place.decaying else place for fraction in fractions]
+        own = place.decaying or place.facts.placing is not None  # else a shorter run is the beginning of the longer
+        reruns = [graph.place(chain, place.at, pick, fraction) if own else place for fraction in fractions]
         warm = place.warm or place_of_end.warm
         donors: Sequence[int | None] = spec.donors if warm and spec.donors else [None]
         for seed, donor in itertools.product(spec.seeds, donors):
@@ -264,7 +266,7 @@ class _Planner:
             begun = whole.begun
             stages = (*end.begun.others, *([Parent(end.phase, end.step)] if end.kind != "procedural" else ()))
             cell = Cell(
-                name, seed, axes, tail.name, whole.phase, whole.step, begun.warmups, baseline, begun.t1,
+                name, seed, axes, tail.name, whole.phase, whole.step, begun.warmups, baseline, begun.t1 + whole.among,
                 stages=stages if len(stages) > 1 else (), donor=donor, control=control,
             )  # fmt: skip
             self.cells.append(cell)

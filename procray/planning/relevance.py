@@ -45,6 +45,7 @@ class Relevance:
         if link not in self._own:
             paths: list[Path] = [link.section, *link.models, ("precision",)]
             paths += text_paths(link)
+            paths += [link.among.section] if link.among is not None else []
             found = frozenset().union(*(self._spec.relevant(path) for path in paths))
             if link.kind == "finetune":  # what it begins with stands in its section
                 found -= {i for i in found for path in _starts(link) if starts_with(self._spec.axes[i].path, path)}

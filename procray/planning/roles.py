@@ -7,9 +7,8 @@ same role are numbered, in the file's order, so that another phase behind them, 
 
 from __future__ import annotations
 
-from typing import Any
-
 from procray.planning.chains import Chains
+from procray.planning.identity import warmup_role
 from procray.spec.cells import Pick
 from procray.spec.structure import Tail
 
@@ -36,17 +35,4 @@ def _unnumbered(chains: Chains, tail: Tail, i: int, pick: Pick) -> str | None:
     if link.kind != "procedural":
         return f"target/{link.kind}"
     facts = chains.facts(link, pick)
-    return None if facts is None else f"warmup/{_data(facts.recipe.data)}"
-
-
-def _data(data: dict[str, Any]) -> str:
-    return _task(data["task"]) if "task" in data else "text"
-
-
-def _task(recipe: dict[str, Any]) -> str:
-    """The task without its parameters, so that warm-ups of several lengths are paired."""
-    if "shuffled" in recipe:
-        return f"shuffled-{_task(recipe['shuffled'])}"
-    if "mixture" in recipe:
-        return "+".join(dict.fromkeys(_task(part["task"]) for part in recipe["mixture"]))
-    return str(recipe["name"])
+    return None if facts is None else warmup_role(facts.recipe.data)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from procray.training.recipe import PhaseRecipe
+
+
+def task_among(recipe: PhaseRecipe) -> dict[str, Any] | None:
+    """The procedural data among the text of a phase, as a stream of data; None where there are none."""
+    found = recipe.interleaving
+    return None if found is None or found.task is None else {"task": found.task}
 
 
 def title_of(data: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from procray.files import canonical_json
 from procray.planning.plan import Plan, PlannedPhase
 from procray.spec.counts import format_count
 from procray.spec.names import short_number
+from procray.training.interleaving import Interleaving
 from procray.training.recipe import Evaluation, Init, Parent, PhaseRecipe
 
 # What changed in a text's files, as `2 files changed, 1 new`; empty where nothing did, None where nobody knows.
@@ -70,6 +71,7 @@ def compare(
     told.add("precision", then.precision, now.precision)
     shares = (_NOTHING if one.noise is None else f"{one.noise.share:g} of {one.noise.of}" for one in (then, now))
     told.add(f"{section}.noise", *shares)
+    _among(told, then.interleaving, now.interleaving)
     told.add("seeds", str(then.seed), str(now.seed))
     told.add("kind of phase", then.kind, now.kind)
     if then.role and now.role:  # before, there was none
@@ -171,6 +173,29 @@ def _training(told: _Told, section: str, plan: Plan, before: PlannedPhase, phase
         told.add(f"{section}.tokens", *map(format_count, asked))
         if asked[0] == asked[1]:  # the same budget in other steps
             told.add(f"{section}.tokens", f"{then.steps} steps", f"{now.steps} steps", follows=True)
+
+
+def _among(told: _Told, then: Interleaving | None, now: Interleaving | None) -> None:
+    """Procedural data among the text, which follow from several keys of their section."""
+    both = [{} if one is None else dict(vars(one)) for one in (then, now)]
+    told.add("rows for procedural symbols", *(_text(one.get("rows")) for one in both))
+    if both[0].get("task") and both[1].get("task"):
+        _task(told, "procedural", both[0]["task"], both[1]["task"])
+    else:
+        told.add("procedural", *(_data_title({"task": one["task"]}) if one.get("task") else _NOTHING for one in both))
+    if all(one.get("task") for one in both):
+        for name, place in _PLACES.items():
+            told.add(place, str(both[0][name]), str(both[1][name]))
+
+
+_PLACES = {
+    "batch": "procedural.batch",
+    "updates": "updates on procedural data",
+    "start": "steps of text before procedural data",
+    "span": "steps of text among which they stand",
+    "decay": "procedural.mix.decay",
+    "sequences": "procedural.evaluate.sequences",
+}
 
 
 def _counts(phase: PlannedPhase, evaluation: Evaluation) -> bool:

@@ -11,7 +11,8 @@ from procray.files import canonical_json, digest
 from procray.spec.counts import format_count
 from procray.spec.names import TOKENS, short_number
 from procray.spec.paths import Path, get, put
-from procray.spec.sections import Section, Sweep, section_of
+from procray.spec.section import Section
+from procray.spec.sections import Sweep, section_of
 from procray.spec.structure import SweepSpec
 from procray.spec.written import one_spelling
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from procray.errors import Problem, SpecError, did_you_mean
+from procray.spec.among import check_among
 from procray.spec.arrangement import check_arrangement
 from procray.spec.axes import find_axes
 from procray.spec.changed import label_of_changes
@@ -125,6 +126,7 @@ def _draft(root: Node, scale: str, about: _About) -> tuple[Draft, list[Problem]]
     base, wrong = validate(root, axes, broken.values())
     problems += wrong
     problems += check_arrangement(root)
+    problems += check_among(root)
     name_values(axes)
     tails = read_tails(base)
     if "compare" in base:

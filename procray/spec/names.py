@@ -22,8 +22,8 @@ _LONGEST = 80
 def name_values(axes: list[Axis]) -> None:
     """Gives every value of every axis the short label that stands in names of variants."""
     for i, axis in enumerate(axes):
-        key = str(axis.path[-1])
-        clash = any(other.path[-1] == key and _meet(axis, other) for other in axes[:i])
+        key = "mix" if axis.path[-2:] == ("mix", "share") else str(axis.path[-1])
+        clash = any(other.path[-1] == axis.path[-1] and _meet(axis, other) for other in axes[:i])
         prefix = _section(axis) if clash else ""
         if "transfer" in axis.path[:-1]:  # inside a composition: the component says what the value is about
             component, *below = axis.path[axis.path.index("transfer") + 1 :]
@@ -85,6 +85,8 @@ def _label(key: str, value: Any) -> str:
         return "-".join(_label(key, item) for item in value)
     if not isinstance(value, dict):
         return f"{key}{value}"
+    if key == "mix":
+        return "-".join([f"mix{short_number(value.get('share', 1))}", *([value["decay"]] if "decay" in value else [])])
     if key == "transfer":
         return ",".join(f"{component}={_parent(parent)}".replace("=.", ".") for component, parent in value.items())
     if "mixture" in value:

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from typing import Any
 
 from procray.errors import Problem
-from procray.spec.sections import Section, Sweep, parameters_of, section_of, task_parameters
+from procray.spec.section import Section
+from procray.spec.sections import Sweep, parameters_of, section_of, task_parameters
 from procray.spec.tree import Node, Place, plain
 from procray.spec.written import show_shortly
 

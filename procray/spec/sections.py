@@ -7,18 +7,19 @@ so that a file with a mistake can be checked further without it; `required` name
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import Field, create_model, field_validator
 
 from procray import tasks
 from procray.errors import TaskError
 from procray.model.families import DEFAULT, FAMILIES, PRESETS
 from procray.model.family import Setting
 from procray.spec.parts import wrong
-from procray.spec.quantities import QUANTITIES, SHARES, published_effect
+from procray.spec.published import Published
+from procray.spec.section import Section
 from procray.spec.values import (
     Controls,
     Corpus,
@@ -31,12 +32,9 @@ from procray.spec.values import (
     Number,
     Parameter,
     Perturb,
-    Quantity,
     Seeds,
-    Share,
     TaskName,
     Tokenizer,
-    Tolerance,
     Transfer,
 )
 from procray.training import recipe
@@ -48,26 +46,6 @@ GRIDS = (
     "model", "precision", "procedural", "transfer", "freeze", "perturb", "semantic", "diagnostic", "finetune",
     "targets", "chain",
 )  # fmt: skip
-
-
-class Section(BaseModel):
-    """Keys that stand by themselves. An overlay changes a section key by key, and replaces everything else."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    required: ClassVar[tuple[str, ...]] = ()
-    rivals: ClassVar[tuple[frozenset[str], ...]] = ()  # of each only one is there: a new one drops the others
-    defaults: ClassVar[dict[str, Any]] = {}  # what a silent file means, where that depends on nothing else
-    inherits: ClassVar[bool] = False  # below another section it says what differs from the sweep's own
-
-    @classmethod
-    def silent(cls, section: dict[str, Any]) -> dict[str, Any]:
-        """What a section means by the keys that it does not have."""
-        return cls.defaults
-
-    @field_validator("*")
-    @classmethod
-    def _one_zero(cls, value: Any) -> Any:
-        return value + 0.0 if isinstance(value, float) else value  # -0.0 means 0
 
 
 class _ModelBase(Section):
@@ -234,6 +212,40 @@ TaskPhase = create_model(
 )
 
 
+class Mix(Section):
+    """Procedural data spread among the text of the phase that they belong to."""
+
+    required = ("share",)
+    defaults: ClassVar[dict[str, Any]] = {"decay": "none"}
+
+    share: Number | None = Field(
+        None, gt=0, le=1, description="of procedural tokens among all, where they begin; 1: nothing else until they end"
+    )
+    decay: Literal["none", "linear", "cosine"] | None = Field(
+        None, description="how procedural tokens for each token of text fall to none; default none: they do not"
+    )
+
+
+class ProceduralPhase(TaskPhase):  # type: ignore[misc,valid-type]
+    """Procedural data: a phase of their own, or among the text of the phase after them."""
+
+    at: Number | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="after which share of its text the data stand, in one phase with it, one optimizer and one "
+        "schedule; default: a phase of their own before it, whose weights are carried",
+    )
+    mix: Mix | None = Field(
+        None, description="spread the data among the text from there on; without tokens, to its end"
+    )
+
+    @classmethod
+    def needed(cls, keys: Collection[str]) -> tuple[str, ...]:
+        among = {"optimizer": {"at", "mix"}, "tokens": {"mix"}}  # what says it in their place
+        return tuple(key for key in cls.required if not among.get(key, set()) & set(keys))
+
+
 class TextPhase(_Phase):
     """Training on text."""
 
@@ -283,65 +295,13 @@ class Link(Section):
     defaults: ClassVar[dict[str, Any]] = {"freeze": [], "perturb": {}}
 
     name: Name | None = None
-    procedural: TaskPhase | None = None  # type: ignore[valid-type]
+    procedural: ProceduralPhase | None = None
     semantic: TextPhase | None = None
     diagnostic: TaskPhase | None = None  # type: ignore[valid-type]
     finetune: FinetunePhase | None = None
     transfer: Transfer | None = Field(None, description="how the weights of the phase before arrive")
     freeze: Freeze | None = Field(None, description="components that are not trained")
     perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")
-
-
-class Published(Section):
-    """A published value to compare with."""
-
-    required = ("value", "source", "strength", "tolerance")
-
-    value: Share | None = Field(None, description="shares also as 99 %")
-    source: str | None = Field(None, min_length=1)
-    strength: str | None = Field(None, min_length=1, description="how good the evidence for the value is")
-    tolerance: Tolerance | None = Field(None, description="smaller than the published effect")
-    baseline: Share | None = Field(None, description="the published baseline; needed unless the value is a difference")
-    quantity: Quantity | None = Field(None, description="default data_fraction")
-    variant: str | None = Field(None, description="its name, in which * stands for anything")
-    target: str | None = None
-    note: str | None = None
-    comparable: str | None = Field(None, min_length=1, description="why ours is another number, where it is")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _units(cls, data: Any) -> Any:
-        """Shares are numbers up to 1 or percentages; a forgotten sign would make a 99 out of 0.99."""
-        if not isinstance(data, dict):
-            return data
-        quantity = data.get("quantity", "data_fraction")
-        if not isinstance(quantity, str):
-            return data  # the field says what is wrong
-        for key in ("value", "tolerance", "baseline"):
-            given = data.get(key)
-            if isinstance(given, str) and given.rstrip().endswith("%"):
-                if quantity in QUANTITIES and quantity not in SHARES:  # of another one the field says what is wrong
-                    raise wrong(f"a percentage stands for a share, and {quantity} is none", key)
-                try:
-                    data = {**data, key: float(given.rstrip()[:-1]) / 100}
-                except ValueError:
-                    raise wrong(f"expected a percentage such as 99 % (got '{given}')", key) from None
-            elif quantity in SHARES and isinstance(given, int | float) and abs(given) > 1:
-                raise wrong(f"{quantity} is a share: write {given / 100:g} or {given:g} %", key)
-        return data
-
-    @model_validator(mode="after")
-    def _effect(self) -> Published:
-        """A value that could be reproduced by no effect at all, or by the opposite one, compares nothing."""
-        if self.comparable or self.value is None or self.tolerance is None or "baseline" in (self.variant or ""):
-            return self
-        quantity = self.quantity or "data_fraction"
-        effect = published_effect(quantity, self.value, self.baseline)
-        if effect is None:
-            raise wrong(f"missing key 'baseline', the published one: without it {quantity} has no direction")
-        if not self.tolerance < abs(effect) * (1 - 1e-9):
-            raise wrong(f"must be smaller than the published effect of {abs(effect):.6g}", "tolerance")
-        return self
 
 
 class Select(Section):
@@ -388,7 +348,7 @@ class Sweep(Section):
     )
     model: Model | None = None  # type: ignore[valid-type]
     precision: Literal["auto", "fp32", "bf16"] | None = Field(None, description="auto: bf16 on a GPU, else fp32")
-    procedural: TaskPhase | None = None  # type: ignore[valid-type]
+    procedural: ProceduralPhase | None = None
     transfer: Transfer | None = Field(None, description="default full")
     freeze: Freeze | None = Field(None, description="components that are not trained")
     perturb: Perturb | None = Field(None, description="what is done to the weights that were carried")

@@ -7,7 +7,8 @@ from typing import Any
 
 from procray.errors import Problem, did_you_mean
 from procray.spec.overlays import SETTING, lay, merge, without_former_parameters, without_rivals
-from procray.spec.sections import Section, Sweep, section_of
+from procray.spec.section import Section
+from procray.spec.sections import Sweep, section_of
 from procray.spec.tree import Node, Place, read
 
 

@@ -31,6 +31,8 @@ class Link:
     freeze: Path | None = None
     perturb: Path | None = None
     control: Control[Link] | None = field(default=None, kw_only=True)  # what a control changes of this phase
+    among: Link | None = field(default=None, kw_only=True)  # procedural data that stand among the text of this phase
+    symbols_of: Link | None = field(default=None, kw_only=True)  # procedural data whose symbols have rows in its model
 
 
 @dataclass(frozen=True)

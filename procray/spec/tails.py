@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from procray.errors import did_you_mean
+from procray.spec.among import is_among
 from procray.spec.controls import SAME_WARMUPS, Control, kind_of
-from procray.spec.paths import Path
+from procray.spec.paths import Path, get
 from procray.spec.structure import Link, Tail
 from procray.training.recipe import Kind
 
@@ -15,7 +16,8 @@ from procray.training.recipe import Kind
 def read_tails(base: dict[str, Any]) -> list[Tail]:
     """The chains of a sweep, whose `compared` still is the last link that is not procedural."""
     if "chain" in base:
-        links = tuple(link for i, item in enumerate(base["chain"]) if (link := _chain_link(i, item)))
+        chain = tuple(link for i, item in enumerate(base["chain"]) if (link := _chain_link(i, item)))
+        links = _with_data_among(chain, base)
         return [Tail("", "", links, _last(links))]
     warm: tuple[Link, ...] = ()
     if "procedural" in base:
@@ -24,12 +26,37 @@ def read_tails(base: dict[str, Any]) -> list[Tail]:
         tails = []
         for i, target in enumerate(base["targets"]):
             prefix: Path = ("targets", i)
-            links = warm + _tail_links(prefix, target)
+            links = _with_data_among(warm + _tail_links(prefix, target), base)
             name = target.get("name", str(i))
             tails.append(Tail(name if len(base["targets"]) > 1 else "", name, links, _last(links)))
         return tails
-    links = warm + _tail_links((), base)
+    links = _with_data_among(warm + _tail_links((), base), base)
     return [Tail("", "", links, _last(links))]
+
+
+def _with_data_among(links: tuple[Link, ...], base: dict[str, Any]) -> tuple[Link, ...]:
+    """The links, where the file says so with procedural data inside of the text phase after them.
+
+    Their symbols have rows in that phase, and in those after it, which go on with its weights.
+    """
+    found = (i for i, link in enumerate(links[:-1]) if link.kind == "procedural" and is_among(get(base, link.section)))
+    at = next(found, None)
+    if at is None or not has_text(links[at + 1]):
+        return links
+    data, host, *later = links[at:]
+    rest = (replace(link, symbols_of=data) for link in later)
+    own = replace(host, among=data, symbols_of=data, transfer=None, freeze=None, perturb=None)  # nothing is carried
+    return (*links[:at], own, *rest)
+
+
+def without_data_among(tail: Tail) -> Tail:
+    """The baseline of a tail with procedural data among its text: the same rows, and nothing trained on them."""
+    return replace(tail, links=tuple(replace(link, among=None) for link in tail.links), controls=())
+
+
+def has_data_among(tail: Tail) -> bool:
+    """Whether procedural data stand among the text of one of its phases."""
+    return any(link.among is not None for link in tail.links)
 
 
 def _tail_links(prefix: Path, section: dict[str, Any]) -> tuple[Link, ...]:
@@ -89,7 +116,10 @@ def add_controls(tails: list[Tail], entries: list[Any]) -> list[Tail]:
 
 
 def follower(tail: Tail) -> int | None:
-    """The link that the first warm-ups of a chain lead to; None where there is no warm-up, or nothing after it."""
+    """The link that the first warm-ups of a chain lead to, or in which they stand; None where there is no such."""
+    host = next((i for i, link in enumerate(tail.links) if link.symbols_of is not None), None)
+    if host is not None:
+        return host
     kinds = [link.kind == "procedural" for link in tail.links]
     return next((i for i in range(1, len(kinds)) if any(kinds[:i]) and not kinds[i]), None)
 
@@ -113,12 +143,25 @@ def _control(tail: Tail, kind: str, text: dict[str, Any] | None) -> Tail | None:
     at = follower(tail)
     if at is None:
         return None
+    if has_data_among(tail):
+        return _control_among(tail, kind)
     target = tail.links[at] if kind == "text" and has_text(tail.links[at]) else None
     if kind == "text" and text is None and target is None:
         return None
     links = tuple(
         link if kind in SAME_WARMUPS and i < at else replace(link, control=Control(kind, link, text, target))
         for i, link in enumerate(tail.links)
+    )
+    return replace(tail, links=links, control=kind, controls=(), of=tail)
+
+
+def _control_among(tail: Tail, kind: str) -> Tail | None:
+    """The same for procedural data among text: they stand where they stood, without their order."""
+    if kind != "shuffled":
+        return None
+    links = tuple(
+        link if link.among is None else replace(link, among=replace(link.among, control=Control(kind, link.among)))
+        for link in tail.links
     )
     return replace(tail, links=links, control=kind, controls=(), of=tail)
 

@@ -11,7 +11,8 @@ from procray.errors import Problem, did_you_mean, did_you_mean_size
 from procray.spec.axes import Axis
 from procray.spec.counts import WITHOUT_COMMAS, has_commas
 from procray.spec.paths import Path, drop, drop_all, find, get, locate, put
-from procray.spec.sections import LATER, Section, Sweep, section_at, section_of
+from procray.spec.section import Section
+from procray.spec.sections import LATER, Sweep, section_at, section_of
 from procray.spec.tree import Node, plain
 from procray.spec.written import show_shortly
 
@@ -78,7 +79,7 @@ def _missing(root: Node, chosen: dict[Path, Node]) -> list[Problem]:
         node = chosen.get(path) or find(root, path, chosen)
         if node is None or not node.is_mapping or node.is_grid:
             return
-        for key in section.required:
+        for key in section.needed(node.value):
             if key not in node.value:
                 place = locate(root, (*path, key), chosen)
                 problems.append(place.problem(f"{'.'.join(map(str, path))}{': ' if path else ''}missing key '{key}'"))

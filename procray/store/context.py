@@ -85,6 +85,10 @@ class StoreContext:
             self._journal.sync()  # a curve must not have a gap before the state that continues it
             self._folder.write_resume(self._held, step, write, keep=step in self._keep)
 
+    def drop_resume(self, step: int) -> None:
+        if self._held is not None:
+            self._folder.discard(self._held, "resume", step)
+
     def journal(self, row: dict[str, Any]) -> None:
         if self._held is not None and self._journal is not None:
             self._folder.fence(self._held)

@@ -82,6 +82,8 @@ def _tokenizer(store: Store, recipe: PhaseRecipe | None) -> tuple[dict[str, dict
     facts = manifest["tokenizer"]
     files = tokenizer_files(saved_tokenizer(corpus, facts), facts["special"], recipe.model.context)
     about = f"tokenizer of {name}, {facts['vocab_size']:,} entries"
+    if recipe.interleaving is not None:
+        about += f"; behind them {recipe.interleaving.rows:,} rows for symbols that are no text"
     if "sep" in facts["special"]:
         bos = files["tokenizer_config.json"]["bos_token"]
         about += f"; a prompt is {bos}QUESTION{ANSWER}"

@@ -51,7 +51,9 @@ ROW = {
     **{
         f"{name}?": _NUMBER
         for name in ("tokens", "scored_tokens", "positions", "epoch", "unique_tokens", "loss", "accuracy", "exact",
-                     "train_loss", "lr", "grad_norm", "seconds", "tokens_per_s", "mfu", "sequences", "mean_steps")
+                     "train_loss", "lr", "grad_norm", "seconds", "tokens_per_s", "mfu", "sequences", "mean_steps",
+                     "procedural_tokens", "procedural_loss", "procedural_accuracy", "procedural_train_loss",
+                     "procedural_learned_loss", "procedural_learned_accuracy")
     },
     "tokens_by_task?": (Every(float), None.__class__),
 }  # fmt: skip

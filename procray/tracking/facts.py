@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 from procray.files import canonical_json
 from procray.model.components import show_heads, show_layers
 from procray.model.families import DEFAULT
+from procray.planning.titles import task_among
 from procray.tracking.backend import redact
 from procray.training.recipe import Parent, PhaseRecipe
 
@@ -131,6 +132,10 @@ def curve_names(index: Index, phase: str) -> dict[str, str]:
     }
     if "task" in index.phases[phase].recipe.data:
         names["accuracy"] = metric(index, phase, "accuracy/val")
+    if task_among(index.phases[phase].recipe) is not None:
+        names["procedural_loss"] = metric(index, phase, "procedural/loss/val")
+        names["procedural_accuracy"] = metric(index, phase, "procedural/accuracy/val")
+        names["procedural_train_loss"] = metric(index, phase, "procedural/loss/train")
     return names
 
 
@@ -147,7 +152,7 @@ def points(names: dict[str, str], row: dict[str, Any], before: int, model: str |
         value = row.get(entry)
         if value is not None and finite(value):
             found.append(Point(name, float(value), time, step, model if entry == "loss" else None))
-    found.append(Point(TOTAL, float(before + step), time, step))
+    found.append(Point(TOTAL, float(before + step + (row.get("procedural_tokens") or 0)), time, step))
     return found
 
 
@@ -229,6 +234,9 @@ def parameters(index: Index, phase: str, before: int) -> dict[str, str]:
         "length": length(index, phase),
         "warmup_tokens": before,
     }
+    if recipe.interleaving is not None and recipe.interleaving.task is not None:
+        values["procedural"] = canonical_json(recipe.interleaving.to_json())
+        values["procedural_tokens"] = planned.procedural_tokens
     # A constant schedule can be extended, and of sequences that grow nobody knows how many tokens they will be.
     if recipe.steps is not None and not recipe.growing:
         values["tokens"] = planned.nominal[planned.end]
@@ -258,6 +266,8 @@ _without_secrets = lru_cache(maxsize=4096)(redact)  # the same few texts stand w
 def warm_up_name(index: Index, phase: str) -> str:
     """The data of the phases that a compared phase starts from: `union`, `eca+set`, `none`."""
     names = {data_name(index.phases[parent.phase].recipe.data) for parent in index.phases[phase].parents}
+    among = task_among(index.phases[phase].recipe)
+    names |= set() if among is None else {data_name(among)}
     names |= {
         index.plan.outside[parent.phase].name
         for parent in index.phases[phase].recipe.init.parents()
@@ -285,7 +295,9 @@ def _task_name(task: dict[str, Any]) -> str:
 def length(index: Index, phase: str) -> str:
     """The sequence length of the task, for a compared phase that of its warm-up: `64`, `2-24`, or nothing."""
     recipes = [index.phases[parent.phase].recipe for parent in index.phases[phase].parents if cells_of(index, phase)]
-    tasks = [recipe.data["task"] for recipe in recipes or [index.phases[phase].recipe] if "task" in recipe.data]
+    streams = [task_among(index.phases[phase].recipe) or {}]
+    streams += [recipe.data for recipe in recipes or [index.phases[phase].recipe]]
+    tasks = [data["task"] for data in streams if "task" in data]
     return "+".join(sorted({_length(task) for task in tasks} - {""}))
 
 

@@ -18,6 +18,7 @@ from procray import links
 from procray.corpora import identity
 from procray.files import digest
 from procray.model.families import DEFAULT, family
+from procray.planning.titles import task_among
 from procray.selection.standing import consumed
 from procray.tracking import facts
 from procray.tracking.backend import redact
@@ -140,7 +141,11 @@ def datasets(plan: Plan, phase: str, data_digest: str | None) -> list[DatasetInp
     recipe = plan.phases[phase].recipe
     data = json.dumps(recipe.data)
     drawn = (recipe.seed, recipe.role) if "task" in recipe.data else (0, None)
-    return [_dataset(data, "train", *drawn, data_digest), _dataset(data, "validation", 0, None, data_digest)]
+    found = [_dataset(data, "train", *drawn, data_digest), _dataset(data, "validation", 0, None, data_digest)]
+    if (among := task_among(recipe)) is not None:
+        assert recipe.interleaving is not None
+        found.insert(1, _dataset(json.dumps(among), "train", recipe.seed, recipe.interleaving.role, None))
+    return found
 
 
 @lru_cache(maxsize=1024)  # phases share their data

@@ -65,7 +65,7 @@ def begin(recipe: PhaseRecipe, source: Source, context: Context, runtime: rt.Run
         state = State(length=None if curriculum is None else curriculum.start, transfer=transfer)
     else:
         state = load_state(resume, recipe, model, optimizer, placement.share)
-    _require_alike(ranks, state.step, runtime.micro_batch if runtime.shard else 0)
+    _require_alike(ranks, state.updates, runtime.micro_batch if runtime.shard else 0)
     objective.train()
     held = Held(model, partly, placement.share)
     return Begun(model, objective, placement, optimizer, held, ranks, state, resume is None)
@@ -80,7 +80,7 @@ def _placement(runtime: rt.Runtime) -> Callable[[Objective, torch.device, int], 
 
 
 def _require_alike(ranks: Ranks, step: int, micro_batch: int) -> None:
-    """All workers stand at one step; those that share out weights also cut their batches alike."""
+    """All workers stand at one update; those that share out weights also cut their batches alike."""
     mine = [float(step), float(micro_batch)]
     mean_step, mean_size = (total / ranks.world_size for total in ranks.add(mine))
     if mean_step != mine[0]:

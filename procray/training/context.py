@@ -42,6 +42,9 @@ class Context(Protocol):
     def save_resume(self, step: int, write: Callable[[Path], None]) -> None:
         """Keeps what is needed to go on from `step`. `write` fills an empty temporary folder."""
 
+    def drop_resume(self, step: int) -> None:
+        """Forgets the resume state that was kept under a step, before another takes its place."""
+
     def latest_resume(self) -> Path | None:
         """The newest usable resume state that lies at or before every mark that is still wanted."""
 
@@ -121,6 +124,10 @@ class FolderContext:
         for other in (self.folder / "resume").iterdir():
             if other.name != str(step):
                 shutil.rmtree(other)
+
+    def drop_resume(self, step: int) -> None:
+        (self.folder / "resume.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "resume" / str(step), ignore_errors=True)
 
     def latest_resume(self) -> Path | None:
         try:

@@ -75,7 +75,7 @@ def evaluate(
         with torch.autocast(device.type, torch.bfloat16, enabled=objective.autocast):
             x_ND = objective.states(scored.inputs, scored.index_N)
             for x_nD, targets_n in objective.pieces(x_ND, scored.targets):
-                logits = objective.model.unembed(x_nD)
+                logits, targets_n = objective.among_own(objective.model.unembed(x_nD), targets_n)
                 if objective.model.config.rows is None:
                     hits = (logits.argmax(-1) == targets_n)[:, None]
                 else:

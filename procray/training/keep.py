@@ -32,6 +32,8 @@ class Keeper:
         self.recipe, self.context, self.runtime = recipe, context, runtime
         self.begun, self.losses, self.pace = begun, losses, pace
         self.saved_at = time.perf_counter()
+        self.saved_inserted = begun.state.inserted  # updates on a task among the text, in the state last saved
+        self.between: int | None = self._name() if self._is_between() else None  # where one between two steps lies
 
     def due(self, seconds: float) -> bool:
         """Whether so much time has passed since the last save; where all workers must take part, rank 0 decides."""
@@ -76,16 +78,29 @@ class Keeper:
     def save(self) -> None:
         """Saves the resume state of this step, unless that was done; never one with a NaN in it."""
         begun, state = self.begun, self.begun.state
-        if self.losses.saved_step == state.step:
+        if self.losses.saved_step == state.step and self.saved_inserted == state.inserted:
             return
         self.losses.drain(state)
         self.require_finite_weights()
         self.pace.stop()
         tensors = begun.placement.gathered(state_tensors(begun.model, begun.optimizer), keep=self.context.rank == 0)
+        name = self._name()
         if self.context.rank == 0:
-            self.context.save_resume(state.step, lambda folder: save_state(folder, self.recipe, state, tensors))
-        self.losses.saved_step = state.step
+            if name == self.between:
+                self.context.drop_resume(name)
+            self.context.save_resume(name, lambda folder: save_state(folder, self.recipe, state, tensors))
+        self.between = name if self._is_between() else None
+        self.losses.saved_step, self.saved_inserted = state.step, state.inserted
         self.saved_at = time.perf_counter()
+
+    def _is_between(self) -> bool:
+        """Whether updates on a task were made that belong to the next step."""
+        state, found = self.begun.state, self.recipe.interleaving
+        return found is not None and state.inserted > (found.due(state.step - 1) if state.step else 0)
+
+    def _name(self) -> int:
+        """The step under which a resume state is kept: none before it can be trained from there."""
+        return self.begun.state.step + self._is_between()
 
     def require_finite_weights(self) -> None:
         """A last update can break the weights after a finite loss.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ from procray.training import keep, record
 from procray.training import runtime as rt
 from procray.training.begin import begin
 from procray.training.context import Context
-from procray.training.evaluate import evaluate
+from procray.training.evaluate import Metrics, evaluate
+from procray.training.interleaved import Interleaved, interleaved
 from procray.training.losses import Losses
 from procray.training.objective import scored_values, to_device
 from procray.training.optimizer import clip_gradients
@@ -68,6 +70,8 @@ def train(
     With several processes the caller has initialised torch.distributed, and every rank makes the same call.
     On one CPU process with a fixed thread count, weights and evaluations are the same bit for bit, however
     often the phase was interrupted, wherever it was marked and however far it is extended.
+
+    With `recipe.interleaving` a step is one update on the phase's own data, with the updates on a task before it.
 
     With `recipe.evaluation.solved`, training ends for good at the evaluation that completes the streak: its row
     has `solved: true`, and every later mark holds the weights of that step, with `solved_at` in its manifest. A
@@ -123,6 +127,12 @@ class Run:
         self.parameters = list(self.model.parameters())
         self.flops_at: dict[int, float] = {}  # per position, by length
         self.fresh = begun.fresh
+        self.interleaved = interleaved(recipe, source, runtime)
+        if recipe.interleaving is not None:
+            # Each kind of data has a softmax over its own symbols: neither pushes the rows of the other away.
+            tokenizer = source.vocab - recipe.interleaving.rows
+            self.own = slice(0, tokenizer), slice(tokenizer, source.vocab)
+            self.objective.own = self.own[0]
         self.paced = pacing(recipe, context)
         # What follows another phase does not grow by itself.
         self.curriculum = source.curriculum if self.paced is None else None
@@ -144,9 +154,9 @@ class Run:
     def steps(self, until: int, wanted: set[int]) -> Iterator[None]:
         """Everything but the updates: yields where one is due, and evaluates, marks and saves in between."""
         state, keeper, every = self.state, self.keeper, self.recipe.evaluation.every
-        if state.step > until:
+        if max(state.step, keeper.between or 0) > until:
             raise StoreError(f"the resume state is at step {state.step}, beyond step {until} that is wanted")
-        if self.fresh or (state.step in wanted and not state.marked):
+        if self.fresh or (state.step in wanted and not state.marked and keeper.between is None):
             if state.row is None or state.row["step"] != state.step:
                 self.measure()
             if state.step in wanted:
@@ -159,6 +169,10 @@ class Run:
                 return
             if self.paced is not None:
                 state.length = self.paced.length(state.step)
+            if not self.insert_due():
+                keeper.save()
+                self.status = "paused"
+                return
             yield
             on_cadence = state.step % every == 0
             ends = self.paced is not None and state.step == self.paced.solved_at
@@ -180,22 +194,79 @@ class Run:
             for step in sorted(step for step in wanted if step > state.step):
                 keeper.save_mark(step)
 
+    def insert_due(self) -> bool:
+        """The updates on a task that stand before the next step; False where the context asked to stop among them."""
+        state, found = self.state, self.interleaved
+        while found is not None and state.inserted < found.interleaving.due(state.step):
+            if self.ranks.any(self.context.should_stop()):
+                return False
+            self.insert(found)
+            if state.inserted == found.interleaving.updates:
+                self.drain()
+                self.pace.stop()
+                with self.symbols():
+                    metrics = self.evaluate(found.validation())
+                state.learned = [metrics.loss, metrics.accuracy]
+            elif self.losses.full:
+                self.drain()
+                if self.keeper.due(keep.SAVE_ANYWHERE_SECONDS):
+                    self.keeper.save()
+            self.pace.show(self.context, self.losses)
+        return True
+
+    def insert(self, found: Interleaved) -> None:
+        """One optimiser step on the task among the text."""
+        state = self.state
+        batch = found.batch(state.inserted)
+        with self.symbols():
+            lr, scored, shapes = self.apply(batch, "dropout inserted", state.inserted, found.micro_batch)
+        self.losses.note(state.step, lr, scored, inserted=True)
+        state.inserted += 1
+        state.inserted_tokens += batch.nominal_tokens
+        state.since_tokens += batch.nominal_tokens
+        self.count_positions(shapes)
+
+    @contextmanager
+    def symbols(self) -> Iterator[None]:
+        """In it the softmax is over the symbols of the task; else, in such a phase, over the tokenizer's."""
+        self.objective.own, text = self.own[1], self.objective.own
+        try:
+            yield
+        finally:
+            self.objective.own = text
+
     def update(self) -> None:
-        """One optimiser step. On CUDA nothing in it waits for the device."""
+        """One optimiser step on the phase's own data."""
+        state = self.state
+        batch = self.source.batch(state.step, state.length)
+        lr, scored, shapes = self.apply(batch, "dropout", state.step, self.runtime.micro_batch)
+        self.count(batch, scored, lr, shapes)
+
+    def apply(
+        self, batch: Batch | RowBatch, dropout: str, number: int, micro_batch: int
+    ) -> tuple[float, int, Sequence[tuple[int, ...]]]:
+        """One optimiser step. On CUDA nothing in it waits for the device.
+
+        Args:
+            dropout, number: key what dropout draws.
+            micro_batch: sequences at once.
+
+        Returns:
+            The learning rate, how many values were scored, and sequences and positions of each part.
+        """
         recipe, state, context = self.recipe, self.state, self.context
         self.pace.start()
-        batch = self.source.batch(state.step, state.length)
         scored = self.scored(batch)
-        lr = lr_at(state.step, recipe.optimizer, recipe.steps)
+        lr = lr_at(recipe.place(state.step, state.inserted), recipe.optimizer, recipe.length)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if recipe.model.dropout > 0:
             # Dropout is a function of the step too: there is no random state to save, or to lose.
-            torch.manual_seed(draw_key(recipe.seed, recipe.role, "dropout", state.step, context.rank))
+            torch.manual_seed(draw_key(recipe.seed, recipe.role, dropout, number, context.rank))
         # Gradients are averaged over ranks; the objective wants the sum over all of them.
         weight = context.world_size / scored
         loss: torch.Tensor | None = None
-        parts = micro_batches(batch, context.rank, context.world_size, self.runtime.micro_batch, self.runtime.trim)
+        parts = micro_batches(batch, context.rank, context.world_size, micro_batch, self.runtime.trim)
         for number, part in enumerate(parts, 1):
             data = to_device(part, context.device)
             with self.placement.part(last=number == len(parts)):
@@ -211,8 +282,8 @@ class Run:
         self.losses.put(loss, norm)
         shapes: Sequence[tuple[int, ...]] = [part.mask_BT.shape for part in parts]
         if context.world_size > 1:
-            shapes = computed(batch.mask_BT, context.world_size, self.runtime.micro_batch, self.runtime.trim)
-        self.count(batch, scored, lr, shapes)
+            shapes = computed(batch.mask_BT, context.world_size, micro_batch, self.runtime.trim)
+        return lr, scored, shapes
 
     def scored(self, batch: Batch | RowBatch) -> int:
         """How many values the next batch scores.
@@ -239,6 +310,11 @@ class Run:
         state.tokens += batch.nominal_tokens
         state.scored_tokens += scored
         state.since_tokens += batch.nominal_tokens
+        self.count_positions(parts)
+
+    def count_positions(self, parts: Sequence[tuple[int, ...]]) -> None:
+        """Takes note of what was computed."""
+        state = self.state
         for sequences, positions_T in parts:
             if positions_T not in self.flops_at:
                 self.flops_at[positions_T] = flops_per_token(self.model.config, positions_T)
@@ -258,23 +334,32 @@ class Run:
         self.drain()
         self.pace.stop()
         state, source = self.state, self.source
-        with rt.without_compiling(self.runtime):
-            metrics = evaluate(
-                self.objective,
-                source.validation(state.length),
-                self.context.device,
-                self.context.rank,
-                self.context.world_size,
-                self.ranks.add,
-            )
-        self.placement.rest()
-        if not math.isfinite(metrics.loss):
-            raise self.losses.failure(f"the validation loss is {metrics.loss:g}", state.step)
+        metrics = self.evaluate(source.validation(state.length))
+        inserted = None
+        if self.interleaved is not None:
+            with self.symbols():
+                inserted = self.evaluate(self.interleaved.validation())
         record.judge(state, metrics.accuracy, self.recipe, self.curriculum, self.paced)
         mfu = self.pace.mfu(state.since_flops, state.since_seconds)
         state.row = record.row(state, metrics, self.recipe, source, mfu)
+        if inserted is not None:
+            state.row |= record.inserted(state, inserted)
         if self.context.rank == 0:
             self.context.journal(state.row)
+
+    def evaluate(self, batches: Iterable[Batch | RowBatch]) -> Metrics:
+        """Loss and accuracy on held-out data.
+
+        Raises:
+            PhaseFailed: the loss is not finite.
+        """
+        ranks = self.context.rank, self.context.world_size
+        with rt.without_compiling(self.runtime):
+            metrics = evaluate(self.objective, batches, self.context.device, *ranks, self.ranks.add)
+        self.placement.rest()
+        if not math.isfinite(metrics.loss):
+            raise self.losses.failure(f"the validation loss is {metrics.loss:g}", self.state.step)
+        return metrics
 
     def outcome(self) -> Outcome:
         state = self.state

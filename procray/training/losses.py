@@ -22,8 +22,9 @@ class Losses:
     def __init__(self, ranks: Ranks, device: torch.device, saved_step: int):
         self._ranks = ranks
         self.ring = torch.zeros(2, PENDING, device=device)  # losses and norms not read yet
-        self.pending: list[tuple[int, float, int]] = []  # step, learning rate and scored values of each
+        self.pending: list[tuple[int, float, int, bool]] = []  # of each what `note` was told
         self.last: tuple[int, float, float, float] | None = None  # step, learning rate, loss, norm last read
+        self.shown: float | None = None  # the loss last read, on the phase's own data
         self.saved_step = saved_step  # of the last resume state, to go back to when training breaks
 
     @property
@@ -36,9 +37,13 @@ class Losses:
         self.ring[0, len(self.pending)] = loss
         self.ring[1, len(self.pending)] = norm
 
-    def note(self, step: int, lr: float, scored: int) -> None:
-        """What the host knows of a step whose loss and norm stand in the ring."""
-        self.pending.append((step, lr, scored))
+    def note(self, step: int, lr: float, scored: int, inserted: bool = False) -> None:
+        """What the host knows of an update whose loss and norm stand in the ring.
+
+        Args:
+            inserted: on the task that stands among the text.
+        """
+        self.pending.append((step, lr, scored, inserted))
 
     def drain(self, state: State) -> None:
         """Reads what waits on the device into the sums of `state`; all ranks must do so at the same step.
@@ -50,11 +55,16 @@ class Losses:
             return
         losses, norms = self.ring[:, : len(self.pending)].tolist()
         losses = self._ranks.add(losses)
-        for (step, lr, scored), total, norm in zip(self.pending, losses, norms, strict=True):
+        for (step, lr, scored, inserted), total, norm in zip(self.pending, losses, norms, strict=True):
             loss = total / self._ranks.world_size
             self.last = (step, lr, loss, norm)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise self.failure(f"the loss is {loss:g}", step)
+            if inserted:
+                state.since_inserted_loss += loss * scored
+                state.since_inserted_scored += scored
+                continue
+            self.shown = loss
             state.since_loss += loss * scored
             state.since_scored += scored
             state.since_norm += norm

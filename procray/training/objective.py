@@ -79,6 +79,7 @@ class Objective(nn.Module):
         self.logits_bound = logits_bound
         self.autocast = autocast
         self.entropy: Entropy = torch.compile(cross_entropy) if compile else cross_entropy
+        self.own: slice | None = None  # the rows of the head that the data at hand have; None: all of them
 
     def forward(self, inputs: Tensor, targets: Tensor, index_N: Tensor | None, weight: float) -> Tensor:
         """`weight` times the sum of the loss over the scored values, in nats."""
@@ -87,8 +88,16 @@ class Objective(nn.Module):
             if self.model.config.rows is not None:
                 return self.loss_of(self.model.unembed(x_ND), targets) * weight
             size = self._size(len(targets))
-            loss: Tensor = HeadLoss.apply(self.entropy, size, targets, x_ND, *self.model.head())
+            weight_VD, bias_V = self.model.head()
+            if self.own is not None:
+                weight_VD, bias_V = weight_VD[self.own], None if bias_V is None else bias_V[self.own]
+                targets = targets - self.own.start
+            loss: Tensor = HeadLoss.apply(self.entropy, size, targets, x_ND, weight_VD, bias_V)
             return loss * weight
+
+    def among_own(self, logits_nV: Tensor, targets_n: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and targets of the rows that the data at hand have."""
+        return (logits_nV, targets_n) if self.own is None else (logits_nV[:, self.own], targets_n - self.own.start)
 
     def states(self, inputs: Tensor, index_N: Tensor | None) -> Tensor:
         """Hidden states of the scored positions, (N, D): where an evaluation enters, as training does in `forward`."""

@@ -19,7 +19,7 @@ class Pace:
         self._state, self._peak = state, peak
         self._started: float | None = None
         self._shown_at = time.perf_counter()
-        self._shown_tokens, self._shown_seconds, self._shown_flops = state.tokens, state.seconds, state.flops
+        self._shown_tokens, self._shown_seconds, self._shown_flops = self._consumed, state.seconds, state.flops
 
     def start(self) -> None:
         if self._started is None:
@@ -45,11 +45,15 @@ class Pace:
         if context.world_size == 1:
             losses.drain(state)
         assert state.row is not None
-        loss = losses.last[2] if losses.last else state.row["loss"]
+        loss = state.row["loss"] if losses.shown is None else losses.shown
         seconds = state.seconds + (now - self._started if self._started else 0.0)
         passed = max(1e-9, seconds - self._shown_seconds)
-        speed = (state.tokens - self._shown_tokens) / passed
+        speed = (self._consumed - self._shown_tokens) / passed
         mfu = self.mfu(state.flops - self._shown_flops, passed)
         context.progress({"step": state.step, "tokens": state.tokens, "loss": loss, "tokens_per_s": speed, "mfu": mfu})
         self._shown_at = now
-        self._shown_tokens, self._shown_seconds, self._shown_flops = state.tokens, seconds, state.flops
+        self._shown_tokens, self._shown_seconds, self._shown_flops = self._consumed, seconds, state.flops
+
+    @property
+    def _consumed(self) -> int:
+        return self._state.tokens + self._state.inserted_tokens

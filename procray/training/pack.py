@@ -129,6 +129,8 @@ def _require_alike(recipes: Sequence[PhaseRecipe], contexts: Sequence[Context], 
     for name in ("model", "batch", "precision"):
         if any(getattr(recipe, name) != getattr(first, name) for recipe in recipes):
             raise ProcrayError(f"phases with different {name} cannot be trained as one pack")
+    if any(recipe.interleaving is not None for recipe in recipes):  # whose softmax is over a part of the head
+        raise ProcrayError("a phase with a task among its text, or rows for one, cannot be trained in a pack")
     if any(context.world_size > 1 or context.device != contexts[0].device for context in contexts):
         raise ProcrayError("a pack is trained by one process on one device")
     if capture and contexts[0].device.type != "cuda":

@@ -20,6 +20,7 @@ from procray.model.families import DEFAULT, family
 from procray.model.family import ModelConfig
 from procray.model.perturb import Perturbation, perturbation_form
 from procray.records import Every, Exactly, check, count, of, plain
+from procray.training.interleaving import Interleaving
 from procray.training.noise import Noise
 
 Kind = Literal["procedural", "semantic", "finetune", "diagnostic"]
@@ -239,13 +240,12 @@ class Init:
 class PhaseRecipe:
     """One phase: one model, one stream of data, one schedule.
 
-    `data` is the canonical description of the stream: `{"task": {...}}` as returned by
-    `Task.recipe()`, or `{"corpus": {...}, "tokenizer": {...}}` as returned by
-    `corpora.recipe()`. `steps` is the length of a decaying schedule and None for a constant one,
-    where a longer budget extends the same run. `noise` is of text alone. `role` keys what is drawn,
-    together with the seed: see `procray.model.draws`; recipes of the first two `numerics` have none. `paced_by` is the
-    phase whose lengths of sequences this one follows step by step, in place of its own evaluations; see
-    `procray.training.pacing`.
+    `data` is the canonical description of the stream: `{"task": {...}}` as returned by `Task.recipe()`, or
+    `{"corpus": {...}, "tokenizer": {...}}` as returned by `corpora.recipe()`. `steps` is the length of a decaying
+    schedule and None for a constant one, where a longer budget extends the same run. `noise` and `interleaving` are of
+    text alone. `role` keys what is drawn, together with the seed: see `procray.model.draws`; recipes of the first two
+    `numerics` have none. `paced_by` is the phase whose lengths of sequences this one follows step by step, in place of
+    its own evaluations; see `procray.training.pacing`.
     """
 
     kind: Kind
@@ -262,6 +262,7 @@ class PhaseRecipe:
     numerics: int = NUMERICS
     paced_by: str = ""
     noise: Noise | None = None
+    interleaving: Interleaving | None = None
 
     def __post_init__(self) -> None:
         assert (self.steps is None) == (self.optimizer.schedule == "constant"), "steps belong to decaying schedules"
@@ -283,10 +284,22 @@ class PhaseRecipe:
         grows with what is mastered) they stay.
         """
         value = self.to_json()
-        value["data"] = identity_of_data(self.data)
+        for name in ("data", "interleaving"):
+            if name in value:
+                value[name] = identity_of_data(value[name])
         if self.kind == "procedural" and self.evaluation.solved is None and not self.grows:
             del value["evaluation"]["every"], value["evaluation"]["sequences"]
         return value
+
+    @property
+    def length(self) -> float | None:
+        """Of the schedule, in steps; tokens of a task among the text take as much of it as tokens of text."""
+        extra = 0 if self.interleaving is None else self.interleaving.updates * self.interleaving.weight
+        return None if self.steps is None else self.steps + extra
+
+    def place(self, steps: int, inserted: int) -> float:
+        """In the schedule, after so many steps and updates on a task among the text."""
+        return steps + (inserted * self.interleaving.weight if self.interleaving is not None and inserted else 0)
 
     @property
     def grows(self) -> bool:
@@ -324,13 +337,11 @@ class PhaseRecipe:
             "evaluation": evaluation,
             "init": self.init.to_json(),
         }
-        for name in ("role", "paced_by"):
+        for name in ("role", "paced_by", "noise", "interleaving"):
             if not value[name]:
                 del value[name]
-        if self.noise is None:
-            del value["noise"]
-        else:
-            value["noise"] = self.noise.to_json()
+            elif not isinstance(value[name], str):
+                value[name] = _copied(value[name].to_json())
         return value
 
     @staticmethod
@@ -357,6 +368,7 @@ class PhaseRecipe:
                 "evaluation": Evaluation(**{**evaluation, "solved": None if solved is None else Solved(**solved)}),
                 "init": Init.from_json(value["init"]),
                 "noise": Noise.from_json(value["noise"]) if "noise" in value else None,
+                "interleaving": Interleaving.from_json(value["interleaving"]) if "interleaving" in value else None,
             }
         )
 
@@ -426,11 +438,8 @@ def _model_form(value: Any) -> str:
 
 
 _FORM = Exactly(
-    {
-        **of(PhaseRecipe, init=_INIT, steps=(count, type(None)), model=_model_form, paced_by=plain, noise=dict).form,
-        "init": _INIT,
-        "data": _data_form,
-    }
+    of(PhaseRecipe, init=_INIT, steps=(count, type(None)), model=_model_form, paced_by=plain).form
+    | {"init": _INIT, "data": _data_form, "noise?": dict, "interleaving?": dict}
 )
 
 

@@ -32,7 +32,9 @@ def row(state: State, metrics: Metrics, recipe: PhaseRecipe, source: Source, mfu
         "exact": metrics.exact if source.whole_answers else None,
         **metrics.parts,
         "train_loss": state.since_loss / state.since_scored if trained else None,
-        "lr": lr_at(state.step - 1, recipe.optimizer, recipe.steps) if state.step else None,
+        "lr": lr_at(recipe.place(state.step - 1, state.inserted), recipe.optimizer, recipe.length)
+        if state.step
+        else None,
         "grad_norm": state.since_norm / state.since_steps if trained else None,
         "tokens_per_s": state.since_tokens / seconds if trained and seconds else None,
         "positions_per_s": state.since_positions / seconds if trained and seconds else None,
@@ -43,6 +45,23 @@ def row(state: State, metrics: Metrics, recipe: PhaseRecipe, source: Source, mfu
         **({} if state.length is None else {"length": state.length}),
         **({} if state.solved_at is None else {"solved": True}),
         "time": time.time(),
+    }
+
+
+def inserted(state: State, metrics: Metrics) -> dict[str, Any]:
+    """What the row of an evaluation says of a task that stands among the text, beside what it says of text.
+
+    What was `learned` stands for the moment right after the last update on it, wherever that was.
+    """
+    scored = state.since_inserted_scored
+    names = ("procedural_learned_loss", "procedural_learned_accuracy")
+    return {
+        "procedural_updates": state.inserted,
+        "procedural_tokens": state.inserted_tokens,
+        "procedural_loss": metrics.loss,
+        "procedural_accuracy": metrics.accuracy,
+        "procedural_train_loss": state.since_inserted_loss / scored if scored else None,
+        **dict(zip(names, state.learned or (), strict=False)),
     }
 
 
@@ -83,5 +102,6 @@ def begin_interval(state: State, curriculum: Curriculum | None) -> None:
     assert state.row is not None
     if curriculum is not None and state.length is not None and state.row["accuracy"] >= curriculum.mastery:
         state.length = curriculum.after(state.length)
-    state.since_loss = state.since_norm = state.since_seconds = state.since_flops = 0.0
+    state.since_loss = state.since_norm = state.since_seconds = state.since_flops = state.since_inserted_loss = 0.0
     state.since_scored = state.since_steps = state.since_tokens = state.since_positions = 0
+    state.since_inserted_scored = 0

@@ -7,7 +7,7 @@ import math
 from procray.training.recipe import Optimizer
 
 
-def lr_at(step: int, optimizer: Optimizer, steps: int | None) -> float:
+def lr_at(step: float, optimizer: Optimizer, steps: float | None) -> float:
     """The learning rate of update `step`, counted from 0.
 
     A warm-up rises linearly and ends just below the peak, so that update `warmup_steps` is the first
@@ -18,7 +18,8 @@ def lr_at(step: int, optimizer: Optimizer, steps: int | None) -> float:
     * wsd: the peak, and over the last `decay` of all steps a straight line down to the floor.
 
     Args:
-        step: 0-based. Past `steps` a decaying schedule stays at its floor.
+        step: 0-based, between two steps where updates count for parts of one. Past `steps` a decaying schedule stays
+            at its floor.
         optimizer: peak, shape, warm-up and floor.
         steps: length of a decaying schedule; None for a constant one.
     """
@@ -27,7 +28,7 @@ def lr_at(step: int, optimizer: Optimizer, steps: int | None) -> float:
         return optimizer.lr * (step + 1) / (optimizer.warmup_steps + 1)
     if steps is None:
         return optimizer.lr
-    start = optimizer.warmup_steps
+    start: float = optimizer.warmup_steps
     if optimizer.schedule == "wsd":
         start = max(start, steps - round(optimizer.decay * steps))
     if step < start:

@@ -159,16 +159,17 @@ class TextSource:
     curriculum: Curriculum | None = None
     role: str = ""
     noise: Noise | None = None
+    symbols: int = 0  # rows behind those of the tokenizer, for what is no text
 
     @property
     def vocab(self) -> int:
-        return self.prepared.vocab_size
+        return self.prepared.vocab_size + self.symbols
 
     def batch(self, step: int, length: int | None) -> Batch:
         """Where a length is asked for, every block is cut off behind so many tokens."""
         batch = self.prepared.batch(self.seed, step, self.size, self.context, self.role)
         if self.noise is not None:
-            batch = noisy(batch, self.noise, self.vocab, self.seed, self.role, step)
+            batch = noisy(batch, self.noise, self.prepared.vocab_size, self.seed, self.role, step)
         if length is None:
             return batch
         return replace(batch.rows(slice(None), length), nominal_tokens=self.size * length)
@@ -219,4 +220,5 @@ def text_source(recipe: PhaseRecipe, prepared: Prepared) -> TextSource:
         held_out.split,
         role=recipe.role,
         noise=recipe.noise,
+        symbols=0 if recipe.interleaving is None else recipe.interleaving.rows,
     )

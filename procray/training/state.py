@@ -37,7 +37,7 @@ class State:
     """
 
     step: int = 0
-    tokens: int = 0  # nominal
+    tokens: int = 0  # nominal, of the phase's own data
     scored_tokens: int = 0
     positions: int = 0  # really computed
     flops: float = 0.0
@@ -56,6 +56,17 @@ class State:
     streak: int = 0  # evaluations of the cadence in a row that were good enough to count as solved
     solved_at: int | None = None  # the step at which training ended for good
     transfer: dict[str, Any] | None = None  # the manifest of what was carried in from parents
+    # Of a task that stands among the text:
+    inserted: int = 0  # updates on it
+    inserted_tokens: int = 0  # nominal
+    since_inserted_loss: float = 0.0
+    since_inserted_scored: int = 0
+    learned: list[float] | None = None  # loss and accuracy on its validation set, right after the last of them
+
+    @property
+    def updates(self) -> int:
+        """Of the optimiser."""
+        return self.step + self.inserted
 
 
 def state_tensors(model: Network, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -100,5 +111,5 @@ def load_state(
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(share(tensors[f"weights/{name}"], parameter))
-    restore_moments(optimizer, tensors, state.step, share)
+    restore_moments(optimizer, tensors, state.updates, share)
     return state

@@ -229,3 +229,37 @@ def test_every_phase_is_looked_at_once_however_many_were_renamed(monkeypatch):
     assert looks.count("_targets") == 2
     for name in ("_place", "_values"):
         assert looks.count(name) <= len(then.phases) + len(missing)
+
+
+PLACED = """\
+name: small
+seeds: [0]
+model: {layers: 2, heads: 2, width: 16, context: 32}
+procedural: {task: union, length: 8, batch: 4, tokens: 2k, at: 0.5}
+semantic: {corpus: c4, tokenizer: byte, tokens: 12Ki, batch_tokens: 512, optimizer: {lr: 1e-3, schedule: cosine}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("procedural.batch=8", ["procedural.batch: 4 -> 8", "updates on procedural data: 28 -> 14"]),
+        ("procedural.at=0.25", ["steps of text before procedural data: 12 -> 6"]),
+        ("procedural.length=4", ["procedural.length: 8 -> 4", "updates on procedural data: 28 -> 50"]),
+        ("procedural.evaluate={sequences: 8}", ["procedural.evaluate.sequences: 256 -> 8"]),
+        (
+            "procedural.mix={share: 0.5, decay: linear}",
+            ["steps of text among which they stand: 1 -> 8", "procedural.mix.decay: none -> linear"],
+        ),
+    ],
+)
+def test_what_stands_among_text_otherwise_is_told(setting, says):
+    then, now = build(PLACED), build(PLACED, setting)
+    (label,) = (phase.label for phase in now.phases.values() if phase.id not in then.phases)
+    (before,) = (phase.label for phase in then.phases.values() if phase.id not in now.phases)
+    assert told(why(now, replace_labels(then, {before: label})), label) == says
+
+
+def test_more_rows_for_symbols_are_told_of_the_baseline():
+    found = why(build(PLACED, "procedural.vocab=50"), build(PLACED))
+    assert told(found, "baseline s0") == ["rows for procedural symbols: 102 -> 52"]

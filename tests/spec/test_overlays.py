@@ -9,7 +9,8 @@ import pytest
 from procray.errors import SpecError
 from procray.spec.load import load_scales
 from procray.spec.overlays import merge, without_nulls
-from procray.spec.sections import FinetunePhase, Section, Sweep, section_at, section_of
+from procray.spec.section import Section
+from procray.spec.sections import FinetunePhase, Sweep, section_at, section_of
 from procray.spec.tree import plain, read
 
 

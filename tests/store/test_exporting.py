@@ -13,13 +13,21 @@ from procray.model.outside import look_up
 from procray.selection.outside import bring
 from procray.store.export import export_mark
 from procray.store.store import Store
+from procray.training.interleaving import Interleaving
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
 
-def stored(store: Store, data: dict, vocab: int, rows: int | None = None, family: str = "gpt2"):
+def stored(
+    store: Store,
+    data: dict,
+    vocab: int,
+    rows: int | None = None,
+    family: str = "gpt2",
+    among: Interleaving | None = None,
+):
     """A phase on some data, with a mark at step 10."""
     shape = ModelShape.from_json({"layers": 1, "heads": 2, "width": 16, "context": 32, "family": family})
-    recipe = PhaseRecipe("semantic", shape, data, 2, Optimizer(1e-3), Evaluation(10, 4), 0)
+    recipe = PhaseRecipe("semantic", shape, data, 2, Optimizer(1e-3), Evaluation(10, 4), 0, interleaving=among)
     phase = store.phase(recipe.id)
     held = phase.acquire({})
     phase.write_description(recipe, {}, held.attempt)
@@ -77,3 +85,14 @@ def test_of_a_checkpoint_from_outside_the_text_is_not_known(tmp_path):
     assert "no tokenizer: " in export_mark(store, store.phase(outside.id), 0, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["kind"] == "outside"
     refused(tmp_path / "out")
+
+
+def test_rows_behind_the_tokenizer_are_told(tmp_path):
+    (tmp_path / "a.txt").write_text("some words and others\n" * 400)
+    store = Store(tmp_path / "store")
+    data = corpora.recipe({"files": [str(tmp_path / "a.txt")]}, "byte")
+    prepared = corpora.prepare(data, store.corpora, 1)
+    phase = stored(store, data, prepared.vocab_size + 22, among=Interleaving(22))
+    assert "257 entries; behind them 22 rows for symbols that are no text" in export_mark(
+        store, phase, 10, tmp_path / "out"
+    )

@@ -12,12 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from procray import corpora, tasks
+from procray.training import FolderContext, text_source, train
+from procray.training.interleaving import Interleaving
 from procray.training.recipe import Init
 
 from .phases import RANGE, curve, recipe, resume, run, weights
 
 PHASE = recipe(data=RANGE, batch=7)  # an odd batch: the workers have unequal shares
 EVEN = recipe(data=RANGE, batch=8)
+AMONG = Interleaving(
+    tasks.from_recipe(RANGE["task"]).vocab_size, RANGE["task"], "warmup/identity", batch=5, updates=6, start=4,
+    span=3, sequences=16,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +32,12 @@ def root(tmp_path_factory):
     """What two workers left behind; see two_workers.py."""
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "recipe.json").write_text(json.dumps(PHASE.to_json()))
+    for number in range(40):
+        (folder / f"{number}.txt").write_text("some words, and others of that kind; " * (20 + number))
+    data = corpora.recipe({"files": [str(folder / "*.txt")]}, "byte")
+    prepared = corpora.prepare(data, folder / "corpora", 5000)
+    among = recipe(kind="semantic", data=data, batch=8, interleaving=AMONG)
+    (folder / "among.json").write_text(json.dumps(among.to_json()))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     variables = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
@@ -35,6 +48,7 @@ def root(tmp_path_factory):
     torch.set_num_threads(1)
     run(PHASE, folder / "single", 10)
     run(EVEN, folder / "even single", 10)
+    train(among, text_source(among, prepared), FolderContext(folder / "among, alone"), until=10, marks=())
     run(EVEN, folder / "shares, then one", 10)
     return folder
 
@@ -85,6 +99,16 @@ def test_shared_out_weights_train_what_one_worker_trains(root, name):
     assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in whole.items()}
     for key, value in found.items():
         assert torch.allclose(value, whole[key], rtol=1e-3, atol=5e-5), key
+
+
+def test_two_workers_share_out_a_task_among_text(root):
+    assert_alike(root / "among", root / "among, alone")
+    assert curve(root / "among")[-1]["procedural_updates"] == 6
+    reports = [json.loads((root / f"report-{rank}.json").read_text())["among"] for rank in range(2)]
+    assert reports[0] == reports[1] == ["paused", 5], "between two updates on the task"
+    assert weights(root / "among, stopped", 10) == weights(root / "among", 10)
+    assert resume(root / "among, stopped", 10) == resume(root / "among", 10)
+    assert_alike(root / "among, in shares", root / "among, in copies")
 
 
 def test_shared_out_weights_begin_with_the_same_bits(root):

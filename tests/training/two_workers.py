@@ -11,8 +11,9 @@ import torch._dynamo  # as FSDP does, before there are two to import it
 import torch.distributed as dist
 import torch.distributed.fsdp
 
+from procray import corpora
 from procray.errors import EnvironmentProblem, PhaseFailed
-from procray.training import FolderContext, losses, task_source, train
+from procray.training import FolderContext, losses, task_source, text_source, train
 from procray.training import loop as loop_module
 from procray.training.recipe import Init, Optimizer, PhaseRecipe
 
@@ -40,7 +41,9 @@ def main(root: Path) -> None:
         dist.barrier()  # rank 0 may still be writing what this call goes on from
         context = FolderContext(root / name, rank=rank, world_size=2, should_stop=options.pop("stop", lambda: False))
         chosen = options.pop("phase", phase)
-        return train(chosen, task_source(chosen), context, until=until, marks=(), **options)
+        prepared = options.pop("prepared", None)
+        source = task_source(chosen) if prepared is None else text_source(chosen, prepared)
+        return train(chosen, source, context, until=until, marks=(), **options)
 
     report["whole"] = run("whole", 10).step
     run("again", 10)
@@ -74,6 +77,18 @@ def main(root: Path) -> None:
     outcome = run("stopped", 10, stop=lambda: rank == 1 and next(asked) >= 3)
     report["stopped"] = [outcome.status, outcome.step]
     report["continued"] = run("stopped", 10).step
+
+    # A task among text, of odd batches: without a pause, with one among the updates on the task, and in shares.
+    mixed = PhaseRecipe.from_json(json.loads((root / "among.json").read_text()))
+    prepared = corpora.load(mixed.data, root / "corpora")
+    run("among", 10, phase=mixed, prepared=prepared)
+    asked = iter(range(100))
+    outcome = run("among, stopped", 10, phase=mixed, prepared=prepared, stop=lambda: rank == 1 and next(asked) >= 8)
+    report["among"] = [outcome.status, outcome.step]
+    run("among, stopped", 10, phase=mixed, prepared=prepared)
+    even = replace(mixed, interleaving=replace(mixed.interleaving, batch=6))
+    run("among, in copies", 10, phase=even, prepared=prepared)
+    run("among, in shares", 10, phase=even, prepared=prepared, shard=True)
 
     losses.PENDING = 4
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from procray.planning.titles import task_among, title_of
 from procray.report.numbers.evidence import beside, left_of, quicker
 from procray.report.numbers.pairs import cells
 from procray.report.numbers.results import TENTH, Answer, Evidence, Target, Variant, paired
@@ -14,7 +15,7 @@ from procray.report.numbers.warmups import chance_of
 from procray.report.numbers.wording import amount, count, listing, percent, plural, probability, share_interval
 
 if TYPE_CHECKING:
-    from procray.planning.plan import Cell
+    from procray.planning.plan import Cell, PlannedPhase
     from procray.report.numbers.power import Power
     from procray.report.numbers.runs import Reader
     from procray.selection.select import Searched
@@ -30,21 +31,43 @@ def learned(own: Sequence[Cell], reader: Reader) -> Answer:
     for cell in own:
         for mark in cell.warmups:
             warmups.setdefault((reader.plan.phases[mark.phase].variant, mark.step), {})[mark.phase] = None
-    if not warmups:
-        return Answer("learned", "not run", "", "it has no warm-up of this sweep")
     found = [_learned(name, step, list(phases), reader) for (name, step), phases in warmups.items()]
+    found += _learned_among(hosts(own, reader), reader)
+    if not found:
+        return Answer("learned", "not run", "", "it has no warm-up of this sweep")
     worst = next((one for state in ("no", "not run", "yes") for one in found if one.state == state), found[0])
     return Answer("learned", worst.state, worst.number, "; ".join(one.said for one in found), worst.values)
 
 
+def hosts(own: Sequence[Cell], reader: Reader) -> list[PlannedPhase]:
+    """The phases of a variant among whose text procedural data stand."""
+    found = dict.fromkeys(phase for cell in own for phase in (cell.compared, *(mark.phase for mark in cell.stages)))
+    return [reader.plan.phases[phase] for phase in found if task_among(reader.plan.phases[phase].recipe) is not None]
+
+
+def _learned_among(phases: Sequence[PlannedPhase], reader: Reader) -> list[Answer]:
+    """The same of procedural data among text: none or one."""
+    data = task_among(phases[0].recipe) if phases else None
+    if data is None:
+        return []
+    ends = {phase.id: reader.run_among(phase).accuracy for phase in phases}
+    return [_judged(title_of(data), max(phase.end for phase in phases), data, ends, reader)]
+
+
 def _learned(name: str, step: int, phases: Sequence[str], reader: Reader) -> Answer:
     data = reader.plan.phases[phases[0]].recipe.data
+    rows = {phase: reader.values(phase, step) for phase in phases}
+    return _judged(name, step, data, {phase: row[1] if row else None for phase, row in rows.items()}, reader)
+
+
+def _judged(name: str, step: int, data: dict[str, Any], found: dict[str, float | None], reader: Reader) -> Answer:
+    """By phase the accuracy at the end of the data, None where they have not ended."""
+    phases = list(found)
     chance = max(chance_of(data).values(), default=None)
     if chance is None:
         return Answer("learned", "not run", "", f"{name} is text, of which no chance level is known")
     needed = chance + TENTH * (1 - chance)
-    rows = {phase: reader.values(phase, step) for phase in phases}
-    ends = [row[1] for row in rows.values() if row and row[1] is not None]
+    ends = [end for end in found.values() if end is not None]
     if not ends:
         lost = all(reader.state(phase, step)[0] in ("failed", "skipped") for phase in phases)
         return Answer(

@@ -15,6 +15,7 @@ from procray.report.numbers.answers import (
     about_size,
     about_tuning,
     compared,
+    hosts,
     lasting,
     learned,
 )
@@ -74,6 +75,9 @@ def with_gates(targets: Sequence[Target], reader: Reader, searched: Searched | N
             variant.name: {kind: name for kind, name in controls.get(variant.name, {}).items() if name in known}
             for variant in target.variants
         }
+        among = {variant.name for variant in target.variants if hosts(by_variant.get(variant.name, ()), reader)}
+        for name in among & {name for name, kinds in own.items() if "more_semantic" in kinds}:
+            own[name].setdefault("text", own[name]["more_semantic"])  # in one phase they are one control
         target = replace(target, variants=tuple(replace(v, controls=own[v.name]) for v in target.variants))
         beside = {kind: _against(target, kind) for kind in CONTROLS}
         filled = []
@@ -95,6 +99,8 @@ def with_gates(targets: Sequence[Target], reader: Reader, searched: Searched | N
             for kind in ("random_heads", "more_semantic"):  # questions of their own, which nobody need ask
                 if kind not in variant.controls:
                     del answers[kind]
+            if variant.name in among:  # nothing is carried
+                del answers["random"]
             filled.append(replace(variant, gate=tuple(answers[name] for name in QUESTIONS if name in answers)))
         found.append(replace(target, variants=tuple(filled)))
     return tuple(found)

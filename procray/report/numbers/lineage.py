@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from procray.files import canonical_json, digest
 from procray.model.components import COMPONENTS, parts_of, whole
 from procray.model.families import family
-from procray.planning.titles import title_of
+from procray.planning.titles import task_among, title_of
 from procray.report.numbers.runs import Reader
 from procray.report.numbers.wording import count
 from procray.selection.standing import nominal
@@ -81,7 +81,7 @@ def boxes(plan: Plan, store: Store | None = None, merge_modes: bool = False) -> 
         key = key_of(phase.id)
         box = found.get(key)
         if box is None:
-            box = found[key] = Box(key, "", stream(phase.recipe.data), phase.recipe.kind)
+            box = found[key] = Box(key, "", streams(phase), phase.recipe.kind)
             box.variant = next(iter(phase.variants), "")
         end = max(phase.marks, default=0)
         box.phases.append(phase.id)
@@ -192,6 +192,12 @@ def asked_tokens(phase: PlannedPhase, step: int, reader: Reader | None = None) -
     if phase.recipe.growing:
         return consumed(phase, step, reader)
     return phase.asked[step][0] if phase.asked.get(step) else nominal(phase, step)
+
+
+def streams(phase: PlannedPhase) -> str:
+    """What a phase trains on, with the procedural data among its text."""
+    among = task_among(phase.recipe)
+    return stream(phase.recipe.data) + (f", {stream(among)} among it" if among is not None else "")
 
 
 def stream(data: dict[str, Any]) -> str:

@@ -224,6 +224,33 @@ class Reader:
         """A whole phase as a run, such as a warm-up, which no cell compares."""
         return self._run(phase.id, phase.end, phase.recipe.seed, phase.parents)
 
+    def run_among(self, phase: PlannedPhase) -> Run:
+        """The procedural data among the text of a phase as a run of their own: its tokens and values are theirs.
+
+        It ends at the last update on them, of which the final values are.
+        """
+        found = self._run(phase.id, phase.end, phase.recipe.seed, ())
+        rows = [row for row in self.rows(phase.id) if row["step"] <= phase.end]
+        theirs = [
+            {
+                "step": row["step"],
+                "tokens": row.get("procedural_tokens") or 0,
+                "loss": row.get("procedural_loss"),
+                "accuracy": row.get("procedural_accuracy"),
+                "flops": row.get("flops"),
+            }
+            for row in rows
+        ]
+        last: dict[str, Any] = next((row for row in reversed(rows) if "procedural_learned_loss" in row), {})
+        return replace(
+            found,
+            budget=phase.procedural_tokens,
+            curve=_curve(theirs),
+            loss=finite(last.get("procedural_learned_loss")),
+            accuracy=finite(last.get("procedural_learned_accuracy")),
+            scores={},
+        )
+
     def values(self, phase: str, step: int) -> tuple[float, float | None] | None:
         """Loss and, where there is one, accuracy of the evaluation that holds at a step; None without a finite loss."""
         row = self.row(phase, step) or {}

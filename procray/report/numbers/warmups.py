@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from procray.planning.titles import title_of
+from procray.planning.titles import task_among, title_of
 from procray.report.numbers.runs import Curve, Reader, Run, mean_curve
 from procray.report.numbers.statistics import Spread, spread
 from procray.report.numbers.wording import percent, plural
@@ -76,12 +76,32 @@ class Warmup:
 
 
 def warmups(plan: Plan, reader: Reader) -> tuple[Warmup, ...]:
-    """Every warm-up of a plan, in its order."""
+    """Every warm-up of a plan, and all procedural data among the text of a phase, in its order."""
     by_name: dict[str, list[PlannedPhase]] = {}
     for phase in plan.phases.values():
-        if phase.kind == "procedural":
+        if phase.kind == "procedural" or task_among(phase.recipe) is not None:
             by_name.setdefault(phase.variant, []).append(phase)
-    return tuple(_warmup(name, phases, reader) for name, phases in by_name.items())
+    return tuple(
+        _warmup(name, phases, reader) if phases[0].kind == "procedural" else _among(name, phases, reader)
+        for name, phases in by_name.items()
+    )
+
+
+def _among(name: str, phases: Sequence[PlannedPhase], reader: Reader) -> Warmup:
+    phases = sorted(phases, key=lambda phase: phase.recipe.seed)
+    first, data = phases[0], task_among(phases[0].recipe)
+    assert data is not None
+    assert first.recipe.interleaving is not None
+    runs = tuple(reader.run_among(phase) for phase in phases)
+    losses = [run.loss for run in runs if run.loss is not None]
+    accuracies = [run.accuracy for run in runs if run.accuracy is not None]
+    sequences = plural(first.recipe.interleaving.sequences, "sequence")
+    return Warmup(
+        f"{name}, among the text", title_of(data), runs,
+        (Mark(first.procedural_tokens, spread(losses), spread(accuracies)),), chance_of(data),
+        f"{sequences} drawn for it, the same for every seed, right after the last update on it (data among text)",
+        None, tuple(dict.fromkeys(first.variants)),
+    )  # fmt: skip
 
 
 def _warmup(name: str, phases: Sequence[PlannedPhase], reader: Reader) -> Warmup:

@@ -13,7 +13,7 @@ from procray.report.numbers.lineage import (
     carried_by,
     consumed,
     origin,
-    stream,
+    streams,
 )
 from procray.report.numbers.runs import Reader
 from procray.report.numbers.wording import count, plural
@@ -85,7 +85,7 @@ def _one_phase(plan: Plan, store: Store | None, phase_id: str) -> str:
         return f"{phase.label}  [{one}]  {phase.recipe.kind}, {count(consumed(phase, end, reader))} tokens, {state}"
 
     init = plan.phases[phase_id].recipe.init
-    lines = [f"* {line(phase_id)}", f"  trained on {stream(plan.phases[phase_id].recipe.data)}"]
+    lines = [f"* {line(phase_id)}", f"  trained on {streams(plan.phases[phase_id])}"]
     paced_by = plan.phases[phase_id].recipe.paced_by
     if paced_by:
         lines.append(f"  with the lengths, step by step, of {line(paced_by)}")
