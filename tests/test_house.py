@@ -34,6 +34,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         ("tasks", "corpora", "model"),
         ("training",),
+        ("downstream",),  # what models can do, beside their loss
         ("spec",),
         ("planning",),
         ("store",),
