@@ -51,6 +51,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
 LIBRARIES = {
     "ray": ("procray/execution",),
     "mlflow": ("procray/tracking",),
+    "lm_eval": ("procray/downstream",),
     "typer": ("procray/cli",),
     "rich": ("procray/cli",),
     "pydantic": ("procray/spec", "procray/planning"),
