@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from procray.downstream.material import Material
 from procray.downstream.probe import Made, Probe
@@ -54,14 +57,26 @@ class Answer:
         }
         return found if self.control is None else {**found, "control": _told(self.control)}
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Answer:
+        """What `to_json` gave."""
+        control = _read(value["control"]) if "control" in value else None
+        probe, condition, unit = value["probe"], value["value"], value["unit"]
+        return cls(probe, condition, unit, value["digest"], value["chance"], _read(value), control)
+
 
 def _told(scores: Scores) -> dict[str, Any]:
     return {
         "accuracy": scores.accuracy,
-        "loss": scores.loss,
+        "loss": scores.loss if math.isfinite(scores.loss) else None,  # of a broken model
         "right": [round(value, 6) for value in scores.right_N.tolist()],
-        "losses": [round(value, 6) for value in scores.loss_N.tolist()],
+        "losses": [round(value, 6) if math.isfinite(value) else None for value in scores.loss_N.tolist()],
     }
+
+
+def _read(value: dict[str, Any]) -> Scores:
+    losses = [math.nan if loss is None else loss for loss in value["losses"]]
+    return Scores(np.array(value["right"], float), np.array(losses, float))
 
 
 def fitting(probe: Probe, context: int) -> list[float]:

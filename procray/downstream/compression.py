@@ -107,6 +107,13 @@ class Compression:
             "bits": [round(value, 4) for value in (self.nats_P / math.log(2)).tolist()],
         }
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Compression:
+        """What `to_json` gave."""
+        bytes_P, nats_P = np.array(value["piece_bytes"]), np.array(value["bits"]) * math.log(2)
+        rest = (value[name] for name in ("tokens", "window", "stride"))
+        return cls(value["domain"], value["sha256"], bytes_P, nats_P, *rest)
+
 
 def choose(names: Sequence[str] | None, config: ModelConfig, tokenizer: bool) -> list[Domain]:
     """The domains of these names, or all of them. Reads nothing.
@@ -175,6 +182,15 @@ def compress(
         window,
         stride,
     )
+
+
+def check_tokenizer(tokenizer: Tokenizer, domain: Domain) -> None:
+    """Whether a tokenizer can write a domain's text, which needs no model.
+
+    Raises:
+        ProcrayError, CorpusError: as `compress`.
+    """
+    encoded(tokenizer, pieces_of(text_of(domain)), domain.name)
 
 
 def pieces_of(text: str) -> list[str]:

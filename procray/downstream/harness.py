@@ -71,6 +71,11 @@ class TaskAnswer:
     def to_json(self) -> dict[str, Any]:
         return {"task": self.task, "metrics": self.metrics, "errors": self.errors, "items": self.items}
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> TaskAnswer:
+        """What `to_json` gave."""
+        return cls(value["task"], value["metrics"], value["errors"], value["items"])
+
 
 def require_package() -> str:
     """The version of lm-eval.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from procray.downstream.ask import Answer
+from procray.downstream.compression import Compression
 from procray.errors import ProcrayError
 
 
@@ -47,6 +48,20 @@ def compare(one: Answer, other: Answer) -> Difference:
         interval(one.scores.loss_N - other.scores.loss_N),
         len(one.scores.right_N),
     )
+
+
+def compare_texts(one: Compression, other: Compression) -> Interval:
+    """The difference of two models in bits per byte of one text, over its pieces, whatever their tokenizers.
+
+    Pieces of unequal length weigh as much as they have bytes.
+
+    Raises:
+        ProcrayError: they have read two texts.
+    """
+    if one.sha256 != other.sha256:
+        raise ProcrayError(f"{one.domain} and {other.domain} are not the same text")
+    bits_P = (one.nats_P - other.nats_P) / math.log(2)
+    return interval(bits_P / one.bytes_P.mean())
 
 
 def interval(values_N: np.ndarray) -> Interval:
