@@ -305,14 +305,14 @@ class Prepared:
     def documents(self, tokens: int, split: str = "validation") -> list[str]:
         """The documents in the first `tokens` tokens of a split as text, the last one perhaps cut short.
 
-        Of questions every record is one, with its answer on a line of its own.
+        Of questions every record is one, with its answer behind a space.
         """
         found = np.asarray(self._splits[split].read(0, tokens))
         ends = np.flatnonzero(np.isin(found, [self._special.get(name, -1) for name in ("separator", "bos", "pad")]))
         answer = self._special.get("sep", -1)
         special = list(self._special.values())
         texts = [
-            "\n".join(
+            " ".join(
                 self.tokenizer.decode(half[~np.isin(half, special)])
                 for half in np.split(part, np.flatnonzero(part == answer))
             )

@@ -89,14 +89,16 @@ def of_text(tokenizer: Tokenizer, texts: Sequence[str]) -> Material:
     Raises:
         CorpusError: no text is left.
     """
-    kept = tuple(text for text in texts if text and UNKNOWN not in text)
-    found = Material(np.empty(0, np.int64), tokenizer, kept)
+    every = Material(np.empty(0, np.int64), tokenizer, tuple(text for text in texts if text))
+    pairs = zip(every.texts, every.documents, strict=True) if every.texts else ()
+    kept = [(text, tokens) for text, tokens in pairs if UNKNOWN not in text and tokenizer.decode(tokens) == text]
     if not kept:
-        raise CorpusError("there is no held-out text that the tokenizer knows, and these probes are made from it")
-    seen = np.unique(np.concatenate(found.documents))
-    made = Material(np.intersect1d(seen, ordinary_entries(tokenizer)), tokenizer, kept)
-    vars(made)["documents"] = found.documents  # encoding them once is enough
-    return made
+        raise CorpusError("there is no held-out text that the tokenizer can write, and these probes are made from it")
+    documents = [tokens for _, tokens in kept]
+    seen = np.unique(np.concatenate(documents))
+    found = Material(np.intersect1d(seen, ordinary_entries(tokenizer)), tokenizer, tuple(text for text, _ in kept))
+    vars(found)["documents"] = documents  # encoding them once is enough
+    return found
 
 
 def ordinary_entries(tokenizer: Tokenizer) -> np.ndarray:

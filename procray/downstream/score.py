@@ -134,7 +134,8 @@ def _reading(model: Network, positions: int) -> Iterator[None]:
 
 def _first_is_best(values_NK: np.ndarray) -> np.ndarray:
     best_N1 = values_NK.max(1, keepdims=True)
-    return np.where(values_NK[:, 0] == best_N1[:, 0], 1 / (values_NK == best_N1).sum(1), 0.0)
+    ties_N = np.maximum((values_NK == best_N1).sum(1), 1)  # no value equals one that is no number
+    return np.where(values_NK[:, 0] == best_N1[:, 0], 1 / ties_N, 0.0)
 
 
 def _log_share_of_first(values_NK: np.ndarray) -> np.ndarray:

@@ -226,5 +226,5 @@ def test_documents_of_questions_are_records(tmp_path):
     documents = prepare(sums, tmp_path / "store", 1).documents(10**6)
     assert documents
     for document in documents:
-        question, answer = document.split("\n")
-        assert int(question.split()[2]) + 1 == int(answer)
+        words = document.split(" ")
+        assert document == f"What is {words[2]} + 1? {int(words[2]) + 1}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,10 +226,10 @@ def test_brackets_that_the_tokenizer_lacks():
 
 def test_what_a_tokenizer_does_not_know_is_left_out():
     letters = load_tokenizer("char", '["a", "b", " "]')
-    material = of_text(letters, ["ab ba", "ab \ufffd"])
+    material = of_text(letters, ["ab ba", "ab \ufffd", "ab\nba", ""])
     assert material.texts == ("ab ba",)
     assert material.entries.tolist() == [0, 1, 2]
-    with pytest.raises(CorpusError, match="no held-out text that the tokenizer knows"):
+    with pytest.raises(CorpusError, match="no held-out text that the tokenizer can write"):
         of_text(letters, ["\ufffd"])
 
 
@@ -239,4 +239,7 @@ def test_every_probe_says_what_it_is_for():
         assert len(probe.shows) > 40
         assert "chance" in probe.scoring
         assert list(probe.values) == sorted(probe.values)
-        assert replace(probe) == probe
+    page = (Path(__file__).parents[2] / "docs" / "downstream.md").read_text()
+    rows = {row.split("|")[1].strip(" `"): row for row in page.splitlines() if row.startswith("| `")}
+    assert set(rows) == set(PROBES)
+    assert all(rows[name].endswith(f"| {probe.shows} |") for name, probe in PROBES.items())

@@ -80,6 +80,16 @@ def test_who_knows_nothing_gets_what_guessing_gets(make_model):
     assert score(model, items).loss == pytest.approx(np.log(5))
 
 
+def test_a_broken_model_is_right_in_nothing(make_model):
+    model, rng = make_model(20), np.random.default_rng(5)
+    with torch.no_grad():
+        model.table.weight.fill_(float("nan"))
+    for more in ({}, {"choices_BK": np.stack([rng.permutation(20)[:5] for _ in range(12)])}, {"rows": 2}):
+        found = score(model, some_items(rng, 20, **more)[2])
+        assert found.accuracy == 0
+        assert np.isnan(found.loss)
+
+
 def test_a_model_is_left_as_it_was(make_model):
     model = make_model(19, dropout=0.5)
     model.train()
