@@ -70,9 +70,12 @@ def token_scores(model: Network, tokens_BT: np.ndarray, scored_BT: np.ndarray) -
     for numbers_n, logits_nV in logits_of(model, tokens_BT, scored_BT):
         targets_n1 = targets_N[numbers_n].to(logits_nV.device)[:, None]
         own_n1, best_n1 = logits_nV.gather(1, targets_n1), logits_nV.amax(1, keepdim=True)
-        logp_N[numbers_n] = (own_n1 - logits_nV.logsumexp(1, keepdim=True))[:, 0].double().cpu()
-        ties_n = (logits_nV == best_n1).sum(1)
-        first_N[numbers_n] = torch.where(own_n1[:, 0] == best_n1[:, 0], 1.0 / ties_n, 0.0).double().cpu()
+        first_n = (own_n1 == best_n1)[:, 0].double()
+        hits_n = first_n.nonzero()[:, 0]
+        first_n[hits_n] /= (logits_nV[hits_n] == best_n1[hits_n]).sum(1)
+        first_N[numbers_n] = first_n.cpu()
+        sums_n1 = logits_nV.sub_(best_n1).exp_().sum(1, keepdim=True)  # nobody needs the logits again
+        logp_N[numbers_n] = (own_n1 - best_n1 - sums_n1.log())[:, 0].double().cpu()
     return logp_N, first_N
 
 
@@ -86,7 +89,7 @@ def chosen_logits(model: Network, tokens_BT: np.ndarray, scored_BT: np.ndarray, 
 
 
 def logits_of(model: Network, tokens_BT: np.ndarray, scored_BT: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Pieces of the logits that predict scored tokens, float32, each with the numbers of its tokens.
+    """Pieces of the logits that predict scored tokens, each with the numbers of its tokens; free to be overwritten.
 
     Scored tokens are numbered row by row. Rows are read shortest first, as many at once as fit, without what stands
     behind their last scored token.
