@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
+import math
 import os
 import random
 import sys
@@ -60,7 +61,7 @@ class TaskAnswer:
     Attributes:
         metrics, errors: the harness's numbers and their standard errors, by `metric,filter` as it names them; numbers
             that it could not estimate are left out.
-        items: by metric, one number for each document in their order; empty for a group.
+        items: by metric, one number for each document in their order; nothing of groups.
     """
 
     task: str
@@ -231,7 +232,7 @@ def _manager(asked: Sequence[str], include: Sequence[Path]) -> Any:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """What the harness logs of its progress is nobody's concern; its warnings are."""
+    """What the harness logs of its progress and of its defaults is nobody's concern."""
     logger = logging.getLogger(PACKAGE)
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -268,7 +269,7 @@ def _seeded() -> Iterator[None]:
 
 def _numbers(values: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics and their standard errors out of `{"acc,none": 0.5, "acc_stderr,none": 0.1, "alias": ..}`."""
-    numbers = {key: value for key, value in values.items() if "," in key and isinstance(value, int | float)}
+    numbers = {key: value for key, value in values.items() if "," in key and _number(value)}
     errors = {key.replace("_stderr,", ","): float(value) for key, value in numbers.items() if "_stderr," in key}
     return {key: float(value) for key, value in numbers.items() if "_stderr," not in key}, errors
 
@@ -279,8 +280,12 @@ def _of_items(samples: list[dict[str, Any]], values: dict[str, Any]) -> dict[str
     return {
         name: [float(sample[name]) for sample in ordered]
         for name in sorted(names)
-        if ordered and all(isinstance(sample.get(name), int | float) for sample in ordered)
+        if ordered and all(_number(sample.get(name)) for sample in ordered)
     }
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _explained(name: str, error: Exception) -> ProcrayError:

@@ -151,6 +151,8 @@ def test_local_tasks_are_asked_and_never_kept(procray, trained, tmp_path):
     ((task,),) = [phase["tasks"] for phase in json.loads(out)["phases"]]
     assert task["task"] == "own_choice"
     assert task["metrics"]["acc,none"] == pytest.approx(np.mean(task["items"]["acc"]))
+    code, out, err = procray(text, "--tasks", str(folder / "own_choice.yaml"))
+    assert code == 0, err
     assert files(store) == before  # the files may say something else tomorrow
     code, out, _ = procray(text, "--tasks", "own_choice", "--include", str(folder))
     assert "acc_norm" in out

@@ -272,7 +272,7 @@ def differences(one: Told, other: Told) -> dict[str, list[dict[str, Any]]]:
 def _kept(store: Store, subject: Subject, wanted: Wanted, tasks: Tasks | None) -> Path | None:
     from procray.downstream.compression import DOMAINS
 
-    if wanted.include:
+    if wanted.include or any(Path(name).is_file() for name in wanted.tasks):
         return None
     asked = {
         "version": VERSION,
