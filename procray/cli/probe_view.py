@@ -41,9 +41,23 @@ def run_probe(store: Store, phases: list[str], wanted: Wanted, *, step: int | No
             answer("")
             answer(title)
             _print(columns, rows)
-    for one in told:
+    for note in _notes(told, apart):
+        answer(note)
+
+
+def _notes(told: Sequence[Told], apart: Sequence[dict[str, Any]]) -> list[str]:
+    """Each sentence once, with the numbers of the phases that it is about unless it is about all."""
+    about: dict[str, list[str]] = {}
+    for number, one in enumerate(told, 1):
         for note in one.notes:
-            answer(f"{on_one_line(one.label)}: {note}" if len(told) > 1 else note)
+            about.setdefault(note, []).append(str(number))
+    for number, (one, pair) in enumerate(zip(told[1:], apart, strict=True), 2):
+        if told[0].probes and one.probes and not pair["probes"]:
+            note = (
+                "asked other items than 1, which are made of its own tokenizer and held-out text: nothing is compared"
+            )
+            about.setdefault(note, []).append(str(number))
+    return [note if len(who) == len(told) else f"{', '.join(who)}: {note}" for note, who in about.items()]
 
 
 def _tables(told: Sequence[Told], apart: Sequence[dict[str, Any]]) -> list[tuple[str, list[str], list[list[str]]]]:

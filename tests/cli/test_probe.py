@@ -101,6 +101,8 @@ def test_phases_are_compared_item_by_item(procray, trained):
     code, out, _ = procray(one, other, "--probes", "hops", "--items", "8")
     assert "2 less 1 (95 %)" in out
     assert "mathematics" not in out  # one choice is all that is asked
+    assert out.count("do not fit") == 0
+    assert "nothing is compared" not in out
 
 
 def test_a_phase_of_symbols_is_asked_what_needs_no_text(procray, trained):
@@ -110,6 +112,9 @@ def test_a_phase_of_symbols_is_asked_what_needs_no_text(procray, trained):
     assert "induction" in out
     assert "bits per byte need a model of text" in out
     assert "noise: it is made from held-out text, and the model has no tokenizer" in out
+    code, out, err = procray(trained[1][1], symbols, "--probes", "hops", "--items", "8")
+    assert code == 0, err
+    assert "2: asked other items than 1" in out
 
 
 def test_what_cannot_be_asked_is_told_at_once_and_nothing_written(procray, trained):
