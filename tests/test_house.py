@@ -35,6 +35,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         ("tasks", "corpora", "model"),
         ("training",),
+        ("downstream",),  # what models can do, beside their loss
         ("spec",),
         ("planning",),
         ("store",),
@@ -51,6 +52,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
 LIBRARIES = {
     "ray": ("procray/execution",),
     "mlflow": ("procray/tracking",),
+    "lm_eval": ("procray/downstream",),
     "typer": ("procray/cli",),
     "rich": ("procray/cli",),
     "pydantic": ("procray/spec", "procray/planning"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from procray import __version__
-from procray.cli.commands.checkpoints import analyze, export_phase, import_checkpoint, transfer
+from procray.cli.commands.checkpoints import analyze, export_phase, import_checkpoint, probe, transfer
 from procray.cli.commands.cluster import cluster
 from procray.cli.commands.data import data
 from procray.cli.commands.doctor import doctor
@@ -41,7 +41,7 @@ def root(
     """Sweeps that measure what procedural pretraining saves."""
 
 
-for command in (sweep, plan, status, report, lineage, analyze, ui, sync, tasks, transfer):
+for command in (sweep, plan, status, report, lineage, analyze, probe, ui, sync, tasks, transfer):
     app.command()(command)
 app.command("import")(import_checkpoint)
 app.command("export")(export_phase)

@@ -311,6 +311,24 @@ class Prepared:
             start = cut + 1
         return "".join(pieces)
 
+    def documents(self, tokens: int, split: str = "validation") -> list[str]:
+        """The documents in the first `tokens` tokens of a split as text, the last one perhaps cut short.
+
+        Of questions every record is one, with its answer behind a space.
+        """
+        found = np.asarray(self._splits[split].read(0, tokens))
+        ends = np.flatnonzero(np.isin(found, [self._special.get(name, -1) for name in ("separator", "bos", "pad")]))
+        answer = self._special.get("sep", -1)
+        special = list(self._special.values())
+        texts = [
+            " ".join(
+                self.tokenizer.decode(half[~np.isin(half, special)])
+                for half in np.split(part, np.flatnonzero(part == answer))
+            )
+            for part in np.split(found, ends)
+        ]
+        return [text for text in texts if text]
+
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that made the shards.

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 COMMANDS = ("sweep", "plan", "status", "report", "lineage", "analyze", "ui", "sync", "data", "tasks", "transfer")
-COMMANDS += ("cluster", "import", "export", "doctor", "schema")
+COMMANDS += ("probe", "cluster", "import", "export", "doctor", "schema")
 
 
 def test_help_is_instant():

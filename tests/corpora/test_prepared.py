@@ -206,3 +206,25 @@ def test_the_standard_library_whole(tmp_path_factory):
     assert 0.01 < prepared.validation_tokens / prepared.train_tokens < 0.2
     assert prepared.batch(0, 0, 8, 512).tokens_BT.max() < prepared.vocab_size == 257
     prepared.verify()
+
+
+def test_documents_are_held_out_text_again(tmp_path):
+    (tmp_path / "text.txt").write_text("a line of text\n" * 400)
+    text = recipe({"files": [str(tmp_path / "text.txt")], "holdout": 0.5}, "byte")
+    prepared = prepare(text, tmp_path / "store", 1)
+    documents = prepared.documents(10**6)
+    assert len("".join(documents)) + len(documents) == prepared.validation_tokens
+    assert set("".join(documents).splitlines()) <= {"a line of text", "ine of text", ""} | {
+        "a line of text"[start:] for start in range(14)
+    }
+    assert sum(len(document) for document in prepared.documents(50)) <= 50
+
+
+def test_documents_of_questions_are_records(tmp_path):
+    (tmp_path / "sums.txt").write_text("".join(f"What is {n} + 1?\n{n + 1}\n\n" for n in range(300)))
+    sums = recipe({"name": "deepmind-math", "files": str(tmp_path / "sums.txt")}, "char")
+    documents = prepare(sums, tmp_path / "store", 1).documents(10**6)
+    assert documents
+    for document in documents:
+        words = document.split(" ")
+        assert document == f"What is {words[2]} + 1? {int(words[2]) + 1}"

@@ -50,6 +50,56 @@ def analyze(
     )
 
 
+def probe(
+    phases: Annotated[list[str], typer.Argument(metavar="PHASE...", help=f"{PHASE}.")],
+    probes: Annotated[
+        list[str] | None,
+        typer.Option("--probes", metavar="NAME,...", help="Of ours, such as retrieval,hops; 'all' for all of them."),
+    ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--texts", metavar="NAME,...", help="Bits per byte of code, prose, mathematics, markup; or 'all'."
+        ),
+    ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--tasks", metavar="NAME,...", help="Of lm-eval, an optional package; 'small' is a list of ten."),
+    ] = None,
+    include: Annotated[
+        list[Path] | None, typer.Option("--include", help="A folder with task files for lm-eval; may be repeated.")
+    ] = None,
+    step: Annotated[int | None, typer.Option("--step", min=0, help="Which mark; the last one without it.")] = None,
+    items: Annotated[int, typer.Option("--items", min=2, help="Items of each condition of a probe.")] = 256,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the items.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Documents of each task of lm-eval.")] = None,
+    shots: Annotated[
+        int | None, typer.Option("--shots", min=0, help="Solved examples before each question of lm-eval.")
+    ] = None,
+    store: StorePath = STORE,
+    json: Json = False,
+) -> None:
+    """Ask models what they can do beside their loss: probes, bits per byte of other text, tasks of lm-eval.
+
+    Without any choice all probes and all texts. Several phases are compared with the first, item by item.
+    """
+    from procray.cli.probe_view import run_probe
+    from procray.report.numbers.probing import Wanted
+
+    chosen = [_names(given) for given in (probes, texts, tasks)]
+    nothing = None if all(names is None for names in chosen) else ()
+    ours, read = (nothing if names is None else None if names == ("all",) else names for names in chosen[:2])
+    wanted = Wanted(ours, read, chosen[2] or (), tuple(include or ()), items, seed, limit, shots)
+    run_probe(open_store(store), phases, wanted, step=step, json=json)
+
+
+def _names(given: list[str] | None) -> tuple[str, ...] | None:
+    """Names given one by one or with commas between them."""
+    if given is None:
+        return None
+    return tuple(name.strip() for one in given for name in one.split(",") if name.strip())
+
+
 def transfer(
     source: Annotated[str, typer.Argument(help=f"A checkpoint folder of any GPT-2, or a phase of the store: {PHASE}.")],
     target: Annotated[str, typer.Argument(help="The checkpoint folder, or the phase, that receives the weights.")],
