@@ -11,7 +11,7 @@ from procray.downstream.items import Items
 from procray.downstream.material import Material
 from procray.downstream.probe import Made, Probe, generator
 from procray.errors import CorpusError
-from procray.tasks.sequences import orders, picked
+from procray.tasks.sequences import picked, shuffles
 
 NAMES = 8
 SOLVED = 3
@@ -32,12 +32,12 @@ def make(material: Material, seed: int, value: float, count: int) -> Made:
     row_B1 = np.arange(count)[:, None]
     drawn = material.entries[picked(rng, count, NAMES + 1, len(material.entries))]
     ring_BL, end_B1 = drawn[:, :NAMES], drawn[:, NAMES:]
-    shown_BL = orders(rng, count, NAMES)
+    shown_BL = shuffles(rng, count, NAMES)
     asked_B1 = rng.integers(0, NAMES, (count, 1))
     # Solved are questions about other names, and none whose answer is the name that is asked about.
     others_BL = (asked_B1 + np.arange(NAMES)) % NAMES
     free_BL = others_BL[:, [place for place in range(1, NAMES) if place != NAMES - steps]]
-    solved_BQ = free_BL[row_B1, orders(rng, count, free_BL.shape[1])[:, :SOLVED]]
+    solved_BQ = free_BL[row_B1, shuffles(rng, count, free_BL.shape[1])[:, :SOLVED]]
     answered_BQ = (solved_BQ + steps) % NAMES
     right_B1 = (asked_B1 + steps) % NAMES
     taken_BL = (others_BL[:, :, None] == np.concatenate([answered_BQ, asked_B1, right_B1], 1)[:, None, :]).any(2)
