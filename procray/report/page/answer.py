@@ -95,5 +95,5 @@ def _table(target: Target, most: int, width: int) -> list[str]:
             row.append(solved_text(variant))
     lines = columns(rows, width)
     if len(warmed) > most:
-        lines.append(f"  ... and {len(warmed) - most} more variants in the report")
+        lines.append(f"  ... and {plural(len(warmed) - most, 'more variant')} in the report")
     return lines

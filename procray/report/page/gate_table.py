@@ -7,7 +7,7 @@ from html import escape
 
 from procray.report.numbers.gate import QUESTIONS, questions
 from procray.report.numbers.results import Answer, Target, Variant
-from procray.report.numbers.wording import wrapped
+from procray.report.numbers.wording import plural, wrapped
 from procray.report.page.plain import columns
 
 _ROWS = 8  # in the terminal; the report has all
@@ -83,7 +83,7 @@ def gate_text(target: Target, width: int) -> list[str]:
         table.append([variant.short, *(_text(answers.get(name)) for name in asked)])
     lines = ["", *columns(table, width)]
     if len(rows) > _ROWS:
-        lines.append(f"  ... and {len(rows) - _ROWS} more variants in the report")
+        lines.append(f"  ... and {plural(len(rows) - _ROWS, 'more variant')} in the report")
     return lines
 
 
