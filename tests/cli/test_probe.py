@@ -14,6 +14,9 @@ import pytest
 from procray import corpora, tasks
 from procray.cli import main
 from procray.execution.segment import run_segment
+from procray.report.numbers.probing import open_subject
+from procray.store.store import Store
+from procray.training.interleaving import Interleaving
 from procray.training.recipe import Evaluation, ModelShape, Optimizer, PhaseRecipe
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "downstream"))
@@ -162,3 +165,19 @@ def test_local_tasks_are_asked_and_never_kept(procray, trained, tmp_path):
     code, out, _ = procray(text, "--tasks", "own_choice", "--include", str(folder))
     assert "acc_norm" in out
     assert "±" in out
+
+
+def test_text_of_a_phase_with_a_task_among_it_is_predicted_over_its_own_rows(trained):
+    """As in its training and evaluation: the rows of symbols, which stand behind the text's, are no candidates."""
+    import torch
+
+    path, (_, text, _) = trained
+    recipe = Store(path).phase(text).recipe()
+    among = Interleaving(22, SYMBOLS.data["task"], "warmup/identity", batch=4, updates=4, start=2, sequences=8)
+    placed = replace(recipe, interleaving=among)
+    job = {"store": str(path), "recipe": placed.to_json(), "label": "x", "until": 5, "marks": [5]}
+    assert run_segment(job, lambda: False)["state"] == "done"
+    subject, plain = (open_subject(Store(path), phase) for phase in (placed.id, text))
+    assert len(subject.model.table.weight) >= 257 + 22
+    hidden = torch.zeros(1, subject.model.config.width)
+    assert subject.model.unembed(hidden).shape == plain.model.unembed(hidden).shape == (1, 257)

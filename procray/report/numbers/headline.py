@@ -378,6 +378,11 @@ def _counted(target: Target) -> list[str]:
 def _of_baseline(target: Target, base: Variant) -> list[str]:
     """Where it settles by itself, and what one of its seeds looks like against another."""
     said = []
+    if target.guesses(base):
+        said.append(
+            f"{base.short} does not get beyond guessing ({percent(target.cheap or 0.0, 1)}): where a curve passes its "
+            "end says how soon one guesses, and is no saving."
+        )
     if base.settled is not None and base.t2 and base.settled < 0.97 * base.t2:
         said.append(
             f"The mean curve of {base.short} itself stays at its final level from {count(base.settled)} tokens on: "

@@ -118,6 +118,7 @@ def open_subject(store: Store, phase: str, step: int | None = None) -> Subject:
     """
     from procray import corpora, tasks
     from procray.model import load_model
+    from procray.model.family import changed
 
     folder = store.phase(phase)
     marks = folder.marks()
@@ -130,6 +131,10 @@ def open_subject(store: Store, phase: str, step: int | None = None) -> Subject:
         symbols = model.config.vocab if recipe is None else tasks.from_recipe(recipe.data["task"]).symbols
         return Subject(phase, label, step, sha256, model, symbols)
     prepared = corpora.load(recipe.data, store.bring_corpus(recipe.data))
+    if (
+        recipe.interleaving is not None
+    ):  # rows of symbols stand behind the text's, and text was never predicted over them
+        model.config = changed(model.config, vocab=prepared.vocab_size)
     return Subject(
         phase,
         label,

@@ -86,9 +86,13 @@ def test_tokens_until_the_baseline_guesses_are_none_that_could_be_saved(tmp_path
     assert f"; no data fraction is claimed: the baseline does not get beyond guessing (13.9{PERCENT})" in headline(
         guesses
     )
+    worse = target(tmp_path / "worse", {"baseline": ends["baseline"], "20k": [0.1, 0.12, 0.11, 0.1, 0.1]}, "find")
+    for one in (guesses, worse):  # whatever the variants do
+        assert any("where a curve passes its end says how soon one guesses" in remark for remark in remarks(one))
     learned = {"baseline": [0.25, 0.26, 0.24, 0.25, 0.25], "20k": ends["20k"]}
     found = target(tmp_path / "learned", learned, "find")
     assert found.warmed[0].evidence.saves
+    assert not any("guess" in remark for remark in remarks(found) if not remark.startswith("Chance"))
     assert "it is as good as that with " in headline(found)
 
 
