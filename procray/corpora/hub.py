@@ -12,7 +12,7 @@ from typing import Any
 
 from procray.corpora.documents import Documents
 from procray.corpora.formats import without_surrogates
-from procray.corpora.network import OFFLINE_CORPORA, cause_of, resolve_revision, unreachable, within
+from procray.corpora.network import OFFLINE_CORPORA, reading_rows, resolve_revision, within
 from procray.corpora.split import held_out
 from procray.errors import CorpusError, EnvironmentProblem
 
@@ -68,7 +68,7 @@ def _rows(
 ) -> Iterator[Documents]:
     """The texts in batches. `position` holds the dataset's state and the rows of an article not yet complete."""
     where = f"corpus '{source['name']}'"
-    try:
+    with reading_rows(where):
         stream = within(OPEN_SECONDS, lambda: open_stream(source["name"], source["config"], source["split"], commit))
         state = position["state"] if position else None
         pending: list[str] = list(position["pending"]) if position else []
@@ -86,12 +86,6 @@ def _rows(
             state = stream.state_dict()
         if pending:
             yield _without_empty(["".join(pending)], {"state": state, "pending": pending})
-    except (CorpusError, EnvironmentProblem):
-        raise
-    except ValueError as error:  # datasets: unknown configuration or split
-        raise CorpusError(f"{where}: {' '.join(str(error).split())[:400]}") from error
-    except Exception as error:  # any transport or server failure in mid-stream
-        raise unreachable(where, "dataset", cause_of(error)) from error
 
 
 def open_stream(name: str, config: str | None, split: str, commit: str) -> Any:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from procray.corpora import hub
-from procray.corpora.network import cause_of, unreachable, within
+from procray.corpora.network import reading_rows, within
 from procray.corpora.recipe import dataset_name
-from procray.errors import CorpusError, EnvironmentProblem
+from procray.errors import CorpusError
 from procray.files import cache_folder, digest, read_json, write_json
 from procray.ragged import write_ragged
 
@@ -103,7 +103,7 @@ def _fetched(origin: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     where, field, most = _where(origin["hf"]), origin["field"], origin["rows"]
     rows: list[np.ndarray] = []
     total = 0
-    try:
+    with reading_rows(where):
         stream = within(
             hub.OPEN_SECONDS,
             lambda: hub.open_stream(origin["hf"], origin["config"], origin["split"], origin["commit"]),
@@ -118,12 +118,6 @@ def _fetched(origin: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
                 raise CorpusError(f"{where} has more than {MOST_TOKENS:,} tokens; take some of its rows with `rows:`")
             if most is not None and len(rows) >= most:
                 break
-    except (CorpusError, EnvironmentProblem):
-        raise
-    except ValueError as error:  # datasets: unknown configuration or split
-        raise CorpusError(f"{where}: {' '.join(str(error).split())[:400]}") from error
-    except Exception as error:  # any transport or server failure in mid-stream
-        raise unreachable(where, "dataset", cause_of(error)) from error
     starts_N1 = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     return (np.concatenate(rows) if rows else np.zeros(0, np.uint32)), starts_N1
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +56,24 @@ def unreachable(where: str, kind: str, cause: str) -> EnvironmentProblem:
     """The error for `where` without its network: what, why, and what works without one."""
     other = OFFLINE_TOKENIZERS if kind == "model" else OFFLINE_CORPORA
     return EnvironmentProblem(f"{where} needs the network, and the hub cannot be reached: {cause}; {other}")
+
+
+@contextmanager
+def reading_rows(where: str) -> Iterator[None]:
+    """Around what opens and reads a dataset of the hub: whatever fails there is told as of `where`.
+
+    Raises:
+        CorpusError: `datasets` knows no such configuration or split.
+        EnvironmentProblem: any failure of transport or server, also in mid-stream.
+    """
+    try:
+        yield
+    except (CorpusError, EnvironmentProblem):
+        raise
+    except ValueError as error:  # datasets: unknown configuration or split
+        raise CorpusError(f"{where}: {' '.join(str(error).split())[:400]}") from error
+    except Exception as error:
+        raise unreachable(where, "dataset", cause_of(error)) from error
 
 
 def cause_of(error: BaseException) -> str:

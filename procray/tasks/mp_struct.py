@@ -11,14 +11,9 @@ import itertools
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
-from procray.batch import Batch
-from procray.tasks.dyck import all_but_last
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import choice, length_of, number
-from procray.tasks.sentences import Sentences, drawn, sentences
-from procray.tasks.task import BaseTask
+from procray.tasks.sentences import Sentences, SentenceTask, sentences
 
 TOKENS = sorted(
     [
@@ -32,7 +27,7 @@ WITHOUT = ("nothing", "merge", "move", "agree")
 
 
 @dataclass(frozen=True)
-class MpStruct(BaseTask):
+class MpStruct(SentenceTask):
     """Sentence after sentence, cut off at exactly L tokens; every position but the last is scored.
 
     A sentence is `[ CP specifier [ C ] [ [ TP specifier [ T ] [ [ VP V [ argument ] [ argument ] ] ] ] ] ]`. Subject
@@ -49,8 +44,6 @@ class MpStruct(BaseTask):
 
     name: ClassVar[str] = "mp_struct"
     summary: ClassVar[str] = "derivations with Merge, Agree and Move as labelled brackets; every token is predicted"
-    shortest: ClassVar[int] = 2
-    longest: ClassVar[int] = 32_768
     length: Length = field(default=1024, metadata=length_of("L: tokens of the whole sequence"))
     without: str = field(default="nothing", metadata=choice("the operation that is left out", WITHOUT))
     goal_wh: float = field(default=0.2, metadata=number("chance that a phrase has the feature -wh", 0, 1))
@@ -60,23 +53,11 @@ class MpStruct(BaseTask):
     def symbols(self) -> int:
         return len(TOKENS)
 
-    @property
-    def separator(self) -> None:
-        return None
-
-    @property
-    def pad(self) -> int:
-        return self.symbols
-
-    def nominal(self, length: int) -> int:
-        return length
-
     def word(self, token: int) -> str:
         return TOKENS[token]
 
-    def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        known = _sentences(self.without, self.goal_wh, self.c_wh)
-        return all_but_last(drawn(rng, size, length, known), self.pad, self.nominal(length))
+    def language(self) -> Sentences:
+        return _sentences(self.without, self.goal_wh, self.c_wh)
 
 
 @functools.lru_cache(maxsize=16)

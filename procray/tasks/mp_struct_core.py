@@ -11,14 +11,9 @@ import itertools
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
-from procray.batch import Batch
-from procray.tasks.dyck import all_but_last
 from procray.tasks.lengths import Length
 from procray.tasks.parameters import choice, length_of
-from procray.tasks.sentences import Sentences, drawn, sentences
-from procray.tasks.task import BaseTask
+from procray.tasks.sentences import Sentences, SentenceTask, sentences
 
 KINDS = 5  # of brackets: the structure, and four dependencies
 STRUCTURE, MOVE, AGREE_A, AGREE_B, SELECT = range(KINDS)
@@ -28,7 +23,7 @@ _ARGUMENTS = ((0, 0.33), (1, 0.33), (2, 0.34))  # how many a verb has, and how o
 
 
 @dataclass(frozen=True)
-class MpStructCore(BaseTask):
+class MpStructCore(SentenceTask):
     """Sentence after sentence, cut off at exactly L tokens; every position but the last is scored.
 
     A sentence is `[ specifier head [ specifier head [ verb subject argument ] ] ]`: a clause (CP) around a tense phrase
@@ -47,8 +42,6 @@ class MpStructCore(BaseTask):
     summary: ClassVar[str] = (
         "phrase-structure brackets with movement, agreement and selection; every token is predicted"
     )
-    shortest: ClassVar[int] = 2
-    longest: ClassVar[int] = 32_768
     length: Length = field(default=2048, metadata=length_of("L: tokens of the whole sequence"))
     heads: str = field(
         default="present", metadata=choice("tokens that name the head of a phrase", ("present", "absent"))
@@ -59,17 +52,6 @@ class MpStructCore(BaseTask):
     def symbols(self) -> int:
         return LEAF + 1
 
-    @property
-    def separator(self) -> None:
-        return None
-
-    @property
-    def pad(self) -> int:
-        return self.symbols
-
-    def nominal(self, length: int) -> int:
-        return length
-
     def word(self, token: int) -> str:
         if token >= 2 * KINDS:
             return ("CP", "TP", "VP", "leaf")[token - 2 * KINDS]
@@ -78,9 +60,8 @@ class MpStructCore(BaseTask):
             return "[" if token == STRUCTURE else "]"
         return f"({_NAMES[kind]}" if token < KINDS else f"{_NAMES[kind]})"
 
-    def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
-        known = _sentences(self.heads == "present", self.arguments == "drawn")
-        return all_but_last(drawn(rng, size, length, known), self.pad, self.nominal(length))
+    def language(self) -> Sentences:
+        return _sentences(self.heads == "present", self.arguments == "drawn")
 
 
 @functools.lru_cache(maxsize=4)

@@ -5,10 +5,15 @@ Shape suffixes: B sequences, T positions, N sentences of a sequence, K different
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+
+from procray.batch import Batch
+from procray.tasks.dyck import all_but_last
+from procray.tasks.task import BaseTask
 
 
 class Sentences(NamedTuple):
@@ -48,3 +53,28 @@ def drawn(rng: np.random.Generator, size: int, length: int, known: Sentences) ->
     for drawn_B, begun_B in zip(drawn_BN.T, np.minimum(begun_BN, length).T, strict=True):
         tokens_BT[row_B, begun_B[:, None] + np.arange(tokens_KW.shape[1])] = tokens_KW[drawn_B]
     return np.ascontiguousarray(tokens_BT[:, :length])
+
+
+class SentenceTask(BaseTask):
+    """A task whose sequences are sentence after sentence, cut off at exactly L tokens; all but the last is scored."""
+
+    shortest: ClassVar[int] = 2
+    longest: ClassVar[int] = 32_768
+
+    @property
+    def separator(self) -> None:
+        return None
+
+    @property
+    def pad(self) -> int:
+        return self.symbols
+
+    def nominal(self, length: int) -> int:
+        return length
+
+    @abstractmethod
+    def language(self) -> Sentences:
+        """All of its sentences."""
+
+    def draw(self, rng: np.random.Generator, size: int, length: int) -> Batch:
+        return all_but_last(drawn(rng, size, length, self.language()), self.pad, self.nominal(length))

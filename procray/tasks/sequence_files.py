@@ -163,14 +163,16 @@ def _table(file: Path) -> np.ndarray:
     """The array of an npy file, which is not read before it is used."""
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
+    except OSError:  # it cannot be read, which says nothing of what it holds
+        raise
     except Exception as error:  # numpy's, for whatever a header may hold
         if "object" in str(error):
             raise _DamagedError("holds Python objects, which are never read; expected whole numbers") from None
     try:  # nothing cannot be mapped
         return np.load(file, allow_pickle=False)
-    except MemoryError:
+    except (MemoryError, OSError):
         raise
-    except Exception:
+    except Exception:  # numpy's again: every other one is about the bytes
         size = file.stat().st_size
         raise _DamagedError(f"is damaged or cut off: its {size:,} bytes are not the array that it begins") from None
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from procray import tasks
 from procray.corpora import identity
 from procray.errors import TaskError
+from procray.tasks.sequence_files import read_sequences
 
 ROWS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [0, 3], *([i % 11, i % 7, 40] for i in range(60))]
 TABLE = np.array([[i, 2 * i % 50, 3 * i % 50, i % 4] for i in range(50)])
@@ -196,3 +197,15 @@ def test_an_array_without_rows_is_no_damage(tmp_path):
     np.save(tmp_path / "none.npy", np.zeros((0, 5), np.int64))
     with pytest.raises(TaskError, match=r"none\.npy: holds no sequences"):
         tasks.get("sequences_from", path="none.npy", base=tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    """A disk or a permission says nothing of what the file holds."""
+    np.save(tmp_path / "a.npy", np.ones((4, 5), np.int32))
+
+    def refuse(*given, **options):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "a.npy"))
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(TaskError, match=r"a\.npy: cannot be read \(Permission denied\)"):
+        read_sequences([tmp_path / "a.npy"], "tokens")

@@ -441,12 +441,8 @@ def test_a_pattern_of_a_published_value_means_no_added_control(tmp_path):
     assert one.ours == pytest.approx(2.8)
 
 
-@pytest.mark.parametrize(("end", "state"), [(0.0, "yes"), (-0.25, "no")])
-def test_named_heads_are_compared_with_as_many_others(tmp_path, end, state):
-    word = "controls: [random_heads]\n"
-    heads = Sweep(without("shuffled", "text", "random"), more=word, transfer="{attention: {heads: {0: [1]}}}")
-    plan, store = planned(tmp_path, heads)
-    ends = {**ALL, "": ALL["identity"], "random_heads": shifted(end, NOISE[::-1])}
+def controlled(plan, store, ends):
+    """The target, its only variant with a gate and that one's answers, of ends by what the word `controls` added."""
     own = {cell.compared: "baseline" if cell.is_baseline else cell.control for cell in plan.cells}
     fill(
         plan, store,
@@ -456,6 +452,16 @@ def test_named_heads_are_compared_with_as_many_others(tmp_path, end, state):
     (found,) = summarise(plan, store).targets
     (variant,) = [one for one in found.variants if one.gate]
     answers = {answer.question: answer for answer in variant.gate}
+    return found, variant, answers
+
+
+@pytest.mark.parametrize(("end", "state"), [(0.0, "yes"), (-0.25, "no")])
+def test_named_heads_are_compared_with_as_many_others(tmp_path, end, state):
+    word = "controls: [random_heads]\n"
+    heads = Sweep(without("shuffled", "text", "random"), more=word, transfer="{attention: {heads: {0: [1]}}}")
+    plan, store = planned(tmp_path, heads)
+    ends = {**ALL, "": ALL["identity"], "random_heads": shifted(end, NOISE[::-1])}
+    found, _, answers = controlled(plan, store, ends)
     assert answers["random_heads"].state == state
     assert "than as many other heads of the same layers?" in gate_html(found)
     assert "heads" in gate_text(found, 120)[1].split()
@@ -467,15 +473,7 @@ def test_the_word_controls_answers_every_comparison(tmp_path):
     word = "controls: [shuffled, text, random, more_semantic]\n"
     plan, store = planned(tmp_path, Sweep(without("shuffled", "text", "random"), more=word))
     ends = {**ALL, "": ALL["identity"], "more_semantic": shifted(-0.21, NOISE[::-1])}
-    own = {cell.compared: "baseline" if cell.is_baseline else cell.control for cell in plan.cells}
-    fill(
-        plan, store,
-        lambda phase, tokens: {"loss": ends[own[phase.id]][phase.recipe.seed] + 1 - tokens / phase.nominal[phase.end]}
-        | {"accuracy": 0.1, "epoch": 0.5} if phase.id in own else {"loss": 1.0, "accuracy": 0.98},
-    )  # fmt: skip
-    (found,) = summarise(plan, store).targets
-    (variant,) = [one for one in found.variants if one.gate]
-    answers = {answer.question: answer for answer in variant.gate}
+    found, variant, answers = controlled(plan, store, ends)
     assert list(answers) == [name for name in QUESTIONS if name != "random_heads"], "no heads are named"
     assert {name: answers[name].state for name in ("scratch", "text", "shuffled", "random", "more_semantic")} == {
         "scratch": "yes", "text": "yes", "shuffled": "yes", "random": "yes", "more_semantic": "no",
